@@ -1,0 +1,57 @@
+/**
+ * Imports run one way: cli → engine → enclave → kms → attestation, sealed.
+ * A package is entered through the entry points in its package.json only.
+ */
+const packages = ['attestation', 'sealed', 'kms', 'enclave', 'engine', 'cli']
+const mayImport = {
+  attestation: [],
+  sealed: [],
+  kms: ['attestation', 'sealed'],
+  enclave: ['attestation', 'sealed', 'kms'],
+  engine: ['attestation', 'sealed', 'kms', 'enclave'],
+  cli: ['attestation', 'sealed', 'kms', 'enclave', 'engine'],
+}
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'no-unresolvable',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    ...packages.map(name => ({
+      name: `${name}-imports-one-way`,
+      severity: 'error',
+      from: { path: `^packages/${name}/` },
+      to: {
+        path: '^packages/([^/]+)/',
+        pathNot: [name, ...mayImport[name]].map(allowed => `^packages/${allowed}/`),
+      },
+    })),
+    ...packages.map(name => ({
+      name: `${name}-entered-through-its-entry-points`,
+      severity: 'error',
+      from: { path: '^packages/([^/]+)/', pathNot: `^packages/${name}/` },
+      to: {
+        path: `^packages/${name}/`,
+        pathNot: `^packages/${name}/dist/(index|server/index)\\.(js|d\\.ts)$`,
+      },
+    })),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '\\.d\\.ts$|/dist/.*\\.test\\.js$' },
+    tsPreCompilationDeps: false,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
+  },
+}
