@@ -1,0 +1,105 @@
+export {
+  type Appraisal,
+  type AppraisalPolicy,
+  AppraisalPolicyError,
+  appraiseEvidence,
+  isDebugEnclave,
+  type PolicyDigest,
+  policyDigestOf,
+  type Reason,
+  type ReasonCode,
+  type RejectedAppraisal,
+  type SignerRule,
+  type TrustedAppraisal,
+} from './appraise.ts'
+export type { Brand } from './brand.ts'
+export { CollateralError } from './collateral/errors.ts'
+export { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
+export { CodedError, QuoteFormatError, type QuoteFormatErrorCode } from './errors.ts'
+export {
+  isKmsId,
+  MAX_CHALLENGE_BYTES,
+  MIN_CHALLENGE_BYTES,
+  type ReleaseBinding,
+  type ReportData,
+  ReportDataError,
+  reportDataFor,
+  verifyReportData,
+} from './report-data.ts'
+export {
+  type CertificationData,
+  encodeSgxQuote,
+  MAX_SIGNATURE_DATA,
+  parseSgxQuote,
+  type SgxQuote,
+  type SgxQuoteFields,
+  type SgxQuoteHeader,
+} from './sgx/quote.ts'
+export {
+  encodeSgxReportBody,
+  parseSgxReportBody,
+  SGX_FLAGS,
+  SGX_REPORT_BODY_SIZE,
+  type SgxAttributes,
+  type SgxReportBody,
+} from './sgx/report-body.ts'
+export {
+  SIM_EXPIRABLES,
+  SIM_REVOCABLES,
+  type SimConditions,
+  type SimExpirable,
+  type SimRevocable,
+} from './sim/conditions.ts'
+export { SIM_QE_VENDOR_ID } from './sim/names.ts'
+export {
+  createSimPlatform,
+  type SimPlatform,
+  type SimPlatformOptions,
+  withSimConditions,
+} from './sim/platform.ts'
+export type { SimEnclave } from './sim/quote.ts'
+export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
+export { TEES, type Tee } from './tee.ts'
+export {
+  type IssueTokenOptions,
+  issueToken,
+  MAX_TOKEN_LENGTH,
+  MAX_TOKEN_LIFETIME_SECONDS,
+  type TokenClaims,
+  TokenError,
+  type TokenErrorCode,
+  type VerifiedToken,
+  type VerifyTokenOptions,
+  verifyToken,
+} from './token.ts'
+export {
+  type Collateral,
+  type EvidenceClaims,
+  EvidenceError,
+  type SgxRoot,
+  type SimRoot,
+  type TrustRoot,
+  type VerifiedEvidence,
+  type VerifyEvidenceOptions,
+  verifyEvidence,
+} from './verify-evidence.ts'
+export {
+  type Certificate,
+  type Extension,
+  type KeyUsage,
+  type Name,
+  parseCertificate,
+} from './x509/certificate.ts'
+export {
+  ChainError,
+  type ChainErrorCode,
+  isRevoked,
+  type VerifyChainOptions,
+  type VerifyCrlOptions,
+  verifyChain,
+  verifyCrl,
+} from './x509/chain.ts'
+export { type CertificateRevocationList, parseCrl } from './x509/crl.ts'
+export { DerError, type DerErrorCode } from './x509/der.ts'
+export { type PckConfiguration, type PckExtension, parsePckExtension } from './x509/pck.ts'
+export { splitPemCertificates } from './x509/pem.ts'

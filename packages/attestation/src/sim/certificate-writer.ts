@@ -1,0 +1,155 @@
+import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
+import { ECDSA_SHA256 } from '../x509/certificate.ts'
+import { DerFields, parseDer, readBitString, TAG } from '../x509/der.ts'
+import {
+  bitString,
+  boolean,
+  explicit,
+  implicit,
+  integer,
+  namedBits,
+  octetString,
+  oid,
+  sequence,
+  setOfOne,
+  time,
+  utf8String,
+} from '../x509/der-writer.ts'
+
+const ORGANIZATION = 'Cloister simulated TEE'
+
+/** Who signs: a name and its private key. */
+interface Issuer {
+  readonly commonName: string
+  readonly key: KeyObject
+}
+
+/** What a certificate is to say. */
+export interface CertificateFields {
+  readonly issuer: Issuer
+  readonly commonName: string
+  /** Public or private key of the subject. */
+  readonly key: KeyObject
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** How many CAs may stand below this one; absent for one that is no CA. */
+  readonly pathLen?: number
+  /** Further extensions, encoded; not critical. */
+  readonly extensions?: readonly { readonly oid: string; readonly value: Uint8Array }[]
+}
+
+/** What a revocation list is to say. */
+export interface CrlFields {
+  readonly issuer: Issuer
+  readonly thisUpdate: Date
+  readonly nextUpdate: Date
+  /** Serial numbers as `Certificate.serial` has them, in hex. */
+  readonly revoked: readonly string[]
+}
+
+/** Issues an X.509 v3 certificate with a fresh serial, signed with ECDSA P-256, in DER. */
+export function issueCertificate(fields: CertificateFields): Uint8Array {
+  const { issuer, pathLen } = fields
+  const constraints = pathLen === undefined ? [] : [boolean(true), integer(pathLen)]
+  // digitalSignature and nonRepudiation, or keyCertSign and cRLSign.
+  const usage = pathLen === undefined ? namedBits(0, 1) : namedBits(5, 6)
+  return signed(
+    issuer.key,
+    sequence(
+      explicit(0, integer(2)),
+      integer(freshSerial()),
+      ALGORITHM,
+      name(issuer.commonName),
+      sequence(time(fields.notBefore), time(fields.notAfter)),
+      name(fields.commonName),
+      spkiOf(fields.key),
+      explicit(
+        3,
+        sequence(
+          extension('2.5.29.35', sequence(implicit(0, keyId(issuer.key)))),
+          extension('2.5.29.14', octetString(keyId(fields.key))),
+          extension('2.5.29.15', usage, boolean(true)),
+          extension('2.5.29.19', sequence(...constraints), boolean(true)),
+          ...(fields.extensions ?? []).map(({ oid, value }) => extension(oid, value)),
+        ),
+      ),
+    ),
+  )
+}
+
+/** Issues a complete version 2 CRL, in DER. */
+export function issueCrl({ issuer, thisUpdate, nextUpdate, revoked }: CrlFields): Uint8Array {
+  const entries = revoked.map(serial =>
+    sequence(integer(Buffer.from(serial, 'hex')), time(thisUpdate)),
+  )
+  // CRL numbers must rise from list to list: the second of issue does.
+  const number = Math.floor(thisUpdate.getTime() / 1000)
+  return signed(
+    issuer.key,
+    sequence(
+      integer(1),
+      ALGORITHM,
+      name(issuer.commonName),
+      time(thisUpdate),
+      time(nextUpdate),
+      ...(entries.length === 0 ? [] : [sequence(...entries)]),
+      explicit(
+        0,
+        sequence(
+          extension('2.5.29.35', sequence(implicit(0, keyId(issuer.key)))),
+          extension('2.5.29.20', integer(number)),
+        ),
+      ),
+    ),
+  )
+}
+
+/** SubjectPublicKeyInfo, DER, of a public or private key. */
+export function spkiOf(key: KeyObject): Uint8Array {
+  const publicKey = key.type === 'private' ? createPublicKey(key) : key
+  return new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }))
+}
+
+/** Concatenated PEM with a line break at the end. */
+export function pemOf(...certificates: readonly Uint8Array[]): string {
+  return certificates
+    .map(certificate => {
+      const lines = Buffer.from(certificate)
+        .toString('base64')
+        .replace(/.{64}(?=.)/g, '$&\n')
+      return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`
+    })
+    .join('')
+}
+
+const ALGORITHM = sequence(oid(ECDSA_SHA256))
+
+function signed(key: KeyObject, tbs: Uint8Array): Uint8Array {
+  return sequence(tbs, ALGORITHM, bitString(sign('sha256', tbs, { key, dsaEncoding: 'der' })))
+}
+
+function name(commonName: string): Uint8Array {
+  return sequence(
+    setOfOne(sequence(oid('2.5.4.10'), utf8String(ORGANIZATION))),
+    setOfOne(sequence(oid('2.5.4.3'), utf8String(commonName))),
+  )
+}
+
+function extension(id: string, value: Uint8Array, ...critical: readonly Uint8Array[]): Uint8Array {
+  return sequence(oid(id), ...critical, octetString(value))
+}
+
+/** Positive, 20 bytes, the first of them not zero. */
+function freshSerial(): Uint8Array {
+  const serial = new Uint8Array(randomBytes(20))
+  serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40
+  return serial
+}
+
+/** Leftmost 160 bits of the SHA-256 of the public key's bits. @see RFC 7093 section 2, method 1 */
+function keyId(key: KeyObject): Uint8Array {
+  const spki = new DerFields(parseDer(spkiOf(key)), TAG.sequence, 'public key')
+  spki.take(TAG.sequence)
+  const { bytes } = readBitString(spki.take(TAG.bitString))
+  return createHash('sha256').update(bytes).digest().subarray(0, 20)
+}

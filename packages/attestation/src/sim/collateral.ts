@@ -1,0 +1,140 @@
+import { type KeyObject, sign } from 'node:crypto'
+import type { Collateral } from '../verify-evidence.ts'
+import { parseCertificate } from '../x509/certificate.ts'
+import { parsePckExtension } from '../x509/pck.ts'
+import { issueCrl, pemOf } from './certificate-writer.ts'
+import type { SimConditions, SimExpirable, SimRevocable } from './conditions.ts'
+import { SIM_NAMES } from './names.ts'
+import { SIM_QE, SIM_TCB, type SimState, wholeSeconds } from './state.ts'
+
+/** Days for which collateral is valid, as the vendor's is. */
+const SIM_COLLATERAL_DAYS = 30
+
+const DAY = 24 * 60 * 60 * 1000
+
+interface Validity {
+  readonly issued: Date
+  readonly expires: Date
+}
+
+/** Issues collateral that is valid from `at` for 30 days. */
+export function simCollateral(state: SimState, at: Date): Collateral {
+  const { conditions, keys, certificates } = state
+  const validity = (what: SimExpirable): Validity => {
+    const late = conditions.expired.includes(what) ? 2 * SIM_COLLATERAL_DAYS * DAY : 0
+    const issued = wholeSeconds(new Date(at.getTime() - late))
+    return { issued, expires: new Date(issued.getTime() + SIM_COLLATERAL_DAYS * DAY) }
+  }
+  const crl = (what: 'rootCaCrl' | 'pckCrl', by: 'root' | 'platformCa', among: SimRevocable[]) =>
+    issueCrl({
+      issuer: { commonName: SIM_NAMES[by], key: keys[by] },
+      thisUpdate: validity(what).issued,
+      nextUpdate: validity(what).expires,
+      revoked: among
+        .filter(revocable => conditions.revoked.includes(revocable))
+        .map(revocable => parseCertificate(certificates[revocable]).serial),
+    })
+  const signerChain = pemOf(certificates.tcbSigning, certificates.root)
+  const tcbInfo = tcbInfoText(state, validity('tcbInfo'))
+  const qeIdentity = qeIdentityText(conditions, validity('qeIdentity'))
+  return {
+    pckCrlIssuerChain: pemOf(certificates.platformCa, certificates.root),
+    rootCaCrl: crl('rootCaCrl', 'root', ['platformCa', 'tcbSigning']),
+    pckCrl: crl('pckCrl', 'platformCa', ['pck']),
+    tcbInfoIssuerChain: signerChain,
+    tcbInfo,
+    tcbInfoSignature: signText(keys.tcbSigning, tcbInfo),
+    qeIdentityIssuerChain: signerChain,
+    qeIdentity,
+    qeIdentitySignature: signText(keys.tcbSigning, qeIdentity),
+  }
+}
+
+/** TCB info of version 3, its members in the vendor's order. */
+function tcbInfoText({ conditions, certificates }: SimState, validity: Validity): string {
+  const pck = parsePckExtension(parseCertificate(certificates.pck))
+  return JSON.stringify({
+    id: 'SGX',
+    version: 3,
+    issueDate: instant(validity.issued),
+    nextUpdate: instant(validity.expires),
+    fmspc: hex(pck.fmspc),
+    pceId: hex(pck.pceid),
+    tcbType: 0,
+    tcbEvaluationDataNumber: conditions.tcbEvaluationDataNumber,
+    tcbLevels: levelsAround(conditions.tcbStatus).map(({ step, status }) => ({
+      tcb: {
+        sgxtcbcomponents: SIM_TCB.components.map(svn => ({ svn: svn + step })),
+        pcesvn: SIM_TCB.pceSvn,
+      },
+      tcbDate: instant(conditions.tcbDate),
+      tcbStatus: status,
+      ...(step === 0 && conditions.advisoryIds.length > 0
+        ? { advisoryIDs: conditions.advisoryIds }
+        : {}),
+    })),
+  })
+}
+
+/** QE identity of version 2, its members in the vendor's order. */
+function qeIdentityText(conditions: SimConditions, validity: Validity): string {
+  return JSON.stringify({
+    id: 'QE',
+    version: 2,
+    issueDate: instant(validity.issued),
+    nextUpdate: instant(validity.expires),
+    tcbEvaluationDataNumber: conditions.tcbEvaluationDataNumber,
+    miscselect: '00000000',
+    miscselectMask: 'FFFFFFFF',
+    // INIT and MODE64BIT and no other flag, whatever the XFRM.
+    attributes: '05000000000000000000000000000000',
+    attributesMask: 'FFFFFFFFFFFFFFFF0000000000000000',
+    mrsigner: hex(SIM_QE.mrSigner),
+    isvprodid: SIM_QE.isvProdId,
+    tcbLevels: levelsAround(conditions.qeTcbStatus).map(({ step, status }) => ({
+      tcb: { isvsvn: SIM_QE.isvSvn + step },
+      tcbDate: instant(conditions.tcbDate),
+      tcbStatus: status,
+    })),
+  })
+}
+
+/** Levels of which the platform reaches the one at step 0, unless it reaches none. */
+function levelsAround(
+  status: SimConditions['tcbStatus'],
+): readonly { readonly step: number; readonly status: string }[] {
+  switch (status) {
+    case 'UpToDate':
+    case 'SWHardeningNeeded':
+    case 'ConfigurationNeeded':
+    case 'ConfigurationAndSWHardeningNeeded':
+      return [
+        { step: 0, status },
+        { step: -1, status: 'OutOfDate' },
+      ]
+    case 'OutOfDate':
+    case 'OutOfDateConfigurationNeeded':
+    case 'Revoked':
+      return [
+        { step: 1, status: 'UpToDate' },
+        { step: 0, status },
+      ]
+    case 'NotSupported':
+      return [{ step: 1, status: 'UpToDate' }]
+  }
+}
+
+function signText(key: KeyObject, text: string): Uint8Array {
+  return new Uint8Array(
+    sign('sha256', Buffer.from(text, 'utf8'), { key, dsaEncoding: 'ieee-p1363' }),
+  )
+}
+
+/** Without fractions of a second, as the vendor writes them. */
+function instant(at: Date): string {
+  return `${at.toISOString().slice(0, 19)}Z`
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex').toUpperCase()
+}

@@ -1,0 +1,134 @@
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import type { Collateral, SimRoot } from '../verify-evidence.ts'
+import { SGX_EXTENSION } from '../x509/pck.ts'
+import { issueCertificate, spkiOf } from './certificate-writer.ts'
+import { simCollateral } from './collateral.ts'
+import type { SimConditions } from './conditions.ts'
+import { SIM_NAMES, SIM_QE_VENDOR_ID } from './names.ts'
+import { encodePckExtension } from './pck-extension.ts'
+import { type SimEnclave, simQuote } from './quote.ts'
+import { SIM_TCB, type SimState, wholeSeconds } from './state.ts'
+
+/** A simulated platform with a root of its own. Whoever holds it can quote anything. */
+export interface SimPlatform {
+  /** What a verifier pins to accept this platform's evidence. */
+  readonly trustRoot: SimRoot
+  readonly conditions: SimConditions
+  /**
+   * Quotes an enclave, as version 3.
+   * @throws QuoteFormatError LENGTH when a field does not have its size
+   */
+  quote(enclave: SimEnclave): Uint8Array
+  /** Issues collateral that is valid from `at` for 30 days. */
+  collateral(at: Date): Collateral
+}
+
+/** Options of {@link createSimPlatform}; conditions left out are those of a platform in order. */
+export interface SimPlatformOptions extends Partial<SimConditions> {
+  /** From when the certificates are valid. */
+  readonly createdAt: Date
+  /** How long they are; ten years unless told. */
+  readonly validForDays?: number
+}
+
+const DAY = 24 * 60 * 60 * 1000
+const TEN_YEARS = 3653
+
+const states = new WeakMap<SimPlatform, SimState>()
+
+/** Makes a simulated platform: fresh keys, its own root, certificates and attestation key. */
+export function createSimPlatform(options: SimPlatformOptions): SimPlatform {
+  const { createdAt, validForDays = TEN_YEARS, ...conditions } = options
+  const notBefore = wholeSeconds(createdAt)
+  const validity = { notBefore, notAfter: new Date(notBefore.getTime() + validForDays * DAY) }
+  const keys = {
+    root: newKey(),
+    platformCa: newKey(),
+    tcbSigning: newKey(),
+    pck: newKey(),
+    attestation: newKey(),
+  }
+  const byRoot = { ...validity, issuer: { commonName: SIM_NAMES.root, key: keys.root } }
+  const byPlatformCa = {
+    ...validity,
+    issuer: { commonName: SIM_NAMES.platformCa, key: keys.platformCa },
+  }
+  const subject = (name: keyof typeof SIM_NAMES) => ({
+    commonName: SIM_NAMES[name],
+    key: keys[name],
+  })
+  const certificates = {
+    root: issueCertificate({ ...byRoot, ...subject('root'), pathLen: 1 }),
+    platformCa: issueCertificate({ ...byRoot, ...subject('platformCa'), pathLen: 0 }),
+    tcbSigning: issueCertificate({ ...byRoot, ...subject('tcbSigning') }),
+    pck: issueCertificate({
+      ...byPlatformCa,
+      ...subject('pck'),
+      extensions: [{ oid: SGX_EXTENSION, value: newPckExtension() }],
+    }),
+  }
+  const inOrder: SimConditions = {
+    tcbStatus: 'UpToDate',
+    qeTcbStatus: 'UpToDate',
+    advisoryIds: [],
+    tcbDate: notBefore,
+    tcbEvaluationDataNumber: 1,
+    revoked: [],
+    expired: [],
+    wrongQe: false,
+  }
+  return platformOf({ conditions: { ...inOrder, ...conditions }, keys, certificates })
+}
+
+/** The same platform (keys, root, certificates) under other conditions. */
+export function withSimConditions(
+  platform: SimPlatform,
+  conditions: Partial<SimConditions>,
+): SimPlatform {
+  const state = stateOf(platform)
+  return platformOf({ ...state, conditions: { ...state.conditions, ...conditions } })
+}
+
+/** The platform made of a state. */
+export function platformOf(state: SimState): SimPlatform {
+  const platform: SimPlatform = {
+    trustRoot: {
+      tee: 'sim',
+      spki: spkiOf(state.keys.root),
+      qeVendorId: SIM_QE_VENDOR_ID.slice(),
+    },
+    conditions: state.conditions,
+    quote: enclave => simQuote(state, enclave),
+    collateral: at => simCollateral(state, at),
+  }
+  states.set(platform, state)
+  return platform
+}
+
+/** The state a platform is made of. */
+export function stateOf(platform: SimPlatform): SimState {
+  const state = states.get(platform)
+  if (state === undefined) throw new TypeError('not a platform that this package made')
+  return state
+}
+
+function newKey() {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+}
+
+function newPckExtension(): Uint8Array {
+  return encodePckExtension({
+    ppid: randomBytes(16),
+    tcbComponents: SIM_TCB.components,
+    pcesvn: SIM_TCB.pceSvn,
+    cpusvn: Uint8Array.from(SIM_TCB.components),
+    pceid: new Uint8Array(2),
+    fmspc: SIM_FMSPC,
+    sgxType: 1,
+    platformInstanceId: randomBytes(16),
+    configuration: { dynamicPlatform: false, cachedKeys: false, smtEnabled: false },
+  })
+}
+
+/** Family, model and stepping of a processor nobody made. */
+const SIM_FMSPC = Uint8Array.of(0xc1, 0x01, 0x57, 0xe5, 0x00, 0x00)

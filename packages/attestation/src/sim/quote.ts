@@ -1,0 +1,116 @@
+import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
+import { encodeSgxQuote } from '../sgx/quote.ts'
+import { encodeSgxReportBody, SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
+import { parseCertificate } from '../x509/certificate.ts'
+import { parsePckExtension } from '../x509/pck.ts'
+import { pemOf } from './certificate-writer.ts'
+import { SIM_QE_VENDOR_ID } from './names.ts'
+import { SIM_QE, type SimState } from './state.ts'
+
+/** The enclave a simulated quote is about. */
+export interface SimEnclave {
+  /** 32 bytes. */
+  readonly mrEnclave: Uint8Array
+  /** 32 bytes. */
+  readonly mrSigner: Uint8Array
+  readonly isvProdId: number
+  readonly isvSvn: number
+  /** Whether the enclave runs in debug mode. */
+  readonly debug: boolean
+  /** 64 bytes; what the enclave chose. */
+  readonly reportData: Uint8Array
+}
+
+/** What Intel's quoting enclave puts there: the bytes 0 to 31. */
+const QE_AUTH_DATA = Uint8Array.from({ length: 32 }, (_, index) => index)
+
+/** x87, SSE and AVX state. */
+const XFRM = 7n
+
+/**
+ * Quotes an enclave: an SGX quote of version 3 with the platform's PCK chain.
+ * @throws QuoteFormatError LENGTH when a field does not have its size
+ */
+export function simQuote(state: SimState, enclave: SimEnclave): Uint8Array {
+  const { conditions, keys, certificates } = state
+  const pck = parsePckExtension(parseCertificate(certificates.pck))
+  const attestationKey = pointOf(keys.attestation)
+  const flags = SGX_FLAGS.init | SGX_FLAGS.mode64Bit | (enclave.debug ? SGX_FLAGS.debug : 0n)
+  const bound = createHash('sha256').update(attestationKey).update(QE_AUTH_DATA).digest()
+  const qeReport = reportBody({
+    cpuSvn: pck.cpusvn,
+    attributes: { flags: SGX_FLAGS.init | SGX_FLAGS.mode64Bit, xfrm: XFRM },
+    mrEnclave: SIM_QE.mrEnclave,
+    mrSigner: conditions.wrongQe ? SIM_QE.wrongMrSigner : SIM_QE.mrSigner,
+    isvProdId: SIM_QE.isvProdId,
+    isvSvn: SIM_QE.isvSvn,
+    reportData: Buffer.concat([bound, new Uint8Array(32)]),
+  })
+  const fields = {
+    header: {
+      version: 3,
+      attestationKeyType: 2,
+      teeType: 0,
+      qeSvn: SIM_QE.isvSvn,
+      pceSvn: pck.pcesvn,
+      qeVendorId: SIM_QE_VENDOR_ID,
+      // The QE id, by which a caching service looks a platform up: here the PPID stands for it.
+      userData: Buffer.concat([pck.ppid, new Uint8Array(4)]),
+    },
+    report: reportBody({
+      cpuSvn: pck.cpusvn,
+      attributes: { flags, xfrm: XFRM },
+      mrEnclave: enclave.mrEnclave,
+      mrSigner: enclave.mrSigner,
+      isvProdId: enclave.isvProdId,
+      isvSvn: enclave.isvSvn,
+      reportData: enclave.reportData,
+    }),
+    attestationKey,
+    qeReport,
+    qeReportSignature: signP256(keys.pck, encodeSgxReportBody(qeReport)),
+    qeAuthData: QE_AUTH_DATA,
+    certificationData: {
+      type: 5,
+      data: Buffer.from(pemOf(certificates.pck, certificates.platformCa, certificates.root)),
+    },
+  } as const
+  const unsigned = encodeSgxQuote({ ...fields, signature: new Uint8Array(64) })
+  return encodeSgxQuote({
+    ...fields,
+    signature: signP256(keys.attestation, unsigned.subarray(0, SIGNED_BYTES)),
+  })
+}
+
+/** Header and report body. */
+const SIGNED_BYTES = 48 + 384
+
+type ReportFields = Pick<
+  SgxReportBody,
+  'cpuSvn' | 'attributes' | 'mrEnclave' | 'mrSigner' | 'isvProdId' | 'isvSvn' | 'reportData'
+>
+
+function reportBody(fields: ReportFields): SgxReportBody {
+  return {
+    ...fields,
+    miscSelect: 0,
+    reserved1: new Uint8Array(12),
+    isvExtProdId: new Uint8Array(16),
+    reserved2: new Uint8Array(32),
+    reserved3: new Uint8Array(32),
+    configId: new Uint8Array(64),
+    configSvn: 0,
+    reserved4: new Uint8Array(42),
+    isvFamilyId: new Uint8Array(16),
+  }
+}
+
+/** x then y, big-endian. */
+function pointOf(key: KeyObject): Uint8Array {
+  const { x = '', y = '' } = createPublicKey(key).export({ format: 'jwk' })
+  return Buffer.concat([Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')])
+}
+
+function signP256(key: KeyObject, bytes: Uint8Array): Uint8Array {
+  return sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' })
+}

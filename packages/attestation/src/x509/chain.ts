@@ -1,0 +1,167 @@
+import { createPublicKey, verify } from 'node:crypto'
+import { CodedError } from '../errors.ts'
+import { type Certificate, ECDSA_SHA256 } from './certificate.ts'
+import type { CertificateRevocationList } from './crl.ts'
+import { sameBytes } from './der.ts'
+
+/** Why a chain or a revocation list was refused. */
+export type ChainErrorCode =
+  | 'UNTRUSTED_ROOT'
+  | 'SIGNATURE'
+  | 'EXPIRED'
+  | 'NOT_YET_VALID'
+  | 'NAME'
+  | 'NOT_A_CA'
+  | 'REVOKED'
+  | 'CRL_EXPIRED'
+  | 'CRL_SIGNATURE'
+  | 'CRL_ISSUER'
+  | 'LENGTH'
+
+/** A chain or a revocation list that does not verify. */
+export class ChainError extends CodedError<ChainErrorCode> {}
+
+const MAX_CHAIN = 10
+
+/** What `verifyChain` needs; every field is required, so that no check is left out by omission. */
+export interface VerifyChainOptions {
+  /** Leaf first, each signed by the next, the self-signed root last. */
+  readonly chain: readonly Certificate[]
+  /** SubjectPublicKeyInfo (DER) of each trusted root. */
+  readonly roots: readonly Uint8Array[]
+  /** Revocation lists; each certificate below the root needs one by its issuer. */
+  readonly crls: readonly CertificateRevocationList[]
+  /** The time to judge at. */
+  readonly at: Date
+}
+
+/** What `verifyCrl` needs. */
+export interface VerifyCrlOptions {
+  readonly crl: CertificateRevocationList
+  /** The issuer's certificate, already verified by the caller. */
+  readonly issuer: Certificate
+  /** The time to judge at. */
+  readonly at: Date
+}
+
+/**
+ * Verifies a whole chain: pinned root, names, CA flags and path lengths, ECDSA P-256 signatures,
+ * validity at `at`, and that no certificate below the root is revoked. A certificate with no
+ * revocation list by its issuer is refused (`CRL_ISSUER`).
+ *
+ * @throws ChainError with the reason.
+ */
+export function verifyChain({ chain, roots, crls, at }: VerifyChainOptions): void {
+  const root = chain.at(-1)
+  if (root === undefined || chain.length < 2 || chain.length > MAX_CHAIN) {
+    throw new ChainError('LENGTH', `chain has ${chain.length} certificates, not 2 to ${MAX_CHAIN}`)
+  }
+  if (!roots.some(spki => sameBytes(spki, root.spki))) {
+    throw new ChainError('UNTRUSTED_ROOT', `${label(root)} is not a trusted root`)
+  }
+  // From the root down, so that every key is trusted before it is used.
+  for (let i = chain.length - 1; i >= 0; i--) {
+    const certificate = chain[i]
+    const issuer = chain[i + 1] ?? root
+    if (certificate === undefined) continue
+    checkIssued(certificate, issuer)
+    if (i > 0) checkAuthority(certificate, i - 1)
+    checkValidity(certificate, at)
+    if (certificate !== root) checkRevocation(certificate, issuer, crls, at)
+  }
+}
+
+function checkIssued(certificate: Certificate, issuer: Certificate): void {
+  if (!sameBytes(certificate.issuer.raw, issuer.subject.raw)) {
+    throw new ChainError('NAME', `${label(certificate)} was not issued by ${label(issuer)}`)
+  }
+  if (!signedBy(certificate, issuer.spki)) {
+    throw new ChainError('SIGNATURE', `${label(certificate)} is not signed by ${label(issuer)}`)
+  }
+}
+
+function checkAuthority(certificate: Certificate, below: number): void {
+  if (!certificate.isCa || certificate.keyUsage?.has('keyCertSign') !== true) {
+    throw new ChainError('NOT_A_CA', `${label(certificate)} may not sign certificates`)
+  }
+  if (certificate.pathLen !== undefined && below > certificate.pathLen) {
+    throw new ChainError('LENGTH', `${label(certificate)} allows ${certificate.pathLen} CAs below`)
+  }
+}
+
+function checkValidity(certificate: Certificate, at: Date): void {
+  // Written so that an invalid `at` (NaN) is refused.
+  if (!(at.getTime() >= certificate.notBefore.getTime())) {
+    throw new ChainError('NOT_YET_VALID', `${label(certificate)} is not valid yet`)
+  }
+  if (!(at.getTime() <= certificate.notAfter.getTime())) {
+    throw new ChainError('EXPIRED', `${label(certificate)} has expired`)
+  }
+}
+
+function checkRevocation(
+  certificate: Certificate,
+  issuer: Certificate,
+  crls: readonly CertificateRevocationList[],
+  at: Date,
+): void {
+  const own = crls.filter(crl => sameBytes(crl.issuer.raw, issuer.subject.raw))
+  if (own.length === 0) {
+    throw new ChainError('CRL_ISSUER', `no revocation list by ${label(issuer)}`)
+  }
+  for (const crl of own) {
+    verifyCrl({ crl, issuer, at })
+    if (isRevoked(crl, certificate)) {
+      throw new ChainError('REVOKED', `${label(certificate)} is revoked`)
+    }
+  }
+}
+
+/**
+ * Verifies a revocation list against its issuer's certificate: name, `cRLSign`, signature and
+ * `thisUpdate <= at <= nextUpdate`. The issuer itself must already be verified.
+ *
+ * @throws ChainError with the reason.
+ */
+export function verifyCrl({ crl, issuer, at }: VerifyCrlOptions): void {
+  if (!sameBytes(crl.issuer.raw, issuer.subject.raw)) {
+    throw new ChainError('CRL_ISSUER', `the revocation list is not by ${label(issuer)}`)
+  }
+  if (!issuer.isCa || issuer.keyUsage?.has('cRLSign') !== true) {
+    throw new ChainError('CRL_ISSUER', `${label(issuer)} may not sign revocation lists`)
+  }
+  if (!signedBy(crl, issuer.spki)) {
+    throw new ChainError('CRL_SIGNATURE', `the revocation list is not signed by ${label(issuer)}`)
+  }
+  if (!(at.getTime() >= crl.thisUpdate.getTime())) {
+    throw new ChainError('NOT_YET_VALID', `the revocation list of ${label(issuer)} is too new`)
+  }
+  if (!(at.getTime() <= crl.nextUpdate.getTime())) {
+    throw new ChainError('CRL_EXPIRED', `the revocation list of ${label(issuer)} has expired`)
+  }
+}
+
+/** Whether a list names a certificate's serial; verify the list, and that it is by its issuer. */
+export function isRevoked(crl: CertificateRevocationList, certificate: Certificate): boolean {
+  return crl.revoked.has(certificate.serial)
+}
+
+function signedBy(
+  signed: Pick<Certificate, 'tbs' | 'signature' | 'signatureAlgorithm'>,
+  spki: Uint8Array,
+): boolean {
+  if (signed.signatureAlgorithm !== ECDSA_SHA256) return false
+  try {
+    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    if (key.asymmetricKeyType !== 'ec') return false
+    if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') return false
+    return verify('sha256', signed.tbs, { key, dsaEncoding: 'der' }, signed.signature)
+  } catch {
+    // A key or signature OpenSSL cannot read verifies nothing.
+    return false
+  }
+}
+
+function label({ subject, serial }: Certificate): string {
+  return JSON.stringify(subject.commonName ?? `certificate ${serial}`)
+}
