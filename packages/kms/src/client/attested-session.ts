@@ -1,0 +1,286 @@
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { type Collateral, reportDataFor, type Tee, verifyToken } from '@cloister/attestation'
+import type { Dek, Slot } from '@cloister/sealed'
+import { decodeJwt } from 'jose'
+import { parseCollateral } from '../protocol/collateral.ts'
+import { fromBase64Url, sha256, toBase64Url, toHex } from '../protocol/encoding.ts'
+import { type JobStatement, jobDigest } from '../protocol/job-statement.ts'
+import { JWS_TYPES, signJws } from '../protocol/jws.ts'
+import type { Head, HeadPosition, HeadsMoved } from '../protocol/messages.ts'
+import { encodePublicKey } from '../protocol/public-key.ts'
+import { slotToJson } from '../protocol/slot.ts'
+import { headsTranscript, releaseTranscript } from '../protocol/transcript.ts'
+import { KmsConnectionError } from './connection-error.ts'
+import type { KmsClient } from './kms-client.ts'
+import { openReleasedKeys, verifyHeadsMoved, verifyReleased } from './statements.ts'
+
+/** What an {@link AttestedSession} is made from. */
+export interface AttestOptions {
+  readonly client: KmsClient
+  /** What the instance runs in; the key service derives it anew from the root that verified. */
+  readonly tee: Tee
+  readonly job: JobStatement
+  /** Has the platform quote 64 bytes of report data. */
+  readonly quoteFor: (reportData: Uint8Array) => Promise<Uint8Array>
+}
+
+/** A file of an input dataset whose key is asked for. */
+export interface InputPart {
+  readonly fileId: string
+  /** SHA-256 of the file's fixed part, hexadecimal. */
+  readonly fixedDigestHex: string
+  readonly slot: Slot
+}
+
+/** A file of an output dataset that is to get a fresh key. */
+export interface OutputPart {
+  readonly fileId: string
+  /** SHA-256 of the file's fixed part, hexadecimal. */
+  readonly fixedDigestHex: string
+}
+
+/** What a release asks for: parts by dataset id, of the datasets that the job names. */
+export interface ReleaseParts {
+  readonly inputs: ReadonlyMap<string, readonly InputPart[]>
+  readonly outputs: ReadonlyMap<string, readonly OutputPart[]>
+}
+
+/** What was released, all of it verified. */
+export interface ReleasedKeys {
+  /** By file id. */
+  readonly inputs: ReadonlyMap<string, Dek>
+  /** By file id. */
+  readonly outputs: ReadonlyMap<string, { readonly dek: Dek; readonly slot: Slot }>
+  /** By dataset id, of inputs and outputs; `null` for a dataset that has none yet. */
+  readonly heads: ReadonlyMap<string, Head | null>
+  /** Compact JWS by the key service, as it came. */
+  readonly statement: string
+  readonly at: Date
+}
+
+/** One output dataset's new version; the writer is the instance. */
+export interface HeadMove {
+  readonly datasetId: string
+  readonly expected: HeadPosition | null
+  readonly next: HeadPosition
+}
+
+/** What moving heads was answered with, all of it verified. */
+export interface CommittedHeads {
+  readonly statement: HeadsMoved
+  /** Compact JWS by the key service, as it came. */
+  readonly statementJws: string
+}
+
+/** What the instance was attested with, for its receipt. */
+export interface SessionEvidence {
+  /** base64url. */
+  readonly challenge: string
+  readonly quote: Uint8Array
+  readonly collateral: Collateral
+  readonly token: string
+}
+
+/**
+ * An instance's side of the protocol. Its two private keys are made here and never leave; nothing
+ * the key service answers is used before its statement and transcript verified.
+ */
+export class AttestedSession {
+  readonly job: JobStatement
+  /** What the instance was attested with. */
+  readonly evidence: SessionEvidence
+  /** Signs requests, manifests and receipts: P-256, private. */
+  readonly signKey: KeyObject
+  /** Public half of {@link signKey}, SubjectPublicKeyInfo in base64url: the writer key of outputs. */
+  readonly writerKey: string
+  readonly #client: KmsClient
+  readonly #receiveKey: KeyObject
+  #release: { readonly transcript: string; readonly auditIndex: number } | undefined
+
+  private constructor(
+    options: Pick<AttestOptions, 'client' | 'job'>,
+    keys: { readonly signKey: KeyObject; readonly receiveKey: KeyObject },
+    evidence: SessionEvidence,
+  ) {
+    this.job = options.job
+    this.evidence = evidence
+    this.signKey = keys.signKey
+    this.writerKey = encodePublicKey(keys.signKey)
+    this.#client = options.client
+    this.#receiveKey = keys.receiveKey
+  }
+
+  /**
+   * Attests: takes a challenge, has the platform quote what binds it to two fresh keys and the job,
+   * and takes the token.
+   * @throws KmsError what the key service refused
+   * @throws KmsConnectionError
+   */
+  static async attest(options: AttestOptions): Promise<AttestedSession> {
+    const { client, job, tee, quoteFor } = options
+    const keys = { signKey: newKey(), receiveKey: newKey() }
+    const receiveKey = encodePublicKey(keys.receiveKey)
+    const signKey = encodePublicKey(keys.signKey)
+    const challenge = await client.challenge()
+    const reportData = reportDataFor({
+      protocol: 'cloister/attest-release',
+      version: 1,
+      tee,
+      kmsId: client.pin.kmsId,
+      challenge: fromBase64Url('challenge', challenge),
+      receiveKey: fromBase64Url('receiving key', receiveKey),
+      signKey: fromBase64Url('signing key', signKey),
+      jobDigest: jobDigest(job),
+    })
+    const quote = await quoteFor(reportData)
+    const encodedQuote = toBase64Url(quote)
+    const answer = await client.attest({
+      challenge,
+      tee,
+      quote: encodedQuote,
+      job,
+      receiveKey,
+      signKey,
+    })
+    await requireOwnToken(client, answer.token, signKey)
+    const collateral = parseCollateral(answer.collateral)
+    const evidence = { challenge, quote, collateral, token: answer.token }
+    return new AttestedSession({ client, job }, keys, evidence)
+  }
+
+  /**
+   * Asks for the keys of input parts and for fresh keys of output parts.
+   * @throws KmsError what the key service refused, with every reason
+   * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request
+   */
+  async release(parts: ReleaseParts): Promise<ReleasedKeys> {
+    const { kmsId } = this.#client.pin
+    const receiveKey = encodePublicKey(this.#receiveKey)
+    const request = await signJws(
+      JWS_TYPES.release,
+      {
+        ...this.#requestHead(receiveKey),
+        inputs: [...parts.inputs].map(([datasetId, files]) => ({
+          datasetId,
+          parts: files.map(({ fileId, fixedDigestHex, slot }) => ({
+            fileId,
+            fixedDigestHex,
+            slot: slotToJson(slot),
+          })),
+        })),
+        outputs: [...parts.outputs].map(([datasetId, files]) => ({
+          datasetId,
+          cmkId: this.#outputKey(datasetId),
+          parts: files.map(({ fileId, fixedDigestHex }) => ({ fileId, fixedDigestHex })),
+        })),
+      },
+      this.signKey,
+    )
+    const transcript = releaseTranscript({
+      challenge: this.evidence.challenge,
+      quoteDigest: sha256(this.evidence.quote),
+      jobDigest: jobDigest(this.job),
+      receiveKey,
+      signKey: this.writerKey,
+      token: this.evidence.token,
+      request,
+    })
+    const statement = await this.#client.release(request)
+    const released = await verifyReleased(statement, this.#client.pin, transcript, parts, this.job)
+    const keys = await openReleasedKeys(released.keys, this.#receiveKey, parts, kmsId, this.job)
+    this.#release = { transcript, auditIndex: released.auditIndex }
+    return {
+      ...keys,
+      heads: new Map(Object.entries(released.heads)),
+      statement,
+      at: new Date(released.at),
+    }
+  }
+
+  /**
+   * Moves the heads of output datasets, all or none, and takes the proofs that this act and the
+   * release before it stand in the audit log.
+   * @throws KmsError HEAD_CONFLICT when another writer was first, or what else was refused
+   * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request
+   */
+  async commitHeads(moves: readonly HeadMove[]): Promise<CommittedHeads> {
+    const release = this.#release
+    if (release === undefined) throw new TypeError('heads are moved after a release, not before')
+    const signed = moves.map(({ datasetId, expected, next }) => ({
+      datasetId,
+      expected: expected && { version: expected.version, manifestDigest: expected.manifestDigest },
+      next: {
+        version: next.version,
+        manifestDigest: next.manifestDigest,
+        writerKey: this.writerKey,
+      },
+    }))
+    const request = await signJws(
+      JWS_TYPES.heads,
+      {
+        ...this.#requestHead(encodePublicKey(this.#receiveKey)),
+        moves: signed,
+        releaseIndex: release.auditIndex,
+      },
+      this.signKey,
+    )
+    const statementJws = await this.#client.commitHeads(request)
+    const statement = await verifyHeadsMoved(statementJws, this.#client.pin, {
+      transcript: headsTranscript(request),
+      releaseTranscript: release.transcript,
+      releaseIndex: release.auditIndex,
+      heads: signed.map(({ datasetId, next }) => ({ datasetId, ...next })),
+    })
+    return { statement, statementJws }
+  }
+
+  #requestHead(receiveKey: string) {
+    return {
+      kmsId: this.#client.pin.kmsId,
+      token: this.evidence.token,
+      jti: randomBytes(16).toString('base64url'),
+      job: this.job,
+      receiveKey,
+      quoteDigestHex: toHex(sha256(this.evidence.quote)),
+    }
+  }
+
+  #outputKey(datasetId: string): string {
+    const output = this.job.outputs.find(candidate => candidate.datasetId === datasetId)
+    if (output === undefined) throw new TypeError(`the job has no output dataset ${datasetId}`)
+    return output.cmkId
+  }
+}
+
+function newKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+}
+
+/** The token must be the pinned key service's and for this instance's key. */
+async function requireOwnToken(client: KmsClient, token: string, signKey: string): Promise<void> {
+  const key = createPublicKey({
+    key: Buffer.from(client.pin.identityKey, 'base64url'),
+    format: 'der',
+    type: 'spki',
+  })
+  const { kmsId } = client.pin
+  const claims = await verifyToken({ token, kmsId, key, at: issuedAt(token) }).catch(
+    (cause: unknown) => {
+      throw new KmsConnectionError('STATEMENT', 'the token is not by the pinned key service', {
+        cause,
+      })
+    },
+  )
+  if (toBase64Url(claims.instanceKey) !== signKey) {
+    throw new KmsConnectionError('STATEMENT', 'the token is for another instance')
+  }
+}
+
+/** Time is the key service's: the host that this runs on can set the clock as it likes. */
+function issuedAt(token: string): Date {
+  try {
+    return new Date((decodeJwt(token).iat ?? Number.NaN) * 1000)
+  } catch (cause) {
+    throw new KmsConnectionError('STATEMENT', 'the token is none', { cause })
+  }
+}

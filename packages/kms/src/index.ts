@@ -1,0 +1,57 @@
+export {
+  AttestedSession,
+  type AttestOptions,
+  type CommittedHeads,
+  type HeadMove,
+  type InputPart,
+  type OutputPart,
+  type ReleasedKeys,
+  type ReleaseParts,
+  type SessionEvidence,
+} from './client/attested-session.ts'
+export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
+export {
+  type OpenedPart,
+  openOwnDataset,
+  plaintextOf,
+  type SealFileOptions,
+  sealFile,
+  unverifiedDatasetId,
+} from './client/datasets.ts'
+export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
+export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
+export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
+export { canonicalJson } from './protocol/encoding.ts'
+export { KMS_STATUS, KmsError, type KmsErrorCode, type KmsReason } from './protocol/errors.ts'
+export {
+  encodeJobStatement,
+  type JobStatement,
+  jobDigest,
+  MAX_JOB_STATEMENT_BYTES,
+  parseJobStatement,
+} from './protocol/job-statement.ts'
+export { JWS_TYPES, type JwsType, type VerifiedJws, verifyJws } from './protocol/jws.ts'
+export {
+  type AuditProof,
+  type AuditRow,
+  type CollateralJson,
+  type DekContextJson,
+  type Head,
+  type HeadPosition,
+  type HeadsMoved,
+  type KeyDescription,
+  MAX_PARTS_PER_REQUEST,
+  type NewPolicy,
+  type NextHead,
+  type PolicyDescription,
+  type Released,
+  type SlotJson,
+} from './protocol/messages.ts'
+export { type KmsPin, parseKmsPin } from './protocol/pin.ts'
+export { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from './protocol/public-key.ts'
+export { slotFromJson, slotToJson } from './protocol/slot.ts'
+export {
+  headsTranscript,
+  type ReleaseTranscript,
+  releaseTranscript,
+} from './protocol/transcript.ts'

@@ -1,0 +1,283 @@
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { jobStatementSchema } from './job-statement.ts'
+import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
+
+const strict = { additionalProperties: false } as const
+const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, strict)
+const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** Most parts, over all datasets, in one release request. */
+export const MAX_PARTS_PER_REQUEST = 4096
+
+/** A head without the dataset it belongs to: what a move goes from. */
+const headPositionSchema = object({
+  version: Type.Integer({ minimum: 1, maximum: 2 ** 32 - 1 }),
+  manifestDigest: hexDigest,
+})
+
+/** What a move goes to. */
+const nextHeadSchema = object({
+  version: Type.Integer({ minimum: 1, maximum: 2 ** 32 - 1 }),
+  manifestDigest: hexDigest,
+  writerKey: spki,
+})
+
+/** The one current version of a dataset. */
+const datasetHeadSchema = object({
+  datasetId: hexId,
+  version: Type.Integer({ minimum: 1, maximum: 2 ** 32 - 1 }),
+  manifestDigest: hexDigest,
+  writerKey: spki,
+})
+
+/** A slot of a sealed file, its wrapped DEK in base64url. */
+const slotSchema = object({
+  kmsId: hexDigest,
+  cmkId,
+  cmkVersion: Type.Integer({ minimum: 0, maximum: 2 ** 32 - 1 }),
+  wrappedDek: base64Url(6000),
+})
+
+/** What a wrapped DEK is bound to, beside its CMK. */
+const dekContextSchema = object({
+  datasetId: hexId,
+  fileId: hexId,
+  fixedDigestHex: hexDigest,
+})
+
+const dek = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
+const tees = Type.Array(Type.Union([Type.Literal('sgx'), Type.Literal('sim')]), {
+  minItems: 1,
+  maxItems: 8,
+})
+const tcbStatuses = Type.Array(
+  Type.Union([
+    Type.Literal('UpToDate'),
+    Type.Literal('SWHardeningNeeded'),
+    Type.Literal('ConfigurationNeeded'),
+    Type.Literal('ConfigurationAndSWHardeningNeeded'),
+    Type.Literal('OutOfDate'),
+    Type.Literal('OutOfDateConfigurationNeeded'),
+    Type.Literal('Revoked'),
+  ]),
+  { minItems: 1, maxItems: 8 },
+)
+
+/** Bodies of requests, by route. */
+export const requests = {
+  enrol: object({ token: base64Url(128) }),
+  createKey: object({
+    mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
+    alias: Type.Optional(Type.String({ pattern: '^[\\x20-\\x7e]{1,128}$' })),
+  }),
+  wrap: object({ dek, context: dekContextSchema }),
+  unwrap: object({ slot: slotSchema, context: dekContextSchema }),
+  addPolicy: Type.Union([
+    object({
+      keyId: cmkId,
+      measurement: hexDigest,
+      jobDigest: hexDigest,
+      tees,
+      tcbStatuses,
+    }),
+    object({
+      keyId: cmkId,
+      measurement: hexDigest,
+      allowAnyJob: Type.Literal(true),
+      tees,
+      tcbStatuses,
+    }),
+  ]),
+  moveHead: object({ expected: nullable(headPositionSchema), next: nextHeadSchema }),
+  challenge: object({}),
+  attest: object({
+    challenge: base64Url(256),
+    tee: Type.Union([Type.Literal('sgx'), Type.Literal('sim')]),
+    quote: base64Url(90_000),
+    job: jobStatementSchema,
+    receiveKey: spki,
+    signKey: spki,
+  }),
+  signed: object({ jws: compact(8 << 20) }),
+} as const
+
+/** Payload of a release request. */
+export const releaseRequestSchema = object({
+  kmsId: hexDigest,
+  token: compact(1 << 15),
+  jti: base64Url(64),
+  job: jobStatementSchema,
+  receiveKey: spki,
+  /** SHA-256 of the quote that the token was given for. */
+  quoteDigestHex: hexDigest,
+  inputs: Type.Array(
+    object({
+      datasetId: hexId,
+      parts: Type.Array(object({ fileId: hexId, fixedDigestHex: hexDigest, slot: slotSchema }), {
+        minItems: 1,
+        maxItems: MAX_PARTS_PER_REQUEST,
+      }),
+    }),
+    { maxItems: 256 },
+  ),
+  outputs: Type.Array(
+    object({
+      datasetId: hexId,
+      cmkId,
+      parts: Type.Array(object({ fileId: hexId, fixedDigestHex: hexDigest }), {
+        minItems: 1,
+        maxItems: MAX_PARTS_PER_REQUEST,
+      }),
+    }),
+    { maxItems: 256 },
+  ),
+})
+
+/** Payload of a heads request. */
+export const headsRequestSchema = object({
+  kmsId: hexDigest,
+  token: compact(1 << 15),
+  jti: base64Url(64),
+  job: jobStatementSchema,
+  receiveKey: spki,
+  quoteDigestHex: hexDigest,
+  moves: Type.Array(
+    object({ datasetId: hexId, expected: nullable(headPositionSchema), next: nextHeadSchema }),
+    { maxItems: 256 },
+  ),
+  /** Index of the audit row of the release whose inclusion is to be proven with this one's. */
+  releaseIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+})
+
+/** An audit row's place in the log, and the way from it to the checkpoint's root. */
+const auditProofSchema = object({
+  /** RFC 8785 JSON of the row. */
+  leaf: Type.String({ maxLength: 1 << 22 }),
+  index: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  /** Digests, base64url, leaf to root. */
+  path: Type.Array(base64Url(64), { maxItems: 64 }),
+})
+
+/** Payload of the statement that a release answers with. */
+export const releasedSchema = object({
+  kmsId: hexDigest,
+  transcript: hexDigest,
+  keys: compact(8 << 20),
+  heads: Type.Record(hexId, nullable(datasetHeadSchema)),
+  /** Index of the release's audit row. */
+  auditIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  at: instant,
+})
+
+/** Payload of the statement that moved heads answer with. */
+export const headsMovedSchema = object({
+  kmsId: hexDigest,
+  transcript: hexDigest,
+  heads: Type.Record(hexId, datasetHeadSchema),
+  /** JWS by the identity key, over the audit log's size and root. */
+  checkpoint: compact(4096),
+  /** Of the release's row, then of this act's. */
+  proofs: Type.Tuple([auditProofSchema, auditProofSchema]),
+  at: instant,
+})
+
+/** What a release's JWE holds. */
+export const releasedKeysSchema = object({
+  inputs: Type.Record(hexId, dek),
+  outputs: Type.Record(hexId, object({ dek, slot: slotSchema })),
+})
+
+/** Endorsements as JSON: members as in PCS collateral, bytes in base64url. */
+export const collateralSchema = object({
+  pckCrlIssuerChain: Type.String({ maxLength: 1 << 16 }),
+  rootCaCrl: base64Url(1 << 20),
+  pckCrl: base64Url(1 << 20),
+  tcbInfoIssuerChain: Type.String({ maxLength: 1 << 16 }),
+  tcbInfo: Type.String({ maxLength: 1 << 20 }),
+  tcbInfoSignature: base64Url(128),
+  qeIdentityIssuerChain: Type.String({ maxLength: 1 << 16 }),
+  qeIdentity: Type.String({ maxLength: 1 << 20 }),
+  qeIdentitySignature: base64Url(128),
+})
+
+const keyDescriptionSchema = Type.Object({
+  keyId: cmkId,
+  owner: Type.String(),
+  mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
+  state: Type.Union([Type.Literal('enabled'), Type.Literal('disabled')]),
+  currentVersion: Type.Integer(),
+  alias: nullable(Type.String()),
+  createdAt: Type.String(),
+})
+
+const policyDescriptionSchema = Type.Object({
+  policyId: Type.String(),
+  keyId: cmkId,
+  cedar: Type.String(),
+  createdAt: Type.String(),
+})
+
+/** Bodies of answers, by route. Members that are not listed are left alone. */
+export const answers = {
+  kms: Type.Object({ kmsId: hexDigest, identityKey: spki }),
+  enrol: Type.Object({ accountId: Type.String(), credential: Type.String() }),
+  key: keyDescriptionSchema,
+  keys: Type.Object({ keys: Type.Array(keyDescriptionSchema) }),
+  wrap: Type.Object({ slot: slotSchema }),
+  unwrap: Type.Object({ dek }),
+  policy: policyDescriptionSchema,
+  policies: Type.Object({ policies: Type.Array(policyDescriptionSchema) }),
+  head: Type.Object({ head: nullable(datasetHeadSchema) }),
+  removed: Type.Object({ policyId: Type.String() }),
+  audit: Type.Object({
+    entries: Type.Array(
+      Type.Object({ index: Type.Integer(), entry: Type.Record(Type.String(), Type.Unknown()) }),
+    ),
+  }),
+  challenge: Type.Object({ challenge: base64Url(256) }),
+  attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
+  statement: Type.Object({ statement: compact(16 << 20) }),
+  error: Type.Object({
+    code: Type.String(),
+    message: Type.String(),
+    reasons: Type.Array(
+      Type.Object({
+        code: Type.String(),
+        message: Type.String(),
+        wanted: Type.Optional(Type.String()),
+        seen: Type.Optional(Type.String()),
+      }),
+    ),
+  }),
+} as const
+
+/** Where a dataset stands. */
+export type Head = Static<typeof datasetHeadSchema>
+/** Where a move goes from. */
+export type HeadPosition = Static<typeof headPositionSchema>
+/** Where a move goes to. */
+export type NextHead = Static<typeof nextHeadSchema>
+/** A slot as JSON. */
+export type SlotJson = Static<typeof slotSchema>
+/** What a wrapped DEK is bound to, as JSON. */
+export type DekContextJson = Static<typeof dekContextSchema>
+/** A customer master key, as its owner sees it. */
+export type KeyDescription = Static<typeof keyDescriptionSchema>
+/** A release policy, as its owner sees it. */
+export type PolicyDescription = Static<typeof policyDescriptionSchema>
+/** A release policy to be written. */
+export type NewPolicy = Static<typeof requests.addPolicy>
+/** What a release asks for. */
+export type ReleaseRequest = Static<typeof releaseRequestSchema>
+/** What moving heads asks for. */
+export type HeadsRequest = Static<typeof headsRequestSchema>
+/** What the key service states with released keys. */
+export type Released = Static<typeof releasedSchema>
+/** What the key service states with moved heads. */
+export type HeadsMoved = Static<typeof headsMovedSchema>
+/** Proof that a row stands in the audit log. */
+export type AuditProof = Static<typeof auditProofSchema>
+/** Endorsements as JSON. */
+export type CollateralJson = Static<typeof collateralSchema>
+/** A row of the audit log with its place. */
+export type AuditRow = Static<typeof answers.audit>['entries'][number]

@@ -1,0 +1,44 @@
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { KmsError } from './errors.ts'
+
+/** Base64url text without padding. */
+export const base64Url = (maxLength: number) =>
+  Type.String({ pattern: '^[A-Za-z0-9_-]+$', maxLength })
+
+/** Dataset or file id: 32 lower-case hexadecimal digits. */
+export const hexId = Type.String({ pattern: '^[0-9a-f]{32}$' })
+
+/** SHA-256 digest: 64 lower-case hexadecimal digits. */
+export const hexDigest = Type.String({ pattern: '^[0-9a-f]{64}$' })
+
+/** Id of a customer master key: a UUID in lower case. */
+export const cmkId = Type.String({
+  pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
+})
+
+/** SubjectPublicKeyInfo of a P-256 key, uncompressed: 91 bytes in base64url. */
+export const spki = Type.String({ pattern: '^[A-Za-z0-9_-]{122}$' })
+
+/** Compact JWS or JWE. */
+export const compact = (maxLength: number) =>
+  Type.String({ pattern: '^[A-Za-z0-9_.-]+$', maxLength })
+
+/** An instant, ISO 8601 in UTC with milliseconds. */
+export const instant = Type.String({
+  pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$',
+})
+
+/**
+ * Checks a value against a schema.
+ * @param what - Name of the whole, for the message.
+ * @throws KmsError MALFORMED, naming the first place that does not fit
+ */
+export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
+  if (Value.Check(schema, value)) return value
+  const first = Value.Errors(schema, value).First()
+  throw new KmsError(
+    'MALFORMED',
+    `${what}${first === undefined ? '' : ` at ${first.path || '/'}: ${first.message}`}`,
+  )
+}

@@ -1,0 +1,76 @@
+import { type BigIntStats, constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  type Collateral,
+  parseCertificate,
+  parsePckExtension,
+  parseSgxQuote,
+  splitPemCertificates,
+} from '@cloister/attestation'
+import { parseCollateral } from '../../protocol/collateral.ts'
+import { toHex } from '../../protocol/encoding.ts'
+import { KmsError } from '../../protocol/errors.ts'
+
+const MAX_FILE_BYTES = 4 << 20
+
+interface Cached {
+  readonly stamp: string
+  readonly collateral: Collateral
+}
+
+/**
+ * Collateral from a folder: `<fmspc in lower-case hex>.json`, read again when the file changed.
+ * What is in it need not be trusted, as it is signed; who can write there can only deny service.
+ */
+export class CollateralFolder {
+  readonly #folder: string
+  readonly #cache = new Map<string, Cached>()
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /**
+   * Collateral for the platform that a quote says it is of.
+   * @throws KmsError COLLATERAL_UNAVAILABLE
+   */
+  async forPlatform(fmspc: string): Promise<Collateral> {
+    const path = join(this.#folder, `${fmspc}.json`)
+    try {
+      const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      try {
+        const stats = await file.stat({ bigint: true })
+        const stamp = stampOf(stats)
+        const cached = this.#cache.get(fmspc)
+        if (cached?.stamp === stamp) return cached.collateral
+        if (!stats.isFile() || stats.size > MAX_FILE_BYTES) {
+          throw new KmsError('COLLATERAL_UNAVAILABLE', `${path} is no file of at most 4 MiB`)
+        }
+        const collateral = parseCollateral(JSON.parse(await file.readFile('utf8')))
+        this.#cache.set(fmspc, { stamp, collateral })
+        return collateral
+      } finally {
+        await file.close()
+      }
+    } catch (cause) {
+      throw new KmsError('COLLATERAL_UNAVAILABLE', `no collateral for platform ${fmspc}`, {
+        cause,
+      })
+    }
+  }
+}
+
+function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join()
+}
+
+/** The FMSPC that a quote's PCK certificate states, unverified: only good for finding collateral. */
+export function claimedFmspc(quote: Uint8Array): string {
+  const { certificationData } = parseSgxQuote(quote)
+  const [leaf] = splitPemCertificates(certificationData.data)
+  if (certificationData.type !== 5 || leaf === undefined) {
+    throw new KmsError('EVIDENCE_INVALID', 'the quote bears no PCK certificate chain')
+  }
+  return toHex(parsePckExtension(parseCertificate(leaf)).fmspc)
+}

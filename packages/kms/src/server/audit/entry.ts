@@ -1,0 +1,28 @@
+import { canonicalJson, type JsonValue } from '../store/canonical-json.ts'
+
+/** One reason for a decision. */
+interface Reason {
+  readonly code: string
+  readonly message: string
+  readonly wanted?: JsonValue
+  readonly seen?: JsonValue
+}
+
+/** One act, release or denial. Beside what is named here, whatever JSON tells what happened. */
+export interface AuditEntry {
+  /** Instant, ISO 8601. */
+  readonly at: string
+  /** Who: `account:<id>`, `instance:<measurement>`, or `kms`. */
+  readonly actor: string
+  /** What, such as `key.create`. */
+  readonly action: string
+  readonly outcome: 'done' | 'released' | 'denied'
+  /** All reasons of a denial. */
+  readonly reasons: readonly Reason[]
+  readonly [detail: string]: unknown
+}
+
+/** A leaf's bytes: RFC 8785 JSON of the entry. @throws TypeError where it is not JSON */
+export function encodeAuditEntry(entry: AuditEntry): Uint8Array {
+  return new TextEncoder().encode(canonicalJson(entry as unknown as JsonValue))
+}

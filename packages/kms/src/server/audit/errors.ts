@@ -1,0 +1,13 @@
+import { CodedError } from '@cloister/sealed'
+
+/**
+ * What is wrong with a log, a proof or a checkpoint.
+ *
+ * `RANGE`: there is no such entry or size. `LOG_TAMPERED`: what is stored does not make up the log.
+ * `PROOF`: an inclusion or consistency proof does not hold. `CHECKPOINT`: a checkpoint is malformed,
+ * of another log, or not signed by the identity key.
+ */
+export type AuditCode = 'RANGE' | 'LOG_TAMPERED' | 'PROOF' | 'CHECKPOINT'
+
+/** Thrown when the audit log, or a statement about it, does not hold. */
+export class AuditError extends CodedError<AuditCode> {}

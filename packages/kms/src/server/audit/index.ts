@@ -1,0 +1,5 @@
+export { signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
+export { type AuditEntry, encodeAuditEntry } from './entry.ts'
+export { AuditError } from './errors.ts'
+export { AuditLog } from './log.ts'
+export { leafHash, verifyConsistency, verifyInclusion } from './merkle.ts'

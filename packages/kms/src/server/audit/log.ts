@@ -1,0 +1,220 @@
+import type { StoreTransaction } from '../store/index.ts'
+import type { AuditLogTable } from '../store/schema.ts'
+import { type AuditEntry, encodeAuditEntry } from './entry.ts'
+import { AuditError } from './errors.ts'
+import {
+  HASH_LENGTH,
+  type InclusionProof,
+  leafHash,
+  verifyConsistency,
+  verifyInclusion,
+} from './merkle.ts'
+import {
+  consistencyPath,
+  type Frontier,
+  frontierRoot,
+  grow,
+  inclusionPath,
+  type NodeName,
+  type ReadNodes,
+  rootOf,
+} from './tree.ts'
+
+const LOG_ID = 1
+
+/** An entry as it stands in the log. */
+export interface LoggedEntry {
+  readonly index: number
+  readonly entry: AuditEntry
+  readonly leafHash: Uint8Array
+}
+
+interface State {
+  readonly size: number
+  readonly frontier: Frontier
+}
+
+function decodeFrontier(text: string): Frontier {
+  const bytes = Buffer.from(text, 'base64url')
+  const frontier: Uint8Array[] = []
+  for (let at = 0; at < bytes.length; at += HASH_LENGTH) {
+    frontier.push(new Uint8Array(bytes.subarray(at, at + HASH_LENGTH)))
+  }
+  return frontier
+}
+
+/** The root of trust is the log's one row, which the store proves; all else is checked against it. */
+async function readState({ db, guard }: StoreTransaction): Promise<State> {
+  const query = db.selectFrom('audit_log').selectAll().where('id', '=', LOG_ID)
+  const row = guard.proven('audit_log', String(LOG_ID), await query.executeTakeFirst())
+  if (row === undefined) return { size: 0, frontier: [] }
+  return { size: row.size, frontier: decodeFrontier(row.frontier) }
+}
+
+function nodeReader({ db }: StoreTransaction): ReadNodes {
+  return async names => {
+    if (names.length === 0) return new Map()
+    const query = db
+      .selectFrom('audit_nodes')
+      .selectAll()
+      .where('node', 'in', [...names])
+    const rows = await query.execute()
+    return new Map(
+      rows.map(row => [row.node as NodeName, new Uint8Array(Buffer.from(row.hash, 'base64url'))]),
+    )
+  }
+}
+
+/** Runs what reads nodes and checks them; whatever does not fit means that they were edited. */
+async function untampered<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    const isOurs =
+      cause instanceof RangeError || (cause instanceof AuditError && cause.code === 'PROOF')
+    if (!isOurs) throw cause
+    throw new AuditError('LOG_TAMPERED', 'the stored nodes do not make up the log', { cause })
+  }
+}
+
+function assertSize(what: string, value: number, max: number): void {
+  if (Number.isSafeInteger(value) && value >= 0 && value <= max) return
+  throw new AuditError('RANGE', `${what}: wanted a whole number from 0 to ${max}, seen ${value}`)
+}
+
+/** The append-only log of every act, release and denial: a Merkle tree as in RFC 9162. */
+export class AuditLog {
+  /** Appends an entry, in the transaction of the act itself. */
+  async append(
+    tx: StoreTransaction,
+    entry: AuditEntry,
+  ): Promise<{ readonly index: number; readonly leafHash: Uint8Array }> {
+    const { frontier, size } = await readState(tx)
+    const encoded = encodeAuditEntry(entry)
+    const hash = leafHash(encoded)
+    const grown = grow(size, frontier, hash)
+    const leaf = { idx: size, entry: new TextDecoder().decode(encoded) }
+    await tx.db
+      .insertInto('audit_leaves')
+      .values({ ...leaf, ...tx.guard.stampOnce('audit_leaves', String(size), leaf) })
+      .execute()
+    const nodes = grown.nodes.map(node => ({
+      node: node.name,
+      hash: Buffer.from(node.hash).toString('base64url'),
+    }))
+    await tx.db.insertInto('audit_nodes').values(nodes).execute()
+    const columns = {
+      id: LOG_ID,
+      size: size + 1,
+      frontier: Buffer.concat(grown.frontier).toString('base64url'),
+    }
+    const stamp = tx.guard.stamp<AuditLogTable>('audit_log', String(LOG_ID), columns)
+    const row = { ...columns, ...stamp }
+    if (size === 0) await tx.db.insertInto('audit_log').values(row).execute()
+    else await tx.db.updateTable('audit_log').set(row).where('id', '=', LOG_ID).execute()
+    return { index: size, leafHash: hash }
+  }
+
+  /** The log's size and root now. @throws StoreError ROW_MAC */
+  async root(
+    tx: StoreTransaction,
+  ): Promise<{ readonly size: number; readonly rootHash: Uint8Array }> {
+    const { frontier, size } = await readState(tx)
+    return { size, rootHash: frontierRoot(frontier) }
+  }
+
+  /**
+   * Entries after an index (-1: from the first), in order.
+   * @param range - `limit`: at most 1000.
+   * @throws AuditError RANGE, LOG_TAMPERED where one is missing; StoreError ROW_MAC
+   */
+  async entries(
+    tx: StoreTransaction,
+    range: { readonly after: number; readonly limit: number },
+  ): Promise<readonly LoggedEntry[]> {
+    const { size } = await readState(tx)
+    assertSize('limit', range.limit, 1000)
+    assertSize('after, counted from -1', range.after + 1, Number.MAX_SAFE_INTEGER)
+    const start = range.after + 1
+    const query = tx.db.selectFrom('audit_leaves').selectAll().where('idx', '>', range.after)
+    const rows = await query.orderBy('idx').limit(range.limit).execute()
+    const wanted = Math.max(0, Math.min(range.limit, size - start))
+    if (rows.length !== wanted) {
+      throw new AuditError('LOG_TAMPERED', `wanted ${wanted} entries, seen ${rows.length}`)
+    }
+    return rows.map((row, offset) => {
+      if (row.idx !== start + offset) {
+        throw new AuditError('LOG_TAMPERED', `wanted entry ${start + offset}, seen ${row.idx}`)
+      }
+      const { entry } = tx.guard.provenOnce('audit_leaves', String(row.idx), row)
+      const parsed: AuditEntry = JSON.parse(entry)
+      return { index: row.idx, entry: parsed, leafHash: leafHash(new TextEncoder().encode(entry)) }
+    })
+  }
+
+  /**
+   * Proves an entry to be in the log as it is now, or as it was at an earlier size.
+   * @throws AuditError RANGE, LOG_TAMPERED
+   */
+  async inclusionProof(
+    tx: StoreTransaction,
+    index: number,
+    size?: number,
+  ): Promise<InclusionProof> {
+    const state = await readState(tx)
+    const treeSize = size ?? state.size
+    assertSize('size', treeSize, state.size)
+    if (treeSize === 0) throw new AuditError('RANGE', 'the log was empty at size 0')
+    assertSize('index', index, treeSize - 1)
+    return await untampered(async () => {
+      const read = nodeReader(tx)
+      const path = await inclusionPath(index, treeSize, read)
+      const rootHash = await this.#provenRoot(state, treeSize, read)
+      const leaf = (await read([`0/${index}`])).get(`0/${index}`)
+      if (leaf === undefined) throw new RangeError(`leaf ${index} is missing`)
+      const proof = { index, size: treeSize, path }
+      verifyInclusion({ ...proof, leafHash: leaf, rootHash })
+      return proof
+    })
+  }
+
+  /**
+   * Proves the log of `firstSize` entries to be the beginning of the one of `secondSize`.
+   * @throws AuditError RANGE, LOG_TAMPERED
+   */
+  async consistencyProof(
+    tx: StoreTransaction,
+    firstSize: number,
+    secondSize: number,
+  ): Promise<readonly Uint8Array[]> {
+    const state = await readState(tx)
+    assertSize('secondSize', secondSize, state.size)
+    assertSize('firstSize', firstSize, secondSize)
+    return await untampered(async () => {
+      const read = nodeReader(tx)
+      const path = await consistencyPath(firstSize, secondSize, read)
+      const [firstRootHash, secondRootHash] = [
+        await this.#provenRoot(state, firstSize, read),
+        await this.#provenRoot(state, secondSize, read),
+      ]
+      verifyConsistency({ firstSize, firstRootHash, secondSize, secondRootHash, path })
+      return path
+    })
+  }
+
+  /** Root at an earlier size, proven to be the beginning of the log as it is now. */
+  async #provenRoot(state: State, size: number, read: ReadNodes): Promise<Uint8Array> {
+    const now = frontierRoot(state.frontier)
+    if (size === state.size) return now
+    const rootHash = await rootOf(size, read)
+    const path = await consistencyPath(size, state.size, read)
+    verifyConsistency({
+      firstSize: size,
+      firstRootHash: rootHash,
+      secondSize: state.size,
+      secondRootHash: now,
+      path,
+    })
+    return rootHash
+  }
+}

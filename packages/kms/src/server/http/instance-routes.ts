@@ -1,0 +1,40 @@
+import type { Static } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import { type answers, requests } from '../../protocol/messages.ts'
+import { parseAs } from '../../protocol/schema.ts'
+import { attest } from '../attest/attest.ts'
+import { commitHeads } from '../release/heads.ts'
+import { release } from '../release/release.ts'
+import type { KmsService } from '../service.ts'
+
+type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
+
+const MIB = 1 << 20
+
+/** Routes of instances: what they say is believed for their evidence, not for a credential. */
+export function instanceRoutes(app: FastifyInstance, service: KmsService): void {
+  app.get('/v1/kms', async (): Reply<'kms'> => {
+    const { kmsId, identityKey } = service.identity
+    return { kmsId, identityKey }
+  })
+
+  app.post('/v1/challenge', async (request): Reply<'challenge'> => {
+    parseAs('request', requests.challenge, request.body)
+    return { challenge: service.challenges.issue(service.now()) }
+  })
+
+  // A job statement of 1 MiB in its canonical form may be longer with other escapes.
+  app.post('/v1/attest', { bodyLimit: 3 * MIB }, async (request): Reply<'attest'> => {
+    return await attest(service, parseAs('request', requests.attest, request.body))
+  })
+
+  app.post('/v1/release', { bodyLimit: 9 * MIB }, async (request): Reply<'statement'> => {
+    const { jws } = parseAs('request', requests.signed, request.body)
+    return { statement: await release(service, jws) }
+  })
+
+  app.post('/v1/heads', { bodyLimit: 9 * MIB }, async (request): Reply<'statement'> => {
+    const { jws } = parseAs('request', requests.signed, request.body)
+    return { statement: await commitHeads(service, jws) }
+  })
+}

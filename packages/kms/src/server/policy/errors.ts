@@ -1,0 +1,7 @@
+import { CodedError } from '@cloister/sealed'
+
+/** Why a policy is not stored, or not found. */
+export type PolicyCode = 'POLICY_INVALID' | 'POLICY_NOT_FOUND'
+
+/** Thrown when a policy cannot be stored, or is not there. */
+export class PolicyError extends CodedError<PolicyCode> {}

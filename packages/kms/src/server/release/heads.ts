@@ -1,0 +1,189 @@
+import { fromBase64Url, sha256, toBase64Url, toHex } from '../../protocol/encoding.ts'
+import { KmsError, type KmsReason } from '../../protocol/errors.ts'
+import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
+import type { AuditProof, Head, HeadsRequest } from '../../protocol/messages.ts'
+import { headsTranscript } from '../../protocol/transcript.ts'
+import { type Act, denied, perform } from '../acts.ts'
+import { type AuditEntry, encodeAuditEntry, signCheckpoint } from '../audit/index.ts'
+import type { KmsService } from '../service.ts'
+import { consume, moveHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
+import { authorise, type Instance, openRequest } from './authorise.ts'
+import { headsOf, permitFor } from './permits.ts'
+import { headJson } from './release.ts'
+
+/** Milliseconds after its release in which a job may still move its heads: a week. */
+const MAX_JOB_MS = 7 * 24 * 60 * 60 * 1000
+
+/**
+ * Moves the heads of a job's output datasets, all or none. The token is judged as of the release it
+ * was used for, since a job may run longer than a token lives; the key and the release policy must
+ * still stand.
+ * @returns a statement by the key service, compact JWS
+ * @throws KmsError HEAD_CONFLICT, RELEASE_DENIED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_KEY,
+ * JOB_MISMATCH, NOT_OWNER, WRONG_KMS, MALFORMED
+ */
+export async function commitHeads(service: KmsService, jws: string): Promise<string> {
+  const at = service.now()
+  const request = await openRequest(service, 'heads', jws)
+  const { payload, signKey } = request
+  const transcript = headsTranscript(jws)
+  const datasets = payload.moves.map(({ datasetId }) => datasetId)
+  if (new Set(datasets).size !== datasets.length) {
+    throw new KmsError('MALFORMED', 'a dataset stands there twice')
+  }
+  const act: Act = {
+    actor: `instance:${toHex(sha256(fromBase64Url('signing key', signKey)))}`,
+    action: 'heads',
+    details: { transcript, datasets, releaseIndex: payload.releaseIndex },
+  }
+  let instance: Instance
+  let releasedAt: Date
+  try {
+    const row = await releaseRow(service, payload.releaseIndex)
+    releasedAt = new Date(row.at)
+    instance = await authorise(service, request, releasedAt)
+    requireSameRun(row, instance, at)
+  } catch (error) {
+    throw await denied(service, act, at, error)
+  }
+  const { token } = instance
+  Object.assign(act.details, {
+    tokenId: token.tokenId,
+    jobDigest: toHex(token.jobDigest),
+    measurement: toHex(token.mrEnclave),
+    tee: token.tee,
+  })
+  const { value: heads, auditIndex } = await perform(service, act, 'done', at, async tx => {
+    const expiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
+    const use = { kind: 'heads', id: `${token.tokenId}.${transcript}`, expiresAt } as const
+    if (!(await consume(tx, use))) return repeated(payload, act)
+    return await moved(service, tx, instance, payload, at, act)
+  })
+  const proven = await proofs(service, [payload.releaseIndex, auditIndex])
+  const { kmsId, privateKey } = service.identity
+  const checkpoint = await signCheckpoint(
+    { origin: kmsId, size: proven.size, rootHash: proven.rootHash, at },
+    privateKey,
+  )
+  const statement = {
+    kmsId,
+    transcript,
+    heads,
+    checkpoint,
+    proofs: proven.proofs,
+    at: at.toISOString(),
+  }
+  return await signJws(JWS_TYPES.headsMoved, statement, privateKey)
+}
+
+async function releaseRow(service: KmsService, index: number): Promise<AuditEntry> {
+  const [row] = await service.store.read(tx =>
+    service.audit.entries(tx, { after: index - 1, limit: 1 }),
+  )
+  if (row?.index !== index || row.entry.action !== 'release' || row.entry.outcome !== 'released') {
+    throw new KmsError('RELEASE_DENIED', 'there was no such release', {
+      reasons: [{ code: 'RELEASE_INDEX', message: `audit row ${index} is of no release` }],
+    })
+  }
+  return row.entry
+}
+
+/** Of that very token, and not too long ago. */
+function requireSameRun(row: AuditEntry, { token }: Instance, at: Date): void {
+  if (row['tokenId'] !== token.tokenId) {
+    throw new KmsError('RELEASE_DENIED', 'that release was another instance’s', {
+      reasons: [{ code: 'RELEASE_INDEX', message: 'that audit row is of another token' }],
+    })
+  }
+  if (at.getTime() - Date.parse(row.at) > MAX_JOB_MS) {
+    throw new KmsError('TOKEN_EXPIRED', 'the release was more than a week ago')
+  }
+}
+
+/**
+ * This very request was done before, since a denial takes its note back: its answer was lost on the
+ * way. It is answered again and moves nothing, so that a finished job is not lost with it.
+ */
+function repeated({ moves }: HeadsRequest, act: Act): Record<string, Head> {
+  act.details['repeated'] = true
+  return Object.fromEntries(moves.map(({ datasetId, next }) => [datasetId, { datasetId, ...next }]))
+}
+
+async function moved(
+  service: KmsService,
+  tx: StoreTransaction,
+  instance: Instance,
+  { moves }: HeadsRequest,
+  at: Date,
+  act: Act,
+): Promise<Record<string, Head>> {
+  const reasons: KmsReason[] = []
+  const before = await headsOf(
+    tx,
+    moves.map(({ datasetId }) => datasetId),
+  )
+  const owners = new Map<string, string>()
+  for (const { datasetId, next } of moves) {
+    const declared = instance.job.outputs.find(output => output.datasetId === datasetId)
+    if (declared === undefined) {
+      reasons.push({ code: 'DATASET', message: `the job has no output dataset ${datasetId}` })
+      continue
+    }
+    if (next.writerKey !== instance.signKey) {
+      const message = `dataset ${datasetId}: the writer must be the instance itself`
+      const [wanted, seen] = [instance.signKey, next.writerKey]
+      reasons.push({ code: 'WRITER_KEY', message, wanted, seen })
+    }
+    const head = before.get(datasetId)
+    const use = { action: 'seal', keyId: declared.cmkId, datasetId, head, at } as const
+    const permit = await permitFor(service, tx, instance, use, reasons, act)
+    if (permit !== undefined) owners.set(datasetId, permit.key.owner)
+  }
+  if (reasons.length > 0) throw new KmsError('RELEASE_DENIED', 'no head is moved', { reasons })
+  const heads: Record<string, Head> = {}
+  for (const { datasetId, expected, next } of moves) {
+    const owner = owners.get(datasetId) ?? ''
+    const head = before.get(datasetId)
+    // What this very instance moved already stays moved: the answer to that may have been lost.
+    const stands = head !== undefined && isAt(head, next)
+    heads[datasetId] = headJson(
+      stands ? head : await moveHead(tx, { datasetId, owner, expected, next }),
+    )
+  }
+  act.details['heads'] = Object.values(heads).map(({ datasetId, version, manifestDigest }) => ({
+    datasetId,
+    version,
+    manifestDigest,
+  }))
+  return heads
+}
+
+function isAt(head: StoredHead, next: HeadsRequest['moves'][number]['next']): boolean {
+  return (
+    head.version === next.version &&
+    head.manifestDigest === next.manifestDigest &&
+    head.writerKey === next.writerKey
+  )
+}
+
+async function proofs(
+  service: KmsService,
+  indexes: readonly number[],
+): Promise<{
+  readonly size: number
+  readonly rootHash: Uint8Array
+  readonly proofs: readonly AuditProof[]
+}> {
+  return await service.store.read(async tx => {
+    const { size, rootHash } = await service.audit.root(tx)
+    const proofs: AuditProof[] = []
+    for (const index of indexes) {
+      const [row] = await service.audit.entries(tx, { after: index - 1, limit: 1 })
+      if (row?.index !== index) throw new KmsError('INTEGRITY', `audit row ${index} is gone`)
+      const { path } = await service.audit.inclusionProof(tx, index, size)
+      const leaf = Buffer.from(encodeAuditEntry(row.entry)).toString('utf8')
+      proofs.push({ leaf, index, path: path.map(toBase64Url) })
+    }
+    return { size, rootHash, proofs }
+  })
+}

@@ -1,0 +1,89 @@
+import type { KmsReason } from '../../protocol/errors.ts'
+import type { Act } from '../acts.ts'
+import { KeyError, type ReleaseGrant, type UsableKey } from '../keys/index.ts'
+import type { KmsService } from '../service.ts'
+import { getHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
+import type { Instance } from './authorise.ts'
+
+/** A key that an instance may use for one dataset. */
+export interface Permit {
+  readonly key: UsableKey
+  readonly grant: ReleaseGrant
+}
+
+/**
+ * Decides whether an instance may use a key for a dataset: the key must be usable, the dataset the
+ * key owner's, and a release policy permit it. Every ground against it is added to `reasons`.
+ */
+export async function permitFor(
+  service: KmsService,
+  tx: StoreTransaction,
+  instance: Instance,
+  use: {
+    readonly action: 'release' | 'seal'
+    readonly keyId: string
+    readonly datasetId: string
+    readonly head: StoredHead | undefined
+    readonly at: Date
+  },
+  reasons: KmsReason[],
+  act: Act,
+): Promise<Permit | undefined> {
+  const { action, keyId, datasetId, head, at } = use
+  const { token } = instance
+  let key: UsableKey
+  try {
+    // Noted first: the owner is also told of what a disabled key was asked for.
+    note(act, 'accounts', (await service.keys.get(tx, keyId)).owner)
+    key = await service.keys.usable(tx, keyId)
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error
+    reasons.push({ code: error.code, message: error.message })
+    return undefined
+  }
+  if (head !== undefined && head.owner !== key.owner) {
+    const message = `dataset ${datasetId} and key ${keyId} are not of one account`
+    reasons.push({ code: 'DATASET_OWNER', message })
+    return undefined
+  }
+  const decision = await service.policies.evaluate(tx, {
+    action,
+    principal: {
+      measurement: Buffer.from(token.mrEnclave).toString('hex'),
+      tee: token.tee,
+      tcbStatus: token.tcbStatus,
+      mrSigner: Buffer.from(token.mrSigner).toString('hex'),
+      isvProdId: token.isvProdId,
+      isvSvn: token.isvSvn,
+      debug: token.debug,
+    },
+    keyId,
+    datasetId,
+    jobDigest: Buffer.from(token.jobDigest).toString('hex'),
+    at,
+  })
+  switch (decision.decision) {
+    case 'permit':
+      note(act, 'policies', decision.policyId)
+      return { key, grant: decision.grant }
+    case 'deny':
+      reasons.push(...decision.reasons)
+      return undefined
+  }
+}
+
+/** Adds to a list in an act's audit row, which thereby concerns an account or names a policy. */
+function note({ details }: Act, list: 'accounts' | 'policies', id: string): void {
+  const noted = details[list]
+  details[list] = [...new Set([...(Array.isArray(noted) ? noted : []), id])]
+}
+
+/** The heads of some datasets. */
+export async function headsOf(
+  tx: StoreTransaction,
+  datasetIds: readonly string[],
+): Promise<ReadonlyMap<string, StoredHead | undefined>> {
+  const heads = new Map<string, StoredHead | undefined>()
+  for (const datasetId of datasetIds) heads.set(datasetId, await getHead(tx, datasetId))
+  return heads
+}

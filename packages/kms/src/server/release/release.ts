@@ -1,0 +1,269 @@
+import type { Dek } from '@cloister/sealed'
+import { datasetIdFrom, fileIdFrom, type Sha256 } from '@cloister/sealed'
+import { fromBase64Url, fromHex, sha256, toBase64Url, toHex } from '../../protocol/encoding.ts'
+import { KmsError, type KmsReason } from '../../protocol/errors.ts'
+import { encryptTo, JWS_TYPES, signJws } from '../../protocol/jws.ts'
+import {
+  type Head,
+  MAX_PARTS_PER_REQUEST,
+  type ReleaseRequest,
+  type SlotJson,
+} from '../../protocol/messages.ts'
+import { parsePublicKey } from '../../protocol/public-key.ts'
+import { slotFromJson } from '../../protocol/slot.ts'
+import { releaseTranscript } from '../../protocol/transcript.ts'
+import { type Act, denied, perform } from '../acts.ts'
+import { type DekContext, KeyError } from '../keys/index.ts'
+import type { KmsService } from '../service.ts'
+import { consume, type StoredHead, type StoreTransaction } from '../store/index.ts'
+import { authorise, type Instance, openRequest } from './authorise.ts'
+import { headsOf, type Permit, permitFor } from './permits.ts'
+
+/** Everything that a release hands out, in clear; disposed of once it is encrypted. */
+interface Gathered {
+  readonly inputs: Map<string, Dek>
+  readonly outputs: Map<string, { readonly dek: Dek; readonly slot: SlotJson }>
+  readonly heads: Record<string, Head | null>
+}
+
+/** What gathering needs at every step. */
+interface Scope {
+  readonly service: KmsService
+  readonly tx: StoreTransaction
+  readonly instance: Instance
+  readonly at: Date
+  readonly reasons: KmsReason[]
+  readonly act: Act
+}
+
+/**
+ * Releases keys to an attested instance: all that it asks for, or nothing and every reason.
+ * @returns a statement by the key service over the whole transcript, compact JWS
+ * @throws KmsError RELEASE_DENIED, REQUEST_REPLAYED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_KEY,
+ * JOB_MISMATCH, WRONG_KMS, MALFORMED
+ */
+export async function release(service: KmsService, jws: string): Promise<string> {
+  const at = service.now()
+  const request = await openRequest(service, 'release', jws)
+  const { payload, signKey } = request
+  requireDistinct(payload)
+  const act: Act = {
+    actor: `instance:${toHex(sha256(fromBase64Url('signing key', signKey)))}`,
+    action: 'release',
+    details: { inputs: datasetsOf(payload.inputs), outputs: datasetsOf(payload.outputs) },
+  }
+  const instance = await authorise(service, request, at).catch(async (error: unknown) => {
+    throw await denied(service, act, at, error)
+  })
+  const { token } = instance
+  const transcript = releaseTranscript({
+    challenge: toBase64Url(token.challenge),
+    quoteDigest: fromHex('quote digest', payload.quoteDigestHex),
+    jobDigest: token.jobDigest,
+    receiveKey: payload.receiveKey,
+    signKey,
+    token: payload.token,
+    request: jws,
+  })
+  Object.assign(act.details, {
+    transcript,
+    tokenId: token.tokenId,
+    jobDigest: toHex(token.jobDigest),
+    measurement: toHex(token.mrEnclave),
+    tee: token.tee,
+    tcbStatus: token.tcbStatus,
+  })
+  const { value: gathered, auditIndex } = await perform(service, act, 'released', at, async tx => {
+    const use = {
+      kind: 'release',
+      id: `${token.tokenId}.${payload.jti}`,
+      expiresAt: token.expiresAt,
+    }
+    if (!(await consume(tx, { ...use, kind: 'release' }))) {
+      throw new KmsError('REQUEST_REPLAYED', 'this request has been answered')
+    }
+    return await gather(service, tx, instance, payload, at, act)
+  })
+  const keys = await encrypted(gathered, payload.receiveKey)
+  const { kmsId, privateKey } = service.identity
+  const { heads } = gathered
+  const statement = { kmsId, transcript, keys, heads, auditIndex, at: at.toISOString() }
+  return await signJws(JWS_TYPES.released, statement, privateKey)
+}
+
+async function gather(
+  service: KmsService,
+  tx: StoreTransaction,
+  instance: Instance,
+  payload: ReleaseRequest,
+  at: Date,
+  act: Act,
+): Promise<Gathered> {
+  const reasons: KmsReason[] = []
+  const scope: Scope = { service, tx, instance, at, reasons, act }
+  const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
+  const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
+  const heads = await headsOf(tx, asked)
+  try {
+    for (const input of payload.inputs) {
+      await gatherInput(scope, input, heads.get(input.datasetId), gathered)
+    }
+    for (const output of payload.outputs) {
+      await gatherOutput(scope, output, heads.get(output.datasetId), gathered)
+    }
+    if (reasons.length > 0) {
+      throw new KmsError('RELEASE_DENIED', 'no key is released', { reasons })
+    }
+  } catch (error) {
+    dispose(gathered)
+    throw error
+  }
+  for (const [datasetId, head] of heads) gathered.heads[datasetId] = head ? headJson(head) : null
+  return gathered
+}
+
+async function gatherInput(
+  scope: Scope,
+  { datasetId, parts }: ReleaseRequest['inputs'][number],
+  head: StoredHead | undefined,
+  gathered: Gathered,
+): Promise<void> {
+  const { service, tx, instance, reasons } = scope
+  const declared = instance.job.inputs.find(input => input.datasetId === datasetId)
+  if (declared === undefined) {
+    reasons.push({ code: 'DATASET', message: `the job has no input dataset ${datasetId}` })
+    return
+  }
+  if (head?.version !== declared.version) {
+    reasons.push({
+      code: 'STALE_DATASET',
+      message: `input "${declared.name}" (${datasetId}) does not stand at the version of the job`,
+      wanted: head === undefined ? 'a dataset with a head' : `version ${head.version}`,
+      seen: `version ${declared.version}`,
+    })
+  }
+  const permits = new Map<string, Permit | undefined>()
+  for (const cmkId of new Set(parts.map(({ slot }) => slot.cmkId))) {
+    const use = { action: 'release', keyId: cmkId, datasetId, head, at: scope.at } as const
+    permits.set(cmkId, await permitFor(service, tx, instance, use, reasons, scope.act))
+  }
+  for (const { fileId, fixedDigestHex, slot } of parts) {
+    if (slot.kmsId !== service.identity.kmsId) {
+      const message = `the slot of file ${fileId} is for another key service`
+      reasons.push({
+        code: 'SLOT_KMS',
+        message,
+        wanted: service.identity.kmsId,
+        seen: slot.kmsId,
+      })
+      continue
+    }
+    const permit = permits.get(slot.cmkId)
+    if (permit === undefined) continue
+    try {
+      const context = contextOf(datasetId, fileId, fixedDigestHex)
+      const { cmkVersion, wrappedDek } = slotFromJson(slot)
+      const { key, grant } = permit
+      const wrapped = { cmkVersion, wrappedDek }
+      gathered.inputs.set(fileId, await service.keys.releaseDek(tx, key, wrapped, context, grant))
+    } catch (error) {
+      if (!(error instanceof KeyError)) throw error
+      const message = `the slot of file ${fileId} is not of that file, dataset and key`
+      reasons.push({ code: 'SLOT_INVALID', message })
+    }
+  }
+}
+
+async function gatherOutput(
+  scope: Scope,
+  { datasetId, cmkId, parts }: ReleaseRequest['outputs'][number],
+  head: StoredHead | undefined,
+  gathered: Gathered,
+): Promise<void> {
+  const { service, tx, instance, reasons } = scope
+  const declared = instance.job.outputs.find(output => output.datasetId === datasetId)
+  if (declared === undefined) {
+    reasons.push({ code: 'DATASET', message: `the job has no output dataset ${datasetId}` })
+    return
+  }
+  if (declared.cmkId !== cmkId) {
+    const message = `output "${declared.name}" is for another key`
+    reasons.push({ code: 'OUTPUT_KEY', message, wanted: declared.cmkId, seen: cmkId })
+    return
+  }
+  const use = { action: 'seal', keyId: cmkId, datasetId, head, at: scope.at } as const
+  const permit = await permitFor(service, tx, instance, use, reasons, scope.act)
+  if (permit === undefined) return
+  const { kmsId } = service.identity
+  for (const { fileId, fixedDigestHex } of parts) {
+    const context = contextOf(datasetId, fileId, fixedDigestHex)
+    const { dek, cmkVersion, wrappedDek } = await service.keys.sealDek(
+      tx,
+      permit.key,
+      context,
+      permit.grant,
+    )
+    const slot = { kmsId, cmkId, cmkVersion, wrappedDek: toBase64Url(wrappedDek) }
+    gathered.outputs.set(fileId, { dek, slot })
+  }
+}
+
+/** What a wrap is bound to. The dataset is one of the attested job; the rest is authenticated by the wrap. */
+export function contextOf(datasetId: string, fileId: string, fixedDigestHex: string): DekContext {
+  return {
+    datasetId: datasetIdFrom(datasetId),
+    fileId: fileIdFrom(fileId),
+    fixedDigest: fromHex('fixed digest', fixedDigestHex) as Sha256,
+  }
+}
+
+/** A head as it goes over the wire: whose it is stays here. */
+export function headJson({ datasetId, version, manifestDigest, writerKey }: StoredHead): Head {
+  return { datasetId, version, manifestDigest, writerKey }
+}
+
+async function encrypted(gathered: Gathered, receiveKey: string): Promise<string> {
+  const inputs = Object.fromEntries([...gathered.inputs].map(([id, dek]) => [id, textOf(dek)]))
+  const outputs = Object.fromEntries(
+    [...gathered.outputs].map(([id, { dek, slot }]) => [id, { dek: textOf(dek), slot }]),
+  )
+  dispose(gathered)
+  return await encryptTo(parsePublicKey('receiving key', receiveKey), { inputs, outputs })
+}
+
+function textOf(dek: Dek): string {
+  const bytes = dek.exposeBytes()
+  try {
+    return toBase64Url(bytes)
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+function dispose({ inputs, outputs }: Gathered): void {
+  for (const dek of inputs.values()) dek.dispose()
+  for (const { dek } of outputs.values()) dek.dispose()
+}
+
+function requireDistinct({ inputs, outputs }: ReleaseRequest): void {
+  const files = [...inputs, ...outputs].flatMap(({ parts }) =>
+    parts.map(({ fileId }: { fileId: string }) => fileId),
+  )
+  if (files.length > MAX_PARTS_PER_REQUEST) {
+    throw new KmsError('MALFORMED', `${files.length} parts; ${MAX_PARTS_PER_REQUEST} at most`)
+  }
+  const datasets = [...inputs, ...outputs].map(({ datasetId }) => datasetId)
+  for (const ids of [files, datasets]) {
+    const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+    if (twice !== undefined) throw new KmsError('MALFORMED', `${twice} stands there twice`)
+  }
+}
+
+function datasetsOf(
+  asked: readonly { datasetId: string; parts: readonly { fileId: string }[] }[],
+): readonly { datasetId: string; fileIds: readonly string[] }[] {
+  return asked.map(({ datasetId, parts }) => ({
+    datasetId,
+    fileIds: parts.map(({ fileId }) => fileId),
+  }))
+}

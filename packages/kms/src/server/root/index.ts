@@ -1,0 +1,5 @@
+export { RootKeyError } from './errors.ts'
+export { KeyWrap } from './key-wrap.ts'
+export { openRootKey } from './open.ts'
+export { RootKey } from './root-key.ts'
+export { Secret } from './secret.ts'

@@ -1,0 +1,171 @@
+import { existsSync } from 'node:fs'
+import { mkdir, open, rename } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { TrustRoot } from '@cloister/attestation'
+import type { FastifyInstance } from 'fastify'
+import type { KmsPin } from '../protocol/pin.ts'
+import { Challenges } from './attest/challenge.ts'
+import { CollateralFolder } from './attest/collateral-folder.ts'
+import { AuditLog } from './audit/index.ts'
+import { EventLog } from './http/log.ts'
+import { createHttpServer } from './http/server.ts'
+import { EnrolmentToken } from './identity/enrolment-token.ts'
+import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
+import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-identity.ts'
+import { Keys } from './keys/index.ts'
+import { Policies } from './policy/index.ts'
+import { openRootKey, type Secret } from './root/index.ts'
+import type { KmsService, PlatformAppraisal } from './service.ts'
+import { Accounts, openStore, purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
+
+/** Name of the file, in the data folder, that holds what clients pin. */
+export const PIN_FILE = 'kms.json'
+
+const DATABASE_FILE = 'kms.db'
+
+/** Options of {@link startKms}. */
+export interface StartKmsOptions {
+  /** Folder of the database, root key and enrolment token; made with mode 0700 where absent. */
+  readonly dataDir: string
+  /** 0 takes a free one. */
+  readonly port: number
+  /** Address to listen on; 127.0.0.1 unless told. */
+  readonly host?: string
+  /** Where clients reach it, `https://host:port`; made of host and port unless told. */
+  readonly publicUrl?: string
+  readonly rootKey:
+    | { readonly kind: 'file' }
+    | { readonly kind: 'passphrase'; readonly passphrase: Secret }
+  /** Roots of platforms; evidence under any other is refused. */
+  readonly roots: readonly TrustRoot[]
+  /** Folder of `<fmspc>.json`. */
+  readonly collateralDir: string
+  readonly appraisal: PlatformAppraisal
+  /** 300 unless told. */
+  readonly tokenLifetimeSeconds?: number
+  /** Milliseconds until a request must have come in whole; 30,000 unless told. */
+  readonly requestTimeoutMs?: number
+  /** Takes the log, a line of JSON an event; without it nothing is logged. */
+  readonly logTo?: (line: string) => void
+  /** The clock; the machine's unless told. */
+  readonly now?: () => Date
+}
+
+/** A key service that runs. */
+export interface RunningKms {
+  readonly url: string
+  /** What clients need to know it again; also in the data folder. */
+  readonly pin: KmsPin
+  /** Stops taking requests, finishes those under way, and closes the store. */
+  close(): Promise<void>
+}
+
+const PURGE_EVERY_MS = 60_000
+const RENEW_TLS_EVERY_MS = (TLS_DAYS / 2) * 24 * 60 * 60 * 1000
+/** `setInterval` takes no longer waits than 24.8 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * Starts a key service. At first start it makes its root key, its identity and an enrolment token.
+ * @throws RootKeyError, StoreError, KmsError INTEGRITY
+ */
+export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
+  const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const database = join(dataDir, DATABASE_FILE)
+  const root = await openRootKey({
+    ...options.rootKey,
+    folder: dataDir,
+    mayCreate: !existsSync(database),
+  })
+  const store = await openStore({ path: database, root })
+  const timers: NodeJS.Timeout[] = []
+  let app: FastifyInstance | undefined
+  const close = async () => {
+    for (const timer of timers) clearInterval(timer)
+    await app?.close()
+    await store.close()
+    root.dispose()
+  }
+  try {
+    const identity = await openIdentity(store, new SealedSecrets(root), now())
+    const log = new EventLog(options.logTo, now)
+    const service: KmsService = {
+      identity,
+      store,
+      accounts: new Accounts(root),
+      keys: new Keys(root),
+      policies: new Policies(),
+      audit: new AuditLog(),
+      enrolment: await EnrolmentToken.open(dataDir),
+      challenges: new Challenges(identity.kmsId, root.derive('challenge')),
+      collateral: new CollateralFolder(options.collateralDir),
+      roots: options.roots,
+      appraisal: options.appraisal,
+      tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 300,
+      now,
+    }
+    const limits = {
+      requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
+      keepAliveTimeoutMs: 60_000,
+    }
+    app = createHttpServer(service, await issueTlsCredentials(identity, now()), limits, log)
+    await app.listen({ host, port: options.port })
+    const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
+    const pin = pinOf(identity, url)
+    await writePin(join(dataDir, PIN_FILE), pin)
+    timers.push(purging(store, now, log), renewingTls(app, identity, now, log))
+    log.write('started', { url, kmsId: identity.kmsId })
+    return { url, pin, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function urlOf(host: string, port: number): string {
+  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function purging(store: Store, now: () => Date, log: EventLog): NodeJS.Timeout {
+  return setInterval(() => {
+    store
+      .write(tx => purgeConsumed(tx, now()))
+      .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
+  }, PURGE_EVERY_MS).unref()
+}
+
+function renewingTls(
+  app: FastifyInstance,
+  identity: StoredIdentity,
+  now: () => Date,
+  log: EventLog,
+): NodeJS.Timeout {
+  const renew = async () => {
+    const tls = await issueTlsCredentials(identity, now())
+    if ('setSecureContext' in app.server && typeof app.server.setSecureContext === 'function') {
+      app.server.setSecureContext({ ...tls, minVersion: 'TLSv1.3' })
+    }
+    log.write('tls-renewed')
+  }
+  return setInterval(
+    () => {
+      renew().catch((error: unknown) => log.write('tls-renewal-failed', { error: String(error) }))
+    },
+    Math.min(RENEW_TLS_EVERY_MS, MAX_TIMER_MS),
+  ).unref()
+}
+
+/** Public, but whoever replaces it can point clients elsewhere: whole or not at all. */
+async function writePin(path: string, pin: KmsPin): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`
+  const handle = await open(temporary, 'w', 0o644)
+  try {
+    await handle.writeFile(`${JSON.stringify(pin, null, 2)}\n`)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+}

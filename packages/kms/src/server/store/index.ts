@@ -1,0 +1,7 @@
+export { Accounts } from './accounts.ts'
+export { canonicalJson } from './canonical-json.ts'
+export { consume, purgeConsumed } from './consumed.ts'
+export { StoreError } from './errors.ts'
+export { getHead, HeadError, moveHead, type StoredHead } from './heads.ts'
+export { SealedSecrets } from './sealed-secrets.ts'
+export { openStore, type Store, type StoreTransaction } from './store.ts'

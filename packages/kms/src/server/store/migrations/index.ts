@@ -1,0 +1,21 @@
+import { type Kysely, type Migration, Migrator } from 'kysely'
+import { StoreError } from '../errors.ts'
+import type { Schema } from '../schema.ts'
+import { initial } from './0001-initial.ts'
+
+/** Numbered; only ever appended to. */
+const MIGRATIONS: Record<string, Migration> = {
+  '0001-initial': initial,
+}
+
+/**
+ * Brings the database to the newest schema.
+ * @throws StoreError MIGRATION, also where the database is newer than this program
+ */
+export async function migrateToLatest(db: Kysely<Schema>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+  const { error } = await migrator.migrateToLatest()
+  if (error === undefined) return
+  const why = error instanceof Error ? error.message : String(error)
+  throw new StoreError('MIGRATION', `the database's schema is not usable: ${why}`, { cause: error })
+}

@@ -1,0 +1,37 @@
+import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
+import { StoreError } from './errors.ts'
+import type { SecretsTable } from './schema.ts'
+import type { StoreTransaction } from './store.ts'
+
+/** The KMS's own secrets, such as its identity key, wrapped under a root-derived key. */
+export class SealedSecrets {
+  readonly #wrap: KeyWrap
+
+  constructor(root: RootKey) {
+    this.#wrap = KeyWrap.derivedFrom(root, 'secret-wrap')
+  }
+
+  /** Reads a secret; undefined where there is none of that name. @throws StoreError ROW_MAC */
+  async get({ db, guard }: StoreTransaction, name: string): Promise<Secret | undefined> {
+    const query = db.selectFrom('secrets').selectAll().where('name', '=', name)
+    const row = guard.proven('secrets', name, await query.executeTakeFirst())
+    if (row === undefined) return undefined
+    const bytes = this.#wrap.unwrap(Buffer.from(row.wrapped, 'base64url'), Buffer.from(name))
+    if (bytes === undefined) throw new StoreError('ROW_MAC', `secret ${name} does not unwrap`)
+    const secret = Secret.from(bytes)
+    bytes.fill(0)
+    return secret
+  }
+
+  /** Stores a secret under a name, in place of the one before. */
+  async put({ db, guard }: StoreTransaction, name: string, secret: Secret): Promise<void> {
+    const wrapped = secret.with(bytes => this.#wrap.wrap(bytes, Buffer.from(name)))
+    const columns = { name, wrapped: Buffer.from(wrapped).toString('base64url') }
+    const row = { ...columns, ...guard.stamp<SecretsTable>('secrets', name, columns) }
+    await db
+      .insertInto('secrets')
+      .values(row)
+      .onConflict(conflict => conflict.column('name').doUpdateSet(row))
+      .execute()
+  }
+}

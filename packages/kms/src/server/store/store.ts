@@ -1,0 +1,150 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { open } from 'node:fs/promises'
+import { Kysely, sql, type Transaction } from 'kysely'
+import type { RootKey } from '../root/index.ts'
+import { workerDialect } from './dialect.ts'
+import { StoreError } from './errors.ts'
+import { migrateToLatest } from './migrations/index.ts'
+import { Mutex } from './mutex.ts'
+import { type RowGuard, RowKeys, RowSet } from './row-guard.ts'
+import { type Schema, TRACKED, type TrackedTable } from './schema.ts'
+import { WorkerConnection } from './worker-connection.ts'
+
+const BUSY_TIMEOUT_MS = 5000
+const STATE_ID = 1
+
+/** One transaction: typed queries, and the guard that proves and stamps the rows. */
+export interface StoreTransaction {
+  readonly db: Transaction<Schema>
+  readonly guard: RowGuard
+}
+
+/** The KMS's database. */
+export class Store {
+  readonly #db: Kysely<Schema>
+  readonly #rows: RowSet
+  readonly #mutex = new Mutex()
+  readonly #inside = new AsyncLocalStorage<true>()
+  #closed = false
+
+  constructor(db: Kysely<Schema>, rows: RowSet) {
+    this.#db = db
+    this.#rows = rows
+  }
+
+  /**
+   * Runs `work` alone, and resolves when its changes are on disk. When it throws, nothing of it
+   * stays.
+   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER, and whatever `work` throws
+   */
+  async write<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    return await this.#alone(async () => {
+      const guard = this.#rows.begin()
+      const result = await this.#db.transaction().execute(async db => {
+        const value = await work({ db, guard })
+        if (guard.changes.size > 0) {
+          const state = this.#rows.stateAfter(guard)
+          await db.updateTable('store_state').set(state).where('id', '=', STATE_ID).execute()
+        }
+        return value
+      })
+      if (guard.changes.size > 0) this.#rows.commit(guard)
+      return result
+    })
+  }
+
+  /**
+   * Runs `work`, which only reads, alone.
+   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER, and whatever `work` throws
+   */
+  async read<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    return await this.#alone(async () => {
+      const guard = this.#rows.begin()
+      const transaction = this.#db.transaction().setAccessMode('read only')
+      return await transaction.execute(async db => {
+        const value = await work({ db, guard })
+        if (guard.changes.size === 0) return value
+        throw new StoreError('SQL', 'a transaction that only reads was made to write')
+      })
+    })
+  }
+
+  /** Waits for what runs, then closes the database. */
+  async close(): Promise<void> {
+    await this.#mutex.run(async () => {
+      if (this.#closed) return
+      this.#closed = true
+      await this.#db.destroy()
+    })
+  }
+
+  async #alone<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#inside.getStore() === true) {
+      throw new StoreError('NESTED', 'a transaction was asked for inside another')
+    }
+    return await this.#mutex.run(async () => {
+      if (this.#closed) throw new StoreError('CLOSED', 'the database is closed')
+      return await this.#inside.run(true, task)
+    })
+  }
+}
+
+async function createPrivate(path: string): Promise<void> {
+  // SQLite gives its log and index files the mode of the database.
+  const file = await open(path, 'a', 0o600)
+  await file.close()
+}
+
+async function loadRows(db: Kysely<Schema>, root: RootKey): Promise<RowSet> {
+  const rows = new RowSet(new RowKeys(root))
+  const rootCheck = rows.keys.rootCheck()
+  const state = await db.selectFrom('store_state').selectAll().executeTakeFirst()
+  if (state !== undefined && state.root_check !== rootCheck) {
+    throw new StoreError('WRONG_ROOT_KEY', 'the database belongs to another root key')
+  }
+  for (const table of Object.keys(TRACKED) as TrackedTable[]) {
+    const query = sql<Record<string, unknown>>`select * from ${sql.table(table)}`
+    for (const row of (await query.execute(db)).rows) rows.load(table, row)
+  }
+  rows.finishLoading(state)
+  if (state === undefined) {
+    const first = rows.stateAfter(rows.begin())
+    await db
+      .insertInto('store_state')
+      .values({ id: STATE_ID, root_check: rootCheck, ...first })
+      .execute()
+    rows.commit(rows.begin())
+  }
+  return rows
+}
+
+/**
+ * Opens the database, making it at first start, and checks every row that decisions depend on.
+ * That the whole file was put back to an earlier copy cannot be seen
+ * here; whoever keeps a checkpoint of the audit log sees it.
+ * @throws StoreError OPEN, LOCKED, WRONG_ROOT_KEY, ROW_MAC, MIGRATION
+ */
+export async function openStore(options: {
+  /** The database file; `-wal`, `-shm` and `.lock` files stand beside it. */
+  readonly path: string
+  readonly root: RootKey
+}): Promise<Store> {
+  const { path, root } = options
+  const lockPath = `${path}.lock`
+  try {
+    await createPrivate(path)
+    await createPrivate(lockPath)
+    const worker = await WorkerConnection.open({ path, lockPath, busyTimeoutMs: BUSY_TIMEOUT_MS })
+    const db = new Kysely<Schema>({ dialect: workerDialect(worker) })
+    try {
+      await migrateToLatest(db)
+      return new Store(db, await loadRows(db, root))
+    } catch (error) {
+      await worker.close()
+      throw error
+    }
+  } catch (cause) {
+    if (cause instanceof StoreError && cause.code !== 'SQL') throw cause
+    throw new StoreError('OPEN', `${path} cannot be opened`, { cause })
+  }
+}

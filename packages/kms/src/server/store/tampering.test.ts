@@ -1,0 +1,254 @@
+import { randomBytes } from 'node:crypto'
+import { newDatasetId } from '@cloister/sealed'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { AuditLog } from '../audit/index.ts'
+import { Keys } from '../keys/index.ts'
+import { Policies } from '../policy/index.ts'
+import type { RootKey } from '../root/index.ts'
+import { Accounts, consume, getHead, moveHead, openStore, type Store } from './index.ts'
+import { editDatabase, readDatabase, temporaryStore } from './temporary-store.test.fixture.ts'
+
+const at = new Date('2026-01-01T00:00:00Z')
+const ROW_MAC = { code: 'ROW_MAC' }
+
+/** A store with two of everything. */
+async function filledStore() {
+  const opened = await temporaryStore()
+  const { root, store } = opened
+  const [accounts, keys, log, policies] = [
+    new Accounts(root),
+    new Keys(root),
+    new AuditLog(),
+    new Policies(),
+  ]
+  const datasets = [newDatasetId(), newDatasetId()] as const
+  const made = await store.write(async tx => {
+    const { accountId, credential } = await accounts.create(tx, at)
+    const other = await accounts.create(tx, at)
+    const key = await keys.create(tx, { owner: accountId, mode: 'attested-only', at })
+    const open = await keys.create(tx, { owner: other.accountId, mode: 'open', at })
+    await policies.add(tx, {
+      owner: accountId,
+      at,
+      keyId: key.keyId,
+      measurement: 'a'.repeat(64),
+      job: { kind: 'any' },
+      tees: ['sim'],
+      tcbStatuses: ['UpToDate'],
+    })
+    for (const datasetId of datasets) {
+      const next = { version: 1, manifestDigest: randomBytes(32).toString('hex'), writerKey: 'w' }
+      await moveHead(tx, { datasetId, owner: accountId, expected: null, next })
+    }
+    for (const id of ['one', 'two']) await consume(tx, { kind: 'challenge', id, expiresAt: at })
+    for (const actor of ['account:one', 'account:two', 'account:three']) {
+      await log.append(tx, {
+        at: at.toISOString(),
+        actor,
+        action: 'x',
+        outcome: 'done',
+        reasons: [],
+      })
+    }
+    return { accountId, credential, otherId: other.accountId, keyId: key.keyId, openId: open.keyId }
+  })
+  return { ...opened, ...made, accounts, keys, log, policies, datasets }
+}
+
+async function reopened(store: Store, path: string, root: RootKey): Promise<Store> {
+  await store.close()
+  const again = await openStore({ path, root })
+  onTestFinished(() => again.close())
+  return again
+}
+
+/** One edit for each thing that a decision hangs on. */
+const EDITS: Record<string, string> = {
+  'a disabled key enabled': `update keys set state = 'disabled'`,
+  'an attested-only key made open': `update keys set mode = 'open' where mode = 'attested-only'`,
+  'a key given to another account': `update keys set owner = 'me'`,
+  'key material of another key': `update key_versions set wrapped =
+    (select k.wrapped from key_versions k where k.id <> key_versions.id)`,
+  'an older key version': 'update keys set current_version = 0',
+  'a credential of the host': `update accounts set credential_hash = 'x'`,
+  'a policy with another measurement': `update policies set cedar = replace(cedar, 'a', 'b')`,
+  'a policy with another template': `update policies set template = '{}'`,
+  'a head moved': 'update heads set version = version + 1',
+  'a head with another digest': `update heads set manifest_digest = 'x'`,
+  'a later expiry': 'update consumed set expires_at = 0',
+  'the log cut': 'update audit_log set size = 1',
+  'the log rewritten': `update audit_log set frontier = 'AAAA'`,
+  'a row version': 'update heads set row_version = 2',
+  'a MAC': `update heads set mac = substr(mac, 2) || 'A'`,
+  'a head taken away': 'delete from heads where rowid = 1',
+  'a use forgotten': `delete from consumed where id = 'challenge:one'`,
+  'an account taken away': 'delete from accounts where rowid = 1',
+  'a policy taken away': 'delete from policies',
+  'the log taken away': 'delete from audit_log',
+  'the state taken away': 'delete from store_state',
+  'the state of another time': 'update store_state set epoch = epoch - 1',
+  'a row added': `insert into consumed values (1, 'x', 'challenge:three', 0)`,
+}
+
+describe('a database edited while the KMS is down', () => {
+  it.each(Object.entries(EDITS))('is refused: %s', async (_what, sql) => {
+    const { path, root, store } = await filledStore()
+    await store.close()
+    const pragma = 'pragma foreign_keys = off'
+    expect(editDatabase(path, pragma, sql)).toBeGreaterThan(0)
+    await expect(openStore({ path, root })).rejects.toMatchObject(ROW_MAC)
+  })
+
+  it('is refused: a row put back to an earlier state that was true once', async () => {
+    const { datasets, path, root, store, accountId } = await filledStore()
+    const [datasetId] = datasets
+    const [old] = readDatabase(path, `select * from heads where dataset_id = '${datasetId}'`)
+    const seen = await store.read(tx => getHead(tx, datasetId))
+    const next = { version: 2, manifestDigest: 'second', writerKey: 'w' }
+    await store.write(tx =>
+      moveHead(tx, { datasetId, owner: accountId, expected: seen ?? null, next }),
+    )
+    await store.close()
+    editDatabase(
+      path,
+      `update heads set version = 1, manifest_digest = '${old?.['manifest_digest']}',
+       row_version = 1, mac = '${old?.['mac']}' where dataset_id = '${datasetId}'`,
+    )
+    await expect(openStore({ path, root })).rejects.toMatchObject(ROW_MAC)
+  })
+
+  it('is refused: two rows with each other’s columns', async () => {
+    const { datasets, path, root, store } = await filledStore()
+    await store.close()
+    const [one, two] = datasets
+    editDatabase(
+      path,
+      `update heads set dataset_id = 'swap' where dataset_id = '${one}'`,
+      `update heads set dataset_id = '${one}' where dataset_id = '${two}'`,
+      `update heads set dataset_id = '${two}' where dataset_id = 'swap'`,
+    )
+    await expect(openStore({ path, root })).rejects.toMatchObject(ROW_MAC)
+  })
+
+  it('is refused: a row under another id', async () => {
+    const { datasets, path, root, store } = await filledStore()
+    await store.close()
+    editDatabase(path, `update heads set dataset_id = 'other' where dataset_id = '${datasets[0]}'`)
+    await expect(openStore({ path, root })).rejects.toMatchObject(ROW_MAC)
+  })
+
+  it('opens again when nothing was edited', async () => {
+    const { datasets, path, root, store } = await filledStore()
+    const again = await reopened(store, path, root)
+    expect(await again.read(tx => getHead(tx, datasets[0]))).toMatchObject({ version: 1 })
+  })
+})
+
+describe('a database edited while the KMS runs', () => {
+  it('a head edited, swapped, put back or taken away is refused', async () => {
+    const { datasets, path, store } = await filledStore()
+    const [one, two] = datasets
+    const edits = [
+      [`update heads set version = 9 where dataset_id = '${one}'`, 'update heads set version = 1'],
+      [`update heads set owner = 'me' where dataset_id = '${one}'`, undefined],
+      [`delete from heads where dataset_id = '${one}'`, undefined],
+    ] as const
+    expect(await store.read(tx => getHead(tx, one))).toMatchObject({ version: 1 })
+    for (const [edit, undo] of edits) {
+      expect(editDatabase(path, edit)).toBe(1)
+      await expect(store.read(tx => getHead(tx, one))).rejects.toMatchObject(ROW_MAC)
+      expect(await store.read(tx => getHead(tx, two))).toMatchObject({ version: 1 })
+      if (undo === undefined) continue
+      editDatabase(path, undo)
+      expect(await store.read(tx => getHead(tx, one))).toMatchObject({ version: 1 })
+    }
+  })
+
+  it('a head put back to an earlier state is refused', async () => {
+    const { accountId, datasets, path, store } = await filledStore()
+    const [datasetId] = datasets
+    const [old] = readDatabase(path, `select * from heads where dataset_id = '${datasetId}'`)
+    const expected = (await store.read(tx => getHead(tx, datasetId))) ?? null
+    const next = { version: 2, manifestDigest: 'second', writerKey: 'w' }
+    await store.write(tx => moveHead(tx, { datasetId, owner: accountId, expected, next }))
+    editDatabase(
+      path,
+      `update heads set version = 1, manifest_digest = '${old?.['manifest_digest']}',
+       row_version = 1, mac = '${old?.['mac']}' where dataset_id = '${datasetId}'`,
+    )
+    await expect(store.read(tx => getHead(tx, datasetId))).rejects.toMatchObject(ROW_MAC)
+  })
+
+  it('a use that was deleted is still a use', async () => {
+    const { path, store } = await filledStore()
+    expect(editDatabase(path, 'delete from consumed')).toBe(2)
+    const use = { kind: 'challenge', id: 'one', expiresAt: at } as const
+    expect(await store.write(tx => consume(tx, use))).toBe(false)
+  })
+
+  it('keys, material, accounts and policies are refused', async () => {
+    const { accounts, credential, keyId, keys, openId, path, policies, store } = await filledStore()
+    editDatabase(path, `update keys set mode = 'open' where key_id = '${keyId}'`)
+    await expect(store.read(tx => keys.usable(tx, keyId))).rejects.toMatchObject(ROW_MAC)
+    await expect(store.write(tx => keys.setState(tx, keyId, 'enabled'))).rejects.toMatchObject(
+      ROW_MAC,
+    )
+    await expect(store.write(tx => keys.rotate(tx, keyId, at))).rejects.toMatchObject(ROW_MAC)
+    editDatabase(path, `update accounts set credential_hash = 'AAAA'`)
+    await expect(store.read(tx => accounts.authenticate(tx, credential))).rejects.toMatchObject(
+      ROW_MAC,
+    )
+    editDatabase(path, `update policies set cedar = 'permit (principal, action, resource);'`)
+    const claims = {
+      measurement: 'b'.repeat(64),
+      tee: 'sim',
+      tcbStatus: 'UpToDate',
+      mrSigner: 'c'.repeat(64),
+      isvProdId: 0,
+      isvSvn: 0,
+      debug: false,
+    }
+    const request = { action: 'release', principal: claims, keyId, datasetId: 'd' } as const
+    const evaluation = store.read(tx =>
+      policies.evaluate(tx, { ...request, jobDigest: 'd'.repeat(64), at }),
+    )
+    await expect(evaluation).rejects.toMatchObject(ROW_MAC)
+    expect(await store.read(tx => keys.usable(tx, openId))).toMatchObject({ mode: 'open' })
+  })
+
+  it('the audit log’s entries and nodes are refused', async () => {
+    const { log, path, root, store } = await filledStore()
+    const all = { after: -1, limit: 100 }
+    expect(await store.read(tx => log.entries(tx, all))).toHaveLength(3)
+    editDatabase(
+      path,
+      `update audit_nodes set hash = (select hash from audit_nodes where node = '0/2') where node = '0/1'`,
+    )
+    const proof = store.read(tx => log.inclusionProof(tx, 0))
+    await expect(proof).rejects.toMatchObject({ code: 'LOG_TAMPERED' })
+    editDatabase(path, `delete from audit_nodes where node = '0/1'`)
+    const missing = store.read(tx => log.inclusionProof(tx, 0))
+    await expect(missing).rejects.toMatchObject({ code: 'LOG_TAMPERED' })
+    editDatabase(path, `update audit_leaves set entry = replace(entry, 'two', 'six')`)
+    await expect(store.read(tx => log.entries(tx, all))).rejects.toMatchObject(ROW_MAC)
+    editDatabase(path, 'delete from audit_leaves where idx = 1')
+    await expect(store.read(tx => log.entries(tx, all))).rejects.toMatchObject({
+      code: 'LOG_TAMPERED',
+    })
+    const again = await reopened(store, path, root)
+    expect(await again.read(tx => log.root(tx))).toMatchObject({ size: 3 })
+  })
+
+  it('a trigger of the host’s does not make a stale row pass', async () => {
+    const { datasets, path, store, accountId } = await filledStore()
+    const [datasetId] = datasets
+    editDatabase(
+      path,
+      'create trigger undo after update on heads begin update heads set version = 1; end',
+    )
+    const expected = (await store.read(tx => getHead(tx, datasetId))) ?? null
+    const next = { version: 2, manifestDigest: 'second', writerKey: 'w' }
+    await store.write(tx => moveHead(tx, { datasetId, owner: accountId, expected, next }))
+    await expect(store.read(tx => getHead(tx, datasetId))).rejects.toMatchObject(ROW_MAC)
+  })
+})

@@ -1,0 +1,94 @@
+import { Worker } from 'node:worker_threads'
+import { StoreError } from './errors.ts'
+import type { SqlValue, WorkerOptions, WorkerReply } from './worker-protocol.ts'
+
+/** A query's outcome. */
+export interface QueryOutcome {
+  readonly rows: readonly Record<string, unknown>[]
+  readonly changes: number
+}
+
+interface Waiting {
+  readonly resolve: (outcome: QueryOutcome) => void
+  readonly reject: (error: StoreError) => void
+}
+
+/** Narrows a query parameter. @throws StoreError SQL */
+function asSqlValue(value: unknown): SqlValue {
+  if (value === null || typeof value === 'string') return value
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value
+  throw new StoreError('SQL', `wanted a string, a whole number or null, seen ${typeof value}`)
+}
+
+/** The one connection to the database, which lives on a thread of its own. */
+export class WorkerConnection {
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, Waiting>()
+  #next = 1
+  #ended: StoreError | undefined
+
+  private constructor(worker: Worker) {
+    this.#worker = worker
+    worker.on('message', (reply: WorkerReply) => this.#settle(reply))
+    worker.on('error', cause => {
+      this.#end(new StoreError('WORKER', 'the database thread failed', { cause }))
+    })
+    worker.on('exit', () => this.#end(new StoreError('CLOSED', 'the database is closed')))
+  }
+
+  /** Starts the thread and opens the database. @throws StoreError SQL, LOCKED, WORKER */
+  static async open(options: WorkerOptions): Promise<WorkerConnection> {
+    // No environment and no flags: the thread needs a file and nothing else.
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: options,
+      env: {},
+      execArgv: [],
+    })
+    const connection = new WorkerConnection(worker)
+    await new Promise<QueryOutcome>((resolve, reject) => {
+      connection.#waiting.set(0, { resolve, reject })
+    })
+    return connection
+  }
+
+  /** Runs one statement. @throws StoreError SQL, CLOSED, WORKER */
+  async query(sql: string, parameters: readonly unknown[]): Promise<QueryOutcome> {
+    const values = parameters.map(asSqlValue)
+    return await this.#ask(id => ({ id, kind: 'query', sql, parameters: values }))
+  }
+
+  /** Ends the transaction, if there is one, without its changes. */
+  async rollback(): Promise<void> {
+    await this.#ask(id => ({ id, kind: 'rollback' }))
+  }
+
+  /** Closes the database and ends the thread. */
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return
+    const exited = new Promise<void>(resolve => this.#worker.once('exit', () => resolve()))
+    await this.#ask(id => ({ id, kind: 'close' }))
+    await exited
+  }
+
+  #ask(request: (id: number) => unknown): Promise<QueryOutcome> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended)
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#worker.postMessage(request(id))
+    })
+  }
+
+  #settle(reply: WorkerReply): void {
+    const waiting = this.#waiting.get(reply.id)
+    this.#waiting.delete(reply.id)
+    if (reply.kind === 'done') waiting?.resolve(reply)
+    else waiting?.reject(new StoreError(reply.code, reply.message))
+  }
+
+  #end(error: StoreError): void {
+    this.#ended ??= error
+    for (const { reject } of this.#waiting.values()) reject(this.#ended)
+    this.#waiting.clear()
+  }
+}

@@ -1,0 +1,28 @@
+/** A value that SQLite stores in our tables. */
+export type SqlValue = string | number | null
+
+/** What the worker is started with. */
+export interface WorkerOptions {
+  /** The database file, which exists. */
+  readonly path: string
+  /** A file, which exists, whose lock keeps other processes out of the database. */
+  readonly lockPath: string
+  readonly busyTimeoutMs: number
+}
+
+/** What the store's thread asks of the worker; answered in order. */
+export type WorkerRequest = { readonly id: number } & (
+  | { readonly kind: 'query'; readonly sql: string; readonly parameters: readonly SqlValue[] }
+  | { readonly kind: 'rollback' }
+  | { readonly kind: 'close' }
+)
+
+/** What the worker answers. `id` 0 answers the start. */
+export type WorkerReply = { readonly id: number } & (
+  | {
+      readonly kind: 'done'
+      readonly rows: readonly Record<string, unknown>[]
+      readonly changes: number
+    }
+  | { readonly kind: 'failed'; readonly code: 'LOCKED' | 'SQL'; readonly message: string }
+)
