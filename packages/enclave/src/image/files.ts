@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises'
+
+const CHUNK = 1024 * 1024
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+
+/** When everything in an image was changed last. */
+export const EPOCH = new Date(0)
+
+/** What was read of a file. */
+export interface FileDigest {
+  readonly size: number
+  /** Lower-case hexadecimal. */
+  readonly sha256: string
+}
+
+/** Runs `act` for each item, several at a time; stops at the first that fails. */
+export async function forEachOf<Item>(
+  items: readonly Item[],
+  atOnce: number,
+  act: (item: Item) => Promise<void>,
+): Promise<void> {
+  const rest = items.values()
+  let failed = false
+  const lane = async (): Promise<void> => {
+    for (const item of rest) {
+      if (failed) return
+      try {
+        await act(item)
+      } catch (error) {
+        failed = true
+        throw error
+      }
+    }
+  }
+  const lanes = await Promise.allSettled(Array.from({ length: atOnce }, lane))
+  for (const result of lanes) if (result.status === 'rejected') throw result.reason
+}
+
+/** Opens a file for reading; never follows a link, never waits for the writer of a pipe. */
+export function openRegular(path: string): Promise<FileHandle> {
+  return open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+}
+
+/**
+ * Hashes at most `limit` bytes of an open file, and hands each piece to `each` first.
+ * A file that is longer shows as one whose size is `limit + 1`.
+ */
+export async function digestFile(
+  file: FileHandle,
+  limit = Number.MAX_SAFE_INTEGER - 1,
+  each?: (piece: Uint8Array) => Promise<void>,
+): Promise<FileDigest> {
+  const hash = createHash('sha256')
+  const length = Math.min(CHUNK, limit + 1)
+  // Two buffers: the thread pool fills one while this thread hashes the other.
+  let [filled, free] = [Buffer.allocUnsafe(length), Buffer.allocUnsafe(length)]
+  let size = 0
+  const next = () => {
+    const read = file.read(filled, 0, length, null)
+    // Awaited below, unless `each` fails first.
+    read.catch(() => undefined)
+    return read
+  }
+  let reading = next()
+  for (;;) {
+    const { bytesRead } = await reading
+    if (bytesRead === 0) break
+    size += bytesRead
+    if (size > limit) return { size: limit + 1, sha256: '' }
+    const piece = filled.subarray(0, bytesRead)
+    ;[filled, free] = [free, filled]
+    reading = next()
+    hash.update(piece)
+    await each?.(piece)
+  }
+  return { size, sha256: hash.digest('hex') }
+}
+
+/** Makes a folder that everyone may read, whatever the umask. */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, 0o755)
+  await chmod(path, 0o755)
+}
+
+/** Writes a new file, of that mode whatever the umask, and has it on disk on return. */
+export async function writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  const file = await open(path, NEW_FILE, 0o600)
+  try {
+    await file.writeFile(bytes)
+    await file.chmod(mode)
+    await file.utimes(EPOCH, EPOCH)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** How to copy a file. */
+export interface CopyOptions {
+  readonly mode: number
+  /** Whether the copy is on disk on return. */
+  readonly durable: boolean
+  /** As in {@link digestFile}. */
+  readonly limit?: number
+}
+
+/** Copies an open file to a new one and says what was written. */
+export async function copyNew(
+  input: FileHandle,
+  to: string,
+  { mode, durable, limit }: CopyOptions,
+): Promise<FileDigest> {
+  const output = await open(to, NEW_FILE, 0o600)
+  try {
+    const digest = await digestFile(input, limit, async piece => {
+      await output.writeFile(piece)
+    })
+    await output.chmod(mode)
+    await output.utimes(EPOCH, EPOCH)
+    if (durable) await output.sync()
+    return digest
+  } finally {
+    await output.close()
+  }
+}

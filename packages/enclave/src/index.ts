@@ -1,0 +1,61 @@
+export { DefinitionError, type DefinitionErrorCode } from './definition/errors.ts'
+export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
+export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
+export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
+export { ImageError, type ImageErrorCode, type ImageProblem } from './image/errors.ts'
+export { type ImageSummary, inspectImage } from './image/inspect.ts'
+export { loadImage } from './image/load.ts'
+export { type ImageEntry, type ImageManifest, MOUNT_POINTS } from './image/manifest.ts'
+export { imageAttributes } from './image/pages.ts'
+export {
+  type ExpectedImage,
+  type OpenedImage,
+  openImage,
+  type VerifiedImage,
+  verifyImage,
+} from './image/verify.ts'
+export { initModule } from './init/module.ts'
+export type { FailureReason, InstanceErrorCode, InstanceFailure } from './instance/failure.ts'
+export type {
+  DatasetFormat,
+  ProgramInput,
+  ProgramInputDataset,
+  ProgramInputPart,
+  ProgramOutput,
+  ProgramOutputDataset,
+  ProgramOutputPart,
+} from './instance/program.ts'
+export type { Step } from './instance/status.ts'
+export { LaunchError, type LaunchErrorCode } from './launcher/errors.ts'
+export {
+  type LaunchEvent,
+  type LaunchOptions,
+  type LaunchResult,
+  launch,
+} from './launcher/launch.ts'
+export type { Confinement } from './launcher/sandbox.ts'
+export { findBubblewrap, strongestConfinement } from './launcher/start.ts'
+export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
+export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
+export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
+export {
+  type ReceiptSummary,
+  type VerifyReceiptOptions,
+  verifyReceipt,
+} from './receipt/verify.ts'
+export { SigstructError, type SigstructErrorCode } from './sigstruct/errors.ts'
+export {
+  encodeSigstruct,
+  parseSigstruct,
+  SIGSTRUCT_SIZE,
+  type Sigstruct,
+  type SigstructFields,
+  sigstructSignedBytes,
+} from './sigstruct/format.ts'
+export { createSigningKey, readSigningKey } from './sigstruct/key.ts'
+export {
+  signingKeyMrSigner,
+  signSigstruct,
+  type VerifiedSigstruct,
+  verifySigstruct,
+} from './sigstruct/sign.ts'

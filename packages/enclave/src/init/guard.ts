@@ -1,0 +1,35 @@
+import inspector from 'node:inspector'
+import { InstanceError } from '../instance/failure.ts'
+
+/** What bubblewrap and shells set of themselves, all of it without effect on Node. */
+const HARMLESS = new Set(['PWD', 'OLDPWD', 'SHLVL', '_'])
+
+/**
+ * Refuses to go on when the host reached into the process: an environment variable (`NODE_OPTIONS`
+ * and `LD_PRELOAD` among them), an option of Node's, or an open inspector.
+ * @throws InstanceError HOST_ENVIRONMENT, naming what was there and never its value
+ */
+export function assertUntouched(): void {
+  const variables = Object.keys(process.env).filter(name => !HARMLESS.has(name))
+  if (variables.length > 0) {
+    throw new InstanceError(
+      'HOST_ENVIRONMENT',
+      `init: wanted an empty environment, saw ${variables.join(', ')}`,
+    )
+  }
+  if (process.execArgv.length > 0) {
+    const options = process.execArgv.map(option => option.split('=', 1)[0])
+    throw new InstanceError(
+      'HOST_ENVIRONMENT',
+      `init: wanted no options, saw ${options.join(', ')}`,
+    )
+  }
+  assertNoInspector()
+}
+
+/** @throws InstanceError HOST_ENVIRONMENT when an inspector listens in this process */
+export function assertNoInspector(): void {
+  if (inspector.url() !== undefined) {
+    throw new InstanceError('HOST_ENVIRONMENT', 'init: an inspector is open in this process')
+  }
+}

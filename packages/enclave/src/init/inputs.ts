@@ -1,0 +1,156 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Head, InputPart, JobStatement, ReleasedKeys } from '@cloister/kms'
+import {
+  datasetHeadFrom,
+  HEADER_PREFIX_LENGTH,
+  MANIFEST_NAME,
+  MAX_MANIFEST_SIZE,
+  type Manifest,
+  openDataset,
+  openPart,
+  parseManifest,
+  parseSealedHeader,
+  sealedHeaderLength,
+  slotFor,
+  type VerifiedDataset,
+} from '@cloister/sealed'
+import { InstanceError } from '../instance/failure.ts'
+import type { InstanceLayout } from '../instance/layout.ts'
+import type { ProgramInputDataset } from '../instance/program.ts'
+
+/** An input of the job, found to be the version the key service names, and the keys to it. */
+export interface OpenedInput {
+  readonly program: ProgramInputDataset
+  readonly head: Head
+}
+
+/**
+ * What to ask keys for: the parts that a folder's manifest lists, and their slots. Nothing of it is
+ * verified; the key service opens no slot that was moved, and {@link openInputs} verifies the rest.
+ * @throws InstanceError INPUT
+ */
+export async function partsToAskFor(
+  job: JobStatement,
+  layout: InstanceLayout,
+  kmsId: string,
+): Promise<ReadonlyMap<string, readonly InputPart[]>> {
+  const parts = new Map<string, readonly InputPart[]>()
+  for (const { name, datasetId } of job.inputs) {
+    const folder = layout.inputFolder(name)
+    parts.set(
+      datasetId,
+      await orInput(name, async () => {
+        const manifest = await unverifiedManifest(folder)
+        const asked: InputPart[] = []
+        for (const part of manifest.parts) {
+          asked.push(await unverifiedPart(join(folder, part.name), kmsId))
+        }
+        return asked
+      }),
+    )
+  }
+  return parts
+}
+
+/**
+ * Opens every input under the head that came with its keys, and each part under its key, before
+ * anything of them is used: what is missing, added, swapped or rolled back ends the job here.
+ * @throws InstanceError INPUT; DatasetError; SealedFormatError
+ */
+export async function openInputs(
+  job: JobStatement,
+  layout: InstanceLayout,
+  released: ReleasedKeys,
+): Promise<readonly OpenedInput[]> {
+  const opened: OpenedInput[] = []
+  for (const { name, datasetId, format } of job.inputs) {
+    const found = released.heads.get(datasetId)
+    if (found === undefined || found === null) {
+      throw new InstanceError('INPUT', `input ${name}: the key service knows no head of it`)
+    }
+    const head = datasetHeadFrom(found)
+    const dataset = await openDataset(layout.inputFolder(name), { kind: 'head', head })
+    const { version } = dataset.manifest
+    const parts = await openParts(name, dataset, released)
+    opened.push({ head: found, program: { name, format, datasetId, version, parts } })
+  }
+  return opened
+}
+
+async function openParts(
+  name: string,
+  dataset: VerifiedDataset,
+  released: ReleasedKeys,
+): Promise<ProgramInputDataset['parts']> {
+  const parts: ProgramInputDataset['parts'][number][] = []
+  for (const part of dataset.parts) {
+    const dek = released.inputs.get(part.entry.fileId)
+    if (dek === undefined) {
+      throw new InstanceError('INPUT', `input ${name}: no key came for file ${part.entry.fileId}`)
+    }
+    // The header's MAC and the last segment: that the key is this file's.
+    await (await openPart(part, dek)).close()
+    parts.push({
+      path: part.path,
+      fileId: part.entry.fileId,
+      dek: dek.exposeBytes(),
+      rows: part.entry.rows,
+    })
+  }
+  return parts
+}
+
+/** Opens a regular file; a pipe in its place is refused and never waited for. */
+async function openRegular(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  throw new InstanceError('INPUT', `${path}: wanted a regular file`)
+}
+
+async function unverifiedManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, MANIFEST_NAME)
+  const file = await openRegular(path)
+  try {
+    const { size } = await file.stat()
+    if (size > MAX_MANIFEST_SIZE) {
+      throw new InstanceError('INPUT', `${path}: ${size} bytes, at most ${MAX_MANIFEST_SIZE}`)
+    }
+    const [, payload = ''] = (await file.readFile('latin1')).split('.')
+    return parseManifest(Buffer.from(payload, 'base64url'))
+  } finally {
+    await file.close()
+  }
+}
+
+async function unverifiedPart(path: string, kmsId: string): Promise<InputPart> {
+  const file = await openRegular(path)
+  try {
+    const prefix = Buffer.alloc(HEADER_PREFIX_LENGTH)
+    await file.read(prefix, 0, prefix.length, 0)
+    const bytes = Buffer.alloc(sealedHeaderLength(prefix))
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
+    const header = parseSealedHeader(bytes.subarray(0, bytesRead))
+    return {
+      fileId: header.fixed.fileId,
+      fixedDigestHex: Buffer.from(header.fixedDigest).toString('hex'),
+      slot: slotFor(header, kmsId),
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Says which input it was; codes that say what is wrong with a dataset stay as they are. */
+async function orInput<T>(name: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (cause) {
+    if (cause instanceof Error && 'syscall' in cause) {
+      throw new InstanceError('INPUT', `input ${name}: ${cause.message}`, { cause })
+    }
+    throw cause
+  }
+}

@@ -1,0 +1,58 @@
+import { readFile } from 'node:fs/promises'
+import {
+  encodeJobStatement,
+  type JobStatement,
+  type KmsPin,
+  parseJobStatement,
+  parseKmsPin,
+} from '@cloister/kms'
+import { type ImageManifest, parseManifest } from '../image/manifest.ts'
+import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
+import type { InstanceLayout } from '../instance/layout.ts'
+
+/** What an instance is to do, for whom, as which image. */
+export interface Assignment {
+  readonly job: JobStatement
+  readonly pin: KmsPin
+  readonly manifest: ImageManifest
+}
+
+/**
+ * Reads the job, the key service's pin and the image's manifest. The host wrote the first two: what
+ * it may not choose is in the job digest, which the key service compares with its policies.
+ * @throws InstanceError JOB, PIN, IMAGE
+ */
+export async function readAssignment(layout: InstanceLayout): Promise<Assignment> {
+  const job = await readAs('JOB', layout.jobFile, bytes => {
+    const parsed = parseJobStatement(jsonOf(bytes))
+    if (Buffer.compare(encodeJobStatement(parsed), bytes) !== 0) {
+      throw new InstanceError('JOB', 'the job file is not RFC 8785 JSON')
+    }
+    return parsed
+  })
+  const pin = await readAs('PIN', layout.pinFile, bytes => parseKmsPin(jsonOf(bytes)))
+  const manifest = await readAs('IMAGE', layout.manifestFile, parseManifest)
+  // A key service that the job does not name would be another job.
+  if (!job.kms.includes(pin.identityKey)) {
+    throw new InstanceError('PIN', `the job does not name the key service ${pin.kmsId}`)
+  }
+  return { job, pin, manifest }
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+}
+
+async function readAs<T>(
+  code: InstanceErrorCode,
+  path: string,
+  parse: (bytes: Uint8Array) => T,
+): Promise<T> {
+  try {
+    return parse(await readFile(path))
+  } catch (cause) {
+    if (cause instanceof InstanceError) throw cause
+    const detail = cause instanceof Error ? cause.message : 'unreadable'
+    throw new InstanceError(code, `${path}: ${detail}`, { cause })
+  }
+}

@@ -1,0 +1,57 @@
+// First: see the module.
+import './signals.ts'
+import type { ChildProcess } from 'node:child_process'
+import { constants } from 'node:os'
+import { failureFrom } from '../instance/failure.ts'
+import { ProgramError } from './program-process.ts'
+import { QuoteSource } from './quote-source.ts'
+import { runJob } from './run.ts'
+import { StatusLine } from './status-line.ts'
+
+/** Exit code of an instance that failed before, or beside, its program. */
+const FAILED = 70
+const ABANDONED = 75
+
+let program: ChildProcess | undefined
+
+const status = new StatusLine(() => {
+  // The launcher is gone, and with it whoever could want this job.
+  program?.kill('SIGKILL')
+  process.exit(ABANDONED)
+})
+
+/** The program's own code where there is one; 128 and the signal's number where it was ended. */
+function exitCodeOf(error: unknown): number {
+  if (!(error instanceof ProgramError)) return FAILED
+  const { exitCode, signal } = error.end
+  if (signal !== null) return 128 + constants.signals[signal]
+  return exitCode === null || exitCode === 0 ? FAILED : exitCode
+}
+
+async function main(): Promise<never> {
+  try {
+    const receipt = await runJob({
+      base: process.argv[2] ?? '/',
+      quotes: new QuoteSource(),
+      tell: message => status.tell(message),
+      onProgram: child => {
+        program = child
+      },
+    })
+    await status.tell({ kind: 'done', receipt })
+    process.exit(0)
+  } catch (error) {
+    const exitCode = exitCodeOf(error)
+    const signal = error instanceof ProgramError ? error.end.signal : null
+    const { reasons, ...failure } = failureFrom(error)
+    await status.tell({
+      kind: 'failed',
+      failure: { ...failure, reasons: [...reasons] },
+      exitCode,
+      signal,
+    })
+    process.exit(exitCode)
+  }
+}
+
+await main()

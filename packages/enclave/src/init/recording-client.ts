@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KmsClient, KmsConnectionError, KmsError } from '@cloister/kms'
+import { InstanceError } from '../instance/failure.ts'
+
+/** How long init goes on trying to move heads while the key service is away: ten minutes. */
+const HEADS_PATIENCE_MS = 10 * 60 * 1000
+
+const FIRST_PAUSE_MS = 250
+const LONGEST_PAUSE_MS = 10_000
+
+/** The two requests that an instance signed, as they were sent. */
+export interface SentRequests {
+  /** Compact JWS. */
+  readonly release: string
+  /** Compact JWS. */
+  readonly heads: string
+}
+
+/**
+ * A client that keeps the instance's signed requests for its receipt, and sends the one that moves
+ * heads again while the key service is away: the work is done, and would be lost.
+ */
+export class RecordingClient extends KmsClient {
+  #release: string | undefined
+  #heads: string | undefined
+
+  /** Sends a signed release request. */
+  override async release(jws: string): Promise<string> {
+    const statement = await super.release(jws)
+    this.#release = jws
+    return statement
+  }
+
+  /** Sends a signed heads request, for up to ten minutes. */
+  override async commitHeads(jws: string): Promise<string> {
+    const deadline = performance.now() + HEADS_PATIENCE_MS
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      try {
+        const statement = await super.commitHeads(jws)
+        this.#heads = jws
+        return statement
+      } catch (error) {
+        if (!isAway(error) || performance.now() + pause > deadline) throw error
+      }
+      await sleep(pause)
+    }
+  }
+
+  /** What was sent and answered. */
+  requests(): SentRequests {
+    if (this.#release === undefined || this.#heads === undefined) {
+      throw new InstanceError('OUTPUT', 'there is no receipt before keys came and heads moved')
+    }
+    return { release: this.#release, heads: this.#heads }
+  }
+}
+
+function isAway(error: unknown): boolean {
+  if (error instanceof KmsError) return error.code === 'UNAVAILABLE'
+  return (
+    error instanceof KmsConnectionError &&
+    (error.code === 'UNREACHABLE' || error.code === 'TIMEOUT')
+  )
+}

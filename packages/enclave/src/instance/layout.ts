@@ -1,0 +1,47 @@
+import { join } from 'node:path'
+
+/** Descriptor on which an instance asks for quotes; the launcher answers. */
+export const QUOTE_FD = 3
+
+/** Descriptor on which an instance tells the launcher how it stands. */
+export const STATUS_FD = 4
+
+/** Bytes of report data in a quote request. */
+export const REPORT_DATA_BYTES = 64
+
+/** The user that a program runs as, where init may choose. */
+export const PROGRAM_UID = 65534
+
+/** Where an instance finds its things: under `/` in a sandbox, under a folder without one. */
+export interface InstanceLayout {
+  /** The image's tree. */
+  readonly rootFolder: string
+  /** The canonical job statement. */
+  readonly jobFile: string
+  /** The pin of the key service. */
+  readonly pinFile: string
+  /** The image's manifest. */
+  readonly manifestFile: string
+  /** Socket that leads to the key service. */
+  readonly kmsSocket: string
+  /** Scratch space, gone with the instance. */
+  readonly scratchFolder: string
+  /** Folder of an input dataset, read-only. */
+  inputFolder(name: string): string
+  /** Folder of an output dataset. */
+  outputFolder(name: string): string
+}
+
+/** The layout below a base folder. */
+export function layoutBelow(base: string): InstanceLayout {
+  return {
+    rootFolder: base === '/' ? '/' : join(base, 'root'),
+    jobFile: join(base, 'job', 'job.json'),
+    pinFile: join(base, 'job', 'kms.json'),
+    manifestFile: join(base, 'job', 'manifest.json'),
+    kmsSocket: join(base, 'run', 'kms.sock'),
+    scratchFolder: join(base, 'tmp'),
+    inputFolder: name => join(base, 'in', name),
+    outputFolder: name => join(base, 'out', name),
+  }
+}

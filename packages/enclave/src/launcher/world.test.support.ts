@@ -1,0 +1,228 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import {
+  createSimPlatform,
+  parseCertificate,
+  parsePckExtension,
+  parseSgxQuote,
+  type SimPlatform,
+  splitPemCertificates,
+} from '@cloister/attestation'
+import {
+  collateralToJson,
+  type JobStatement,
+  jobDigest,
+  KmsClient,
+  openOwnDataset,
+  plaintextOf,
+  sealFile,
+} from '@cloister/kms'
+import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
+import { datasetIdFrom, newDatasetId } from '@cloister/sealed'
+import { type BuiltImage, buildImage } from '../image/build.ts'
+import { type LaunchEvent, type LaunchOptions, type LaunchResult, launch } from './launch.ts'
+
+const DAY = 24 * 60 * 60 * 1000
+const MODULES = fileURLToPath(new URL('..', import.meta.url))
+
+/** Text that the input dataset holds. */
+export const PLAINTEXT = 'name,age\nada,36\ngrace,45\n'
+
+/** A key service, a platform, a built image and an account, for one test file. */
+export class World {
+  readonly folder: string
+  readonly platform: SimPlatform
+  readonly image: BuiltImage
+  readonly owner: KmsClient
+  readonly ownerKey: KeyObject
+  kms: RunningKms
+
+  private constructor(
+    fields: Pick<World, 'folder' | 'platform' | 'image' | 'owner' | 'ownerKey' | 'kms'>,
+  ) {
+    this.folder = fields.folder
+    this.platform = fields.platform
+    this.image = fields.image
+    this.owner = fields.owner
+    this.ownerKey = fields.ownerKey
+    this.kms = fields.kms
+  }
+
+  static async start(options: { readonly debug?: boolean } = {}): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'cloister-launch-'))
+    const platform = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
+    await publishCollateral(folder, platform)
+    const kms = await serve(folder, platform, 0)
+    const token = await readFile(join(folder, 'kms', ENROLMENT_FILE), 'utf8')
+    const stranger = new KmsClient(kms.pin)
+    const { credential } = await stranger.enrol(token)
+    stranger.close()
+    const owner = new KmsClient(kms.pin, { credential })
+    const image = await build(join(folder, 'image'), options.debug === true)
+    const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+    return new World({ folder, platform, image, owner, ownerKey, kms })
+  }
+
+  async stop(): Promise<void> {
+    this.owner.close()
+    await this.kms.close()
+    await rm(this.folder, { recursive: true, force: true })
+  }
+
+  /** Starts the key service again where it was. */
+  async restart(): Promise<void> {
+    this.kms = await serve(this.folder, this.platform, Number(new URL(this.kms.pin.url).port))
+  }
+}
+
+async function serve(folder: string, platform: SimPlatform, port: number): Promise<RunningKms> {
+  return await startKms({
+    dataDir: join(folder, 'kms'),
+    port,
+    rootKey: { kind: 'file' },
+    roots: [platform.trustRoot],
+    collateralDir: folder,
+    appraisal: {
+      tees: ['sim'],
+      tcbStatuses: ['UpToDate'],
+      allowDebugEnclave: false,
+      minTcbDate: new Date(0),
+      minTcbEvaluationDataNumber: 0,
+      rejectedAdvisoryIds: [],
+    },
+  })
+}
+
+async function publishCollateral(folder: string, platform: SimPlatform): Promise<void> {
+  const digest = new Uint8Array(32)
+  const quote = platform.quote({
+    ...{ mrEnclave: digest, mrSigner: digest, isvProdId: 0, isvSvn: 0, debug: false },
+    reportData: new Uint8Array(64),
+  })
+  const [pck] = splitPemCertificates(parseSgxQuote(quote).certificationData.data)
+  if (pck === undefined) throw new Error('a simulated quote bears a PCK chain')
+  const { fmspc } = parsePckExtension(parseCertificate(pck))
+  const json = JSON.stringify(collateralToJson(platform.collateral(new Date(Date.now() - 60_000))))
+  await writeFile(join(folder, `${Buffer.from(fmspc).toString('hex')}.json`), json)
+}
+
+async function build(out: string, debug: boolean): Promise<BuiltImage> {
+  return await buildImage({
+    definition: {
+      version: 1,
+      name: 'sample',
+      entry: {
+        init: ['/usr/bin/node', '/cloister/init.mjs'],
+        program: ['/usr/bin/node', '/app/program.mjs'],
+      },
+      files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
+      bundles: [
+        { entry: join(MODULES, 'init', 'main.js'), to: '/cloister/init.mjs' },
+        { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
+      ],
+      environment: { TZ: 'UTC' },
+      network: 'none',
+      identity: { isvProdId: 7, isvSvn: 3, debug },
+      resources: { memoryMiB: 256 },
+    },
+    baseDir: MODULES,
+    out,
+    signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
+  })
+}
+
+/** A job over one sealed input and one output, under a policy that allows it. */
+export class Scene {
+  readonly world: World
+  readonly keyId: string
+  readonly job: JobStatement
+  readonly inputFolder: string
+  readonly outputFolder: string
+  readonly events: LaunchEvent[] = []
+
+  private constructor(
+    fields: Pick<Scene, 'world' | 'keyId' | 'job' | 'inputFolder' | 'outputFolder'>,
+  ) {
+    this.world = fields.world
+    this.keyId = fields.keyId
+    this.job = fields.job
+    this.inputFolder = fields.inputFolder
+    this.outputFolder = fields.outputFolder
+  }
+
+  /** @param argv - What the program is told to do. */
+  static async make(world: World, argv: readonly string[] = ['upper-case']): Promise<Scene> {
+    const folder = await mkdtemp(join(world.folder, 'scene-'))
+    const { owner, ownerKey } = world
+    const { keyId } = await owner.createKey({ mode: 'open' })
+    const file = join(folder, 'people.csv')
+    await writeFile(file, PLAINTEXT)
+    const inputFolder = join(folder, 'people')
+    const sealing = { client: owner, keyId, file, folder: inputFolder, mediaType: 'text/csv' }
+    const { datasetId } = await sealFile({ ...sealing, rows: 2, ownerKey })
+    const outputFolder = join(folder, 'result')
+    await mkdir(outputFolder)
+    const job: JobStatement = {
+      version: 1,
+      measurement: world.image.measurement,
+      command: { kind: 'exec', argv: [...argv] },
+      environment: {},
+      inputs: [{ name: 'people', datasetId, version: 1, format: 'csv' }],
+      outputs: [{ name: 'result', datasetId: newDatasetId(), cmkId: keyId, format: 'csv' }],
+      resources: { memoryMiB: 256 },
+      kms: [world.kms.pin.identityKey],
+    }
+    const scene = new Scene({ world, keyId, job, inputFolder, outputFolder })
+    await scene.allow(job)
+    return scene
+  }
+
+  /** Adds the policy that lets a job have the scene's key. */
+  async allow(job: JobStatement): Promise<void> {
+    await this.world.owner.addPolicy({
+      keyId: this.keyId,
+      measurement: job.measurement,
+      jobDigest: Buffer.from(jobDigest(job)).toString('hex'),
+      tees: ['sim'],
+      tcbStatuses: ['UpToDate'],
+    })
+  }
+
+  /** Makes the input's file the next version of its dataset. */
+  async sealAgain(text: string): Promise<void> {
+    const file = join(this.inputFolder, '..', 'people.csv')
+    await writeFile(file, text)
+    await sealFile({
+      ...{ client: this.world.owner, keyId: this.keyId, file, folder: this.inputFolder },
+      ...{ mediaType: 'text/csv', rows: null, ownerKey: this.world.ownerKey },
+      datasetId: datasetIdFrom(this.job.inputs[0]?.datasetId ?? ''),
+    })
+  }
+
+  /** Runs the job, or as the changes say. */
+  async launch(changes: Partial<LaunchOptions> = {}): Promise<LaunchResult> {
+    return await launch({
+      imageFolder: this.world.image.folder,
+      job: this.job,
+      pin: this.world.kms.pin,
+      inputs: { people: this.inputFolder },
+      outputs: { result: this.outputFolder },
+      platform: this.world.platform,
+      scratchMiB: 64,
+      onEvent: event => this.events.push(event),
+      ...changes,
+    })
+  }
+
+  /** The output's plaintext, opened outside under its open key. */
+  async result(): Promise<string> {
+    const datasetId = datasetIdFrom(this.job.outputs[0]?.datasetId ?? '')
+    const { parts } = await openOwnDataset(this.world.owner, this.outputFolder, datasetId)
+    const chunks: Uint8Array[] = []
+    for await (const chunk of plaintextOf(parts)) chunks.push(chunk)
+    return Buffer.concat(chunks).toString('latin1')
+  }
+}
