@@ -1,0 +1,271 @@
+import { randomBytes } from 'node:crypto'
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Feed } from '../csv/feed.ts'
+import { Feeders } from '../csv/feeders.ts'
+import { type CsvOptions, type JsonOptions, StreamedTable } from '../csv/streamed-table.ts'
+import { type Column, Database, identifier } from '../duckdb/database.ts'
+import { EngineError } from '../errors.ts'
+import { type OutputFormat, type TableSink, writeThroughPipe } from '../output/write.ts'
+import { ParquetTables } from './parquet-tables.ts'
+import { requireSource, type SealedSource } from './source.ts'
+
+/** Options of {@link PpmlContext.connect}. */
+export interface ContextOptions {
+  /** Memory that DuckDB and opened Parquet segments may take together, in MiB. */
+  readonly memoryMiB: number
+  /** A folder in memory-backed or encrypted space; the context makes a private one inside. */
+  readonly scratchFolder: string
+  /** Threads of DuckDB; 2 unless told. */
+  readonly threads?: number
+}
+
+/** What a context has done so far. */
+export interface ContextStatistics {
+  /** Segments of Parquet files that were opened. */
+  readonly segmentsOpened: number
+  /** Tables that were read whole into memory, since a query reads them more than once. */
+  readonly tablesMaterialised: number
+}
+
+/** A query's answer: its columns, and its rows in pieces. */
+export interface QueryResult {
+  readonly columns: readonly Column[]
+  /** Reads all rows. @throws EngineError, SealedFormatError; then no row may be used */
+  rows(): Promise<readonly (readonly unknown[])[]>
+}
+
+/** A share of the memory is kept back from DuckDB for opened Parquet segments. */
+const DUCKDB_SHARE = 0.6
+
+/**
+ * SQL over sealed tables: sealed in, sealed out, DuckDB in between with no way to the outside.
+ * One query at a time.
+ *
+ * @example
+ * const context = await PpmlContext.connect({ memoryMiB: 1024, scratchFolder: '/tmp' })
+ * await context.read({ name: 'people', parts }).csv()
+ * const { rows } = await context.sql('SELECT count(name) FROM people')
+ */
+export class PpmlContext {
+  readonly #database: Database
+  readonly #folder: string
+  readonly #streamed = new Map<string, StreamedTable>()
+  readonly #parquet: ParquetTables
+  readonly #names = new Set<string>()
+  readonly #feeders = new Feeders()
+  #materialised = 0
+  #closed = false
+
+  private constructor(database: Database, folder: string, parquet: ParquetTables) {
+    this.#database = database
+    this.#folder = folder
+    this.#parquet = parquet
+  }
+
+  /** Opens a context in a private folder of its own. */
+  static async connect(options: ContextOptions): Promise<PpmlContext> {
+    const folder = join(options.scratchFolder, `cloister-${randomBytes(8).toString('hex')}`)
+    await mkdir(folder, { mode: 0o700 })
+    await chmod(folder, 0o700)
+    const spillFolder = join(folder, 'spill')
+    const memoryMiB = Math.max(64, Math.floor(options.memoryMiB * DUCKDB_SHARE))
+    const database = await Database.open({
+      allowedFolders: [folder],
+      spillFolder,
+      memoryMiB,
+      threads: options.threads ?? 2,
+    })
+    const parquet = new ParquetTables({
+      database,
+      folder,
+      limitBytes: Math.max(0, options.memoryMiB - memoryMiB) * 2 ** 20,
+    })
+    return new PpmlContext(database, folder, parquet)
+  }
+
+  /** Registers a sealed table; say which format it has. */
+  read(source: SealedSource): TableReader {
+    this.#requireOpen()
+    requireSource(source)
+    if (this.#names.has(source.name)) {
+      throw new EngineError('INPUT', `table ${source.name} is there already`)
+    }
+    const streamed = async (make: (number: number) => Promise<StreamedTable>) => {
+      this.#names.add(source.name)
+      this.#streamed.set(source.name, await make(this.#names.size))
+    }
+    const folder = this.#folder
+    return {
+      csv: (options = {}) =>
+        streamed(number =>
+          StreamedTable.csv(this.#database, source, { ...options, folder, number }),
+        ),
+      json: (options = {}) =>
+        streamed(number =>
+          StreamedTable.json(this.#database, source, { ...options, folder, number }),
+        ),
+      parquet: async () => {
+        this.#names.add(source.name)
+        await this.#parquet.add(source)
+      },
+    }
+  }
+
+  /** Prepares a query. Nothing is read before its rows are. @throws EngineError */
+  async sql(text: string): Promise<QueryResult> {
+    const sql = await this.#checked(text)
+    const columns = await this.#database.describe(sql)
+    return {
+      columns,
+      rows: () =>
+        this.#overTables(sql, async () => {
+          const rows: (readonly unknown[])[] = []
+          for await (const piece of this.#database.stream(sql)) rows.push(...piece)
+          return rows
+        }),
+    }
+  }
+
+  /** Runs a query into a sink, with bounded memory; say in which format. */
+  write(text: string): TableWriter {
+    const write = async (format: OutputFormat, sink: TableSink) => {
+      const sql = await this.#checked(text)
+      return await this.#overTables(sql, () =>
+        writeThroughPipe({ database: this.#database, folder: this.#folder, sql, format, sink }),
+      )
+    }
+    return {
+      csv: sink => write('csv', sink),
+      json: sink => write('json', sink),
+      parquet: sink => write('parquet', sink),
+    }
+  }
+
+  /** What was done so far. */
+  get statistics(): ContextStatistics {
+    return {
+      segmentsOpened: this.#parquet.segmentsOpened,
+      tablesMaterialised: this.#materialised,
+    }
+  }
+
+  /** Closes the database and removes the private folder. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#feeders.close()
+    await this.#parquet.close()
+    this.#database.close()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new EngineError('CLOSED', 'the context is closed')
+  }
+
+  /** One SELECT that binds over the tables' columns; views stand for tables not opened yet. */
+  async #checked(text: string): Promise<string> {
+    this.#requireOpen()
+    const sql = text.trim().replace(/;\s*$/, '')
+    await this.#bindStreamed(() => [])
+    await this.#database.requireSelect(sql)
+    return sql
+  }
+
+  /** Opens what the query needs, runs it, and accepts its outcome only if every part opened. */
+  async #overTables<T>(sql: string, run: () => Promise<T>): Promise<T> {
+    this.#requireOpen()
+    await this.#parquet.prepare(sql)
+    await this.#bindStreamed(() => [])
+    const plan = await this.#database.explain(sql)
+    for (const table of [...this.#streamed.values()]) {
+      if (table.scansIn(plan) > 1) await this.#materialise(table)
+    }
+    const used = [...this.#streamed.values()].filter(table => table.scansIn(plan) === 1)
+    return await this.#fed(used, run)
+  }
+
+  async #fed<T>(tables: readonly StreamedTable[], run: () => Promise<T>): Promise<T> {
+    const feeds = new Map<StreamedTable, Feed>()
+    const interrupt = () => this.#database.interrupt()
+    try {
+      for (const table of tables) {
+        feeds.set(
+          table,
+          await Feed.start({
+            parts: table.source.parts,
+            folder: this.#folder,
+            feeders: this.#feeders,
+            onFailure: interrupt,
+          }),
+        )
+      }
+      await this.#bindStreamed(table => feeds.get(table)?.paths ?? [])
+      const outcome = await settle(run())
+      await finishAll(feeds.values())
+      if (outcome.status === 'rejected') throw outcome.reason
+      return outcome.value
+    } finally {
+      await Promise.allSettled([...feeds.values()].map(feed => feed.finish()))
+    }
+  }
+
+  async #materialise(table: StreamedTable): Promise<void> {
+    const { name } = table.source
+    await this.#fed([table], () =>
+      this.#database.run(
+        `CREATE TABLE ${identifier(`${name}$`)} AS SELECT * FROM ${identifier(name)}`,
+      ),
+    )
+    await this.#database.run(
+      `CREATE OR REPLACE VIEW ${identifier(name)} AS SELECT * FROM ${identifier(`${name}$`)}`,
+    )
+    this.#streamed.delete(name)
+    this.#materialised += 1
+  }
+
+  /** Makes the views of streamed tables read from the given pipes, or from a name that is nowhere. */
+  async #bindStreamed(pathsOf: (table: StreamedTable) => readonly string[]): Promise<void> {
+    for (const table of this.#streamed.values()) {
+      const paths = pathsOf(table)
+      const stand = paths.length === 0 ? [await this.#emptyFile()] : paths
+      await this.#database.run(
+        `CREATE OR REPLACE VIEW ${identifier(table.source.name)} AS ${table.scan(stand)}`,
+      )
+    }
+  }
+
+  /** DuckDB binds a file only where one is; nothing is ever read from this one. */
+  async #emptyFile(): Promise<string> {
+    const path = join(this.#folder, 'not-opened')
+    await writeFile(path, '')
+    return path
+  }
+}
+
+/** Says which format a sealed table has. */
+export interface TableReader {
+  csv(options?: CsvOptions): Promise<void>
+  json(options?: JsonOptions): Promise<void>
+  parquet(): Promise<void>
+}
+
+/** Says in which format a query's rows are written. Each gives the number of rows. */
+export interface TableWriter {
+  csv(sink: TableSink): Promise<number>
+  json(sink: TableSink): Promise<number>
+  parquet(sink: TableSink): Promise<number>
+}
+
+async function settle<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
+  const [outcome] = await Promise.allSettled([promise])
+  return outcome
+}
+
+/** What a part failed with explains better than what the reader made of it. */
+async function finishAll(feeds: Iterable<Feed>): Promise<void> {
+  for (const outcome of await Promise.allSettled([...feeds].map(feed => feed.finish()))) {
+    if (outcome.status === 'rejected') throw outcome.reason
+  }
+}

@@ -1,0 +1,46 @@
+import { mkdir } from 'node:fs/promises'
+import type { SimPlatform } from '@cloister/attestation'
+import { type LaunchOptions, type LaunchResult, launch, openImage } from '@cloister/enclave'
+import type { JobStatement, KmsPin } from '@cloister/kms'
+import { type JobFile, jobStatementOf } from './job-file.ts'
+
+/**
+ * The statement of a job file: what is attested when it runs, and what a policy must name.
+ * @throws ImageError when the image is not as it was signed
+ */
+export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStatement> {
+  const { measurement } = await openImage(job.image)
+  return jobStatementOf(job, { measurement, kms: [pin.identityKey] })
+}
+
+/** What {@link runJobFile} needs. */
+export interface RunJobOptions
+  extends Pick<LaunchOptions, 'onEvent' | 'signal' | 'stdout' | 'stderr' | 'withoutIsolation'> {
+  readonly job: JobFile
+  readonly pin: KmsPin
+  /** Plays the processor that quotes. */
+  readonly platform: SimPlatform
+}
+
+/**
+ * Runs a job file in a simulated enclave.
+ * @throws ImageError, LaunchError
+ */
+export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> {
+  const { job, pin, platform, ...passed } = options
+  for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
+  return await launch({
+    ...passed,
+    imageFolder: job.image,
+    job: await statementOf(job, pin),
+    pin,
+    platform,
+    inputs: foldersOf(job.inputs),
+    outputs: foldersOf(job.outputs),
+    scratchMiB: job.resources.memoryMiB,
+  })
+}
+
+function foldersOf(entries: Readonly<Record<string, { readonly folder: string }>>) {
+  return Object.fromEntries(Object.entries(entries).map(([name, { folder }]) => [name, folder]))
+}
