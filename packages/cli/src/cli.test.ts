@@ -1,0 +1,195 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
+
+interface Ended {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+let folder: string
+let kms: ReturnType<typeof spawn>
+
+/** Runs the command as a person would, with a home folder of the test's own. */
+function cloister(...argv: readonly string[]): Promise<Ended> {
+  return new Promise(resolve => {
+    execFile(
+      process.execPath,
+      [MAIN, '--home', join(folder, 'home'), ...argv],
+      { cwd: folder, maxBuffer: 1 << 24 },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
+      },
+    )
+  })
+}
+
+async function json<T>(...argv: readonly string[]): Promise<T> {
+  const { code, stdout, stderr } = await cloister('--json', ...argv)
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  return JSON.parse(stdout)
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cloister-cli-'))
+  const argv = ['--home', join(folder, 'home'), 'kms', 'serve', '--port', '0']
+  kms = spawn(process.execPath, [MAIN, ...argv, '--allow-simulated-platform'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  if (kms.stdout === null) throw new Error('the key service has an output')
+  for await (const line of createInterface({ input: kms.stdout })) {
+    if (line.includes('pin:')) break
+  }
+}, 60_000)
+
+afterAll(async () => {
+  kms.kill('SIGTERM')
+  await once(kms, 'exit')
+  await rm(folder, { recursive: true, force: true })
+})
+
+describe('a first job, step by step', () => {
+  it('goes from a CSV to a verified receipt', { timeout: 180_000 }, async () => {
+    const data = join(folder, 'home', 'kms')
+    const refused = await cloister('key', 'list')
+    expect(refused.code).toBe(2)
+    expect(refused.stderr).toContain('cloister kms enrol')
+
+    const enrolled = await cloister(
+      ...['kms', 'enrol', '--pin', join(data, 'kms.json')],
+      ...['--token-file', join(data, 'enrolment-token')],
+    )
+    expect(enrolled).toMatchObject({ code: 0 })
+    const dataKey = await json<{ keyId: string; mode: string }>('key', 'create')
+    expect(dataKey.mode).toBe('attested-only')
+    const resultKey = await json<{ keyId: string }>('key', 'create', '--open')
+    expect((await cloister('key', 'list')).stdout).toContain(dataKey.keyId)
+
+    const people = join(folder, 'people.csv')
+    await writeFile(people, 'name,age,job\nada,36,Developer\ngrace,45,Engineer\n')
+    const sealed = await json<{ datasetId: string; version: number }>(
+      ...['encrypt', people, 'people', '--key', dataKey.keyId],
+    )
+    const kept = await cloister('decrypt', 'people', 'out.csv', '--dataset', sealed.datasetId)
+    expect(kept.code).toBe(3)
+    expect(kept.stderr).toContain('KEY_ATTESTED_ONLY')
+
+    const image = await json<{ measurement: string }>('enclave', 'build', 'query-runner', 'image')
+    const seen = await json<{ measurement: string }>('enclave', 'inspect', 'image')
+    expect(seen.measurement).toBe(image.measurement)
+
+    const result = 'ab'.repeat(16)
+    await writeFile(
+      join(folder, 'job.yaml'),
+      `version: 1
+image: image
+queries:
+  - output: result
+    sql: SELECT name, age + 1 AS age FROM people ORDER BY name
+inputs:
+  people: { folder: people, dataset: ${sealed.datasetId}, version: 1, format: csv }
+outputs:
+  result: { folder: result, dataset: ${result}, key: ${resultKey.keyId}, format: csv }
+resources: { memoryMiB: 512 }
+`,
+    )
+    const denied = await cloister('run', 'job.yaml')
+    expect(denied.code).toBe(3)
+    expect(denied.stderr).toContain('NO_POLICY')
+
+    for (const key of [dataKey.keyId, resultKey.keyId]) {
+      const added = await cloister(
+        'policy',
+        'add',
+        '--key',
+        key,
+        '--job',
+        'job.yaml',
+        '--tee',
+        'sim',
+      )
+      expect(added.code).toBe(0)
+      expect(added.stdout).toContain(image.measurement)
+    }
+    expect((await cloister('policy', 'list')).stdout).toContain(dataKey.keyId)
+
+    const ran = await cloister('run', 'job.yaml')
+    expect(ran).toMatchObject({ code: 0 })
+    expect(ran.stdout).toContain('SIMULATED')
+    expect((await cloister('decrypt', 'result', 'result.csv', '--dataset', result)).code).toBe(0)
+    expect(await readFile(join(folder, 'result.csv'), 'utf8')).toBe('name,age\nada,37\ngrace,46\n')
+    const again = await cloister('decrypt', 'result', 'result.csv', '--dataset', result)
+    expect(again.code).toBe(2)
+    const queried = await json<{ rows: unknown[] }>(
+      ...['sql', 'SELECT sum(age) AS s FROM r', '--table', 'r=result'],
+    )
+    expect(JSON.stringify(queried.rows)).toBe('[["83"]]')
+
+    const receipt = join('result', 'receipt.jws')
+    expect((await cloister('receipt', 'verify', receipt)).code).toBe(2)
+    const verified = await cloister('receipt', 'verify', receipt, '--allow-simulated-platform')
+    expect(verified).toMatchObject({ code: 0 })
+    expect(verified.stdout).toContain(image.measurement)
+    expect(verified.stdout).toContain('SIMULATED')
+    const text = await readFile(join(folder, receipt), 'utf8')
+    const at = Math.floor(text.length / 2)
+    await writeFile(
+      join(folder, 'forged.jws'),
+      `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`,
+    )
+    const forged = await cloister('receipt', 'verify', 'forged.jws', '--allow-simulated-platform')
+    expect(forged.code).toBe(4)
+
+    await cp(join(folder, 'image'), join(folder, 'image2'), { recursive: true })
+    await writeFile(join(folder, 'image2', 'root', 'app', 'runner.mjs'), '')
+    const changed = await cloister('enclave', 'inspect', 'image2')
+    expect(changed.code).toBe(4)
+    expect(changed.stderr).toContain('runner.mjs')
+    expect((await cloister('doctor')).stdout).toContain('has the pinned key')
+  })
+})
+
+describe('what a person gets wrong', () => {
+  it('is told in words, with a next step and an exit code', async () => {
+    await writeFile(join(folder, 'bad.yaml'), 'version: 1\nimage: x\nquerys: []\n')
+    const cases: [argv: string[], code: number, says: RegExp][] = [
+      [['run', 'bad.yaml'], 7, /bad\.yaml:\d+:\d+: .*(queries|querys)/],
+      [['run', 'nowhere.yaml'], 5, /nowhere\.yaml/],
+      [['keys'], 2, /key/],
+      [['policy', 'add', '--key', 'x', '--tee', 'sim'], 2, /job/],
+      [['enclave', 'inspect', 'nowhere'], 4, /nowhere/],
+      [['demo', '--rows', 'many'], 2, /--rows/],
+      [['demo', '--folder', '.'], 2, /--folder/],
+    ]
+    for (const [argv, code, says] of cases) {
+      const ended = await cloister(...argv)
+      expect([argv.join(' '), ended.code]).toEqual([argv.join(' '), code])
+      expect(ended.stderr).toMatch(says)
+    }
+    const asJson = await cloister('--json', 'run', 'nowhere.yaml')
+    expect(JSON.parse(asJson.stderr)).toMatchObject({ exitCode: 5 })
+  })
+
+  it('finds examples in the help of every command', async () => {
+    for (const argv of [
+      ['demo'],
+      ['kms', 'serve'],
+      ['key', 'create'],
+      ['policy', 'add'],
+      ['run'],
+    ]) {
+      const { code, stdout } = await cloister(...argv, '--help')
+      expect(code).toBe(0)
+      expect(stdout).toMatch(/Examples?:/)
+    }
+  })
+})

@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
+import { freemem } from 'node:os'
+import { findBubblewrap, strongestConfinement } from '@cloister/enclave'
+import { KmsClient } from '@cloister/kms'
+import type { Command } from 'commander'
+import { table } from '../output/printer.ts'
+import { type GlobalFlags, Session } from '../session.ts'
+
+interface Finding {
+  readonly what: string
+  readonly state: 'good' | 'weak' | 'missing'
+  readonly detail: string
+}
+
+/** `cloister doctor`: what this machine can do, and what is weak about it. */
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('say what this machine can do, and what is weak about it')
+    .action(async (_flags, command: Command) => {
+      const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      const findings = [
+        node(),
+        await isolation(),
+        mkfifo(),
+        await memory(),
+        sgx(),
+        await keyService(session),
+      ]
+      session.printer.result(findings, () =>
+        table(
+          ['', '', ''],
+          findings.map(({ what, state, detail }) => [what, state, detail]),
+        ),
+      )
+      if (findings.some(({ state }) => state === 'missing')) process.exitCode = 1
+    })
+}
+
+function node(): Finding {
+  return { what: 'Node', state: 'good', detail: process.version }
+}
+
+async function isolation(): Promise<Finding> {
+  const what = 'isolation'
+  const bubblewrap = findBubblewrap()
+  if (bubblewrap === undefined) {
+    return { what, state: 'weak', detail: 'no isolation: install bubblewrap' }
+  }
+  const confinement = await strongestConfinement(bubblewrap)
+  if (confinement === 'none') {
+    return { what, state: 'weak', detail: 'no isolation: bubblewrap cannot start here' }
+  }
+  return confinement === 'two-users'
+    ? { what, state: 'good', detail: 'bubblewrap; program and init are different users' }
+    : { what, state: 'weak', detail: 'bubblewrap; program and init are the same user' }
+}
+
+function mkfifo(): Finding {
+  const path = '/usr/bin/mkfifo'
+  return existsSync(path)
+    ? { what: 'pipes', state: 'good', detail: path }
+    : { what: 'pipes', state: 'missing', detail: `${path} (coreutils): queries over CSV need it` }
+}
+
+async function memory(): Promise<Finding> {
+  const shared = await statfs('/dev/shm').catch(() => undefined)
+  const mebibytes = Math.round(freemem() / 2 ** 20)
+  const free = shared === undefined ? 0 : Math.round((shared.bavail * shared.bsize) / 2 ** 20)
+  const detail = `${mebibytes} MiB free, ${free} MiB of it for memory files`
+  return { what: 'memory', state: mebibytes < 1024 ? 'weak' : 'good', detail }
+}
+
+function sgx(): Finding {
+  return existsSync('/dev/sgx_enclave')
+    ? { what: 'SGX', state: 'weak', detail: 'there, and not used yet: the TEE is simulated' }
+    : { what: 'SGX', state: 'weak', detail: 'not here: the TEE is simulated, it protects nothing' }
+}
+
+async function keyService(session: Session): Promise<Finding> {
+  const what = 'key service'
+  if ((await session.home.find('pin')) === undefined) {
+    return { what, state: 'weak', detail: 'none pinned: cloister kms enrol' }
+  }
+  const pin = await session.pin()
+  const client = new KmsClient(pin, { timeoutMs: 5000 })
+  try {
+    await client.describe()
+    return { what, state: 'good', detail: `${pin.url} has the pinned key` }
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error)
+    return { what, state: 'missing', detail: `${pin.url}: ${detail}` }
+  } finally {
+    client.close()
+  }
+}

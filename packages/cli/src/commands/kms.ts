@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KmsClient } from '@cloister/kms'
+import { type PlatformAppraisal, Secret, startKms } from '@cloister/kms/server'
+import type { Command } from 'commander'
+import { type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
+import { UsageError } from '../usage-error.ts'
+
+const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
+
+interface ServeFlags extends GlobalFlags {
+  readonly data?: string
+  readonly host: string
+  readonly port: string
+  readonly passphraseFile?: string
+  readonly allowSimulatedPlatform?: true
+}
+
+/** `cloister kms …`: run a key service, and become a client of one. */
+export function addKmsCommands(program: Command): void {
+  const kms = program.command('kms').description('the key service (KMS)')
+
+  kms
+    .command('serve')
+    .description('run a key service until interrupted')
+    .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <number>', 'port to listen on; 0 takes a free one', '8443')
+    .option('--passphrase-file <file>', 'derive the root key from the passphrase in this file')
+    .option(
+      '--allow-simulated-platform',
+      "release keys to this home's simulated TEE, which protects nothing from its host",
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister kms serve --allow-simulated-platform
+  cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --passphrase-file /run/secrets/root`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<ServeFlags>()
+      await serve(new Session(flags), flags)
+    })
+
+  kms
+    .command('enrol')
+    .description('open an account and pin the key service')
+    .requiredOption('--pin <file>', "the key service's kms.json, got over a channel you trust")
+    .requiredOption('--token-file <file>', 'the enrolment token, from the key service')
+    .addHelpText(
+      'after',
+      '\nExample:\n  cloister kms enrol --pin kms/kms.json --token-file kms/enrolment-token',
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { pin: string; tokenFile: string }>()
+      const session = new Session(flags)
+      const pinText = await readFile(flags.pin, 'utf8')
+      const pin = pinFrom(pinText, flags.pin)
+      const client = new KmsClient(pin)
+      try {
+        const account = await client.enrol((await readFile(flags.tokenFile, 'utf8')).trim())
+        await session.home.write('pin', pinText)
+        await session.home.write('credential', account.credential)
+        session.printer.result(
+          { accountId: account.accountId, kmsId: pin.kmsId, url: pin.url },
+          () => `account ${account.accountId} at ${pin.url}; key service ${pin.kmsId}`,
+        )
+      } finally {
+        client.close()
+      }
+    })
+}
+
+/** What a key service of the command line demands of platforms. */
+export function platformAppraisal(allowSimulated: boolean): PlatformAppraisal {
+  return {
+    tees: allowSimulated ? ['sim'] : [],
+    tcbStatuses: ['UpToDate'],
+    allowDebugEnclave: false,
+    minTcbDate: new Date(0),
+    minTcbEvaluationDataNumber: 0,
+    rejectedAdvisoryIds: [],
+  }
+}
+
+async function serve(session: Session, flags: ServeFlags): Promise<void> {
+  const dataDir = flags.data ?? join(session.home.folder, 'kms')
+  const collateralDir = join(dataDir, 'collateral')
+  const allowSimulated = flags.allowSimulatedPlatform === true
+  const platform = allowSimulated ? await simulatedPlatform(session.home) : undefined
+  if (platform === undefined) {
+    session.printer.note(
+      'no root is pinned: every instance is refused (--allow-simulated-platform pins one of your own)',
+    )
+  } else {
+    session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
+    await publishCollateral(platform, collateralDir)
+  }
+  const running = await startKms({
+    dataDir,
+    host: flags.host,
+    port: portFrom(flags.port),
+    rootKey:
+      flags.passphraseFile === undefined
+        ? { kind: 'file' }
+        : { kind: 'passphrase', passphrase: await passphraseFrom(flags.passphraseFile) },
+    roots: platform === undefined ? [] : [platform.trustRoot],
+    collateralDir,
+    appraisal: platformAppraisal(allowSimulated),
+    logTo: line => process.stderr.write(`${line}\n`),
+  })
+  const republishing =
+    platform === undefined
+      ? undefined
+      : setInterval(() => void publishCollateral(platform, collateralDir), REPUBLISH_EVERY_MS)
+  session.printer.result(
+    { url: running.url, pin: join(dataDir, 'kms.json'), kmsId: running.pin.kmsId },
+    () =>
+      `key service ${running.pin.kmsId}\n  at ${running.url}\n  pin: ${join(dataDir, 'kms.json')}`,
+  )
+  await untilInterrupted()
+  clearInterval(republishing)
+  await running.close()
+}
+
+function portFrom(text: string): number {
+  const port = Number(text)
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new UsageError(`--port: wanted 0 to 65535, saw ${text}`, 'give another port')
+  }
+  return port
+}
+
+async function passphraseFrom(file: string): Promise<Secret> {
+  const bytes = await readFile(file)
+  const end = bytes.at(-1) === 0x0a ? bytes.length - 1 : bytes.length
+  return Secret.from(bytes.subarray(0, end))
+}
+
+async function untilInterrupted(): Promise<void> {
+  await new Promise<void>(resolve => {
+    process.once('SIGINT', () => resolve())
+    process.once('SIGTERM', () => resolve())
+  })
+}

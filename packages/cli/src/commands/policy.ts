@@ -1,0 +1,91 @@
+import { openImage } from '@cloister/enclave'
+import { readJobFile, statementOf } from '@cloister/engine'
+import { jobDigest, type NewPolicy, type PolicyDescription } from '@cloister/kms'
+import type { Command } from 'commander'
+import { table } from '../output/printer.ts'
+import { type GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+
+interface AddFlags extends GlobalFlags {
+  readonly key: string
+  readonly job?: string
+  readonly image?: string
+  readonly allowAnyJob?: true
+  readonly tee: string
+}
+
+/** `cloister policy …`: who may use a key. */
+export function addPolicyCommands(program: Command): void {
+  const policy = program.command('policy').description('release policies: who may use a key')
+
+  policy
+    .command('add')
+    .description('let an image use a key for one job')
+    .requiredOption('--key <id>', 'the CMK')
+    .option('--job <file>', 'the job.yaml; its image and its digest go into the policy')
+    .option('--image <folder>', 'the image, with --allow-any-job')
+    .option('--allow-any-job', 'whoever runs the image may have any query answered')
+    .requiredOption('--tee <tee>', 'sgx, or sim: a simulated TEE, which protects nothing')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister policy add --key 5f0c… --job job.yaml --tee sim
+  cloister policy add --key 5f0c… --image reports.image --allow-any-job --tee sgx`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<AddFlags>()
+      const session = new Session(flags)
+      const wanted = await newPolicy(session, flags)
+      const added = await session.withClient(client => client.addPolicy(wanted))
+      if ('allowAnyJob' in wanted) {
+        session.printer.note('ANY JOB: the image answers whatever its host asks of it')
+      }
+      session.printer.result(added, () => `policy ${added.policyId}\n${added.cedar}`)
+    })
+
+  policy
+    .command('list')
+    .description("the account's policies")
+    .action(async (_flags, command: Command) => {
+      const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      const policies = await session.withClient(client => client.listPolicies())
+      session.printer.result(policies, () => policyTable(policies))
+    })
+}
+
+async function newPolicy(session: Session, flags: AddFlags): Promise<NewPolicy> {
+  const common = {
+    keyId: flags.key,
+    tees: [teeFrom(flags.tee)],
+    tcbStatuses: ['UpToDate' as const],
+  }
+  if (flags.allowAnyJob === true) {
+    if (flags.image === undefined || flags.job !== undefined) {
+      throw new UsageError('--allow-any-job goes with --image', 'name the image, and no job')
+    }
+    const { measurement } = await openImage(flags.image)
+    return { ...common, measurement, allowAnyJob: true }
+  }
+  if (flags.job === undefined) {
+    throw new UsageError('a policy names a job', 'give --job job.yaml')
+  }
+  const statement = await statementOf(await readJobFile(flags.job), await session.pin())
+  return {
+    ...common,
+    measurement: statement.measurement,
+    jobDigest: Buffer.from(jobDigest(statement)).toString('hex'),
+  }
+}
+
+function teeFrom(text: string): 'sgx' | 'sim' {
+  if (text === 'sgx' || text === 'sim') return text
+  throw new UsageError(`--tee: wanted sgx or sim, saw ${text}`, 'give one of the two')
+}
+
+function policyTable(policies: readonly PolicyDescription[]): string {
+  return table(
+    ['policy', 'key', 'created'],
+    policies.map(({ policyId, keyId, createdAt }) => [policyId, keyId, createdAt]),
+  )
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+import { failureOf } from './output/failure.ts'
+import { createProgram } from './program.ts'
+
+try {
+  await createProgram().parseAsync(process.argv)
+} catch (error) {
+  const failure = failureOf(error)
+  if (failure.text !== '') process.stderr.write(failure.text)
+  process.exitCode = failure.exitCode
+}

@@ -1,0 +1,65 @@
+import { CommanderError } from 'commander'
+import { UsageError } from '../usage-error.ts'
+
+/**
+ * What the process's exit code says. Stable: scripts may rely on them.
+ * @see docs/cli.md
+ */
+export const EXIT = {
+  ok: 0,
+  internal: 1,
+  usage: 2,
+  refused: 3,
+  notAuthentic: 4,
+  notFound: 5,
+  unreachable: 6,
+  query: 7,
+  storage: 8,
+} as const
+
+/** Which kind of failure each error class of the packages is. */
+const BY_CLASS: Readonly<Record<string, number>> = {
+  KmsError: EXIT.refused,
+  InstanceError: EXIT.refused,
+  LaunchError: EXIT.internal,
+  KmsConnectionError: EXIT.unreachable,
+  RootKeyError: EXIT.notAuthentic,
+  StoreError: EXIT.storage,
+  DefinitionError: EXIT.usage,
+  SealedFormatError: EXIT.notAuthentic,
+  DatasetError: EXIT.notAuthentic,
+  QuoteFormatError: EXIT.notAuthentic,
+  CollateralError: EXIT.notAuthentic,
+  EvidenceError: EXIT.notAuthentic,
+  ChainError: EXIT.notAuthentic,
+  DerError: EXIT.notAuthentic,
+  ReceiptError: EXIT.notAuthentic,
+  ImageError: EXIT.notAuthentic,
+  TokenError: EXIT.notAuthentic,
+  EngineError: EXIT.query,
+  UsageError: EXIT.usage,
+}
+
+/** Node's error codes that have a meaning of their own for a person at the command line. */
+const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
+  ENOENT: EXIT.notFound,
+  ENOTDIR: EXIT.notFound,
+  EACCES: EXIT.storage,
+  ENOSPC: EXIT.storage,
+  EROFS: EXIT.storage,
+  ECONNREFUSED: EXIT.unreachable,
+  ECONNRESET: EXIT.unreachable,
+  ETIMEDOUT: EXIT.unreachable,
+  ENOTFOUND: EXIT.unreachable,
+}
+
+/** The exit code for a failure: by its class, else by the system's code, else `internal`. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (error instanceof UsageError) return EXIT.usage
+  if (!(error instanceof Error)) return EXIT.internal
+  const known = BY_CLASS[error.name]
+  if (known !== undefined) return known
+  const code = 'code' in error ? String(error.code) : ''
+  return BY_SYSTEM_CODE[code] ?? EXIT.internal
+}

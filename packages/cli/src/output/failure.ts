@@ -1,0 +1,71 @@
+import { CommanderError } from 'commander'
+import { UsageError } from '../usage-error.ts'
+import { exitCodeOf } from './exit-codes.ts'
+
+/** How a failure is told: to people on stderr, or as JSON when the command line asks for it. */
+export interface Failure {
+  readonly exitCode: number
+  readonly text: string
+}
+
+/** Reads what an error says: its code, its reasons, its causes and the next step. */
+export function failureOf(
+  error: unknown,
+  json: boolean = process.argv.includes('--json'),
+): Failure {
+  const exitCode = exitCodeOf(error)
+  // Commander has already printed its help or its complaint.
+  if (error instanceof CommanderError) return { exitCode, text: '' }
+  const told = tell(error)
+  if (json) return { exitCode, text: `${JSON.stringify({ error: told, exitCode })}\n` }
+  const lines = [
+    `cloister: ${told.message}${told.code === undefined ? '' : ` [${told.code}]`}`,
+    ...told.reasons.map(reason => `  - ${reason}`),
+    ...told.causes.map(cause => `  because ${cause}`),
+    ...(told.nextStep === undefined ? [] : [`  next: ${told.nextStep}`]),
+  ]
+  return { exitCode, text: `${lines.join('\n')}\n` }
+}
+
+interface Told {
+  readonly message: string
+  readonly code?: string
+  readonly reasons: readonly string[]
+  readonly causes: readonly string[]
+  readonly nextStep?: string
+}
+
+function tell(error: unknown): Told {
+  if (!(error instanceof Error)) return { message: String(error), reasons: [], causes: [] }
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  const reasons = 'reasons' in error && Array.isArray(error.reasons) ? error.reasons : []
+  const nextStep =
+    error instanceof UsageError
+      ? error.nextStep
+      : 'nextStep' in error && typeof error.nextStep === 'string'
+        ? error.nextStep
+        : undefined
+  return {
+    message: error.message,
+    ...(code === undefined ? {} : { code }),
+    reasons: reasons.map(tellReason),
+    causes: causesOf(error),
+    ...(nextStep === undefined ? {} : { nextStep }),
+  }
+}
+
+function tellReason(reason: unknown): string {
+  if (typeof reason !== 'object' || reason === null) return String(reason)
+  const { code, message, wanted, seen } = reason as Record<string, unknown>
+  const compared =
+    wanted === undefined ? '' : ` (wanted ${JSON.stringify(wanted)}, saw ${JSON.stringify(seen)})`
+  return `${String(message ?? code ?? 'refused')}${compared}${code === undefined ? '' : ` [${String(code)}]`}`
+}
+
+function causesOf(error: Error): string[] {
+  const causes: string[] = []
+  for (let cause = error.cause; cause instanceof Error && causes.length < 4; cause = cause.cause) {
+    causes.push(cause.message)
+  }
+  return causes
+}

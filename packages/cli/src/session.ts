@@ -1,0 +1,68 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { KmsClient, type KmsPin, parseKmsPin } from '@cloister/kms'
+import { Home } from './home.ts'
+import { createPrinter, type Printer } from './output/printer.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Flags that every command takes. */
+export interface GlobalFlags {
+  readonly home?: string
+  readonly json?: boolean
+}
+
+const ENROL_FIRST = 'cloister kms enrol --pin KMS.json --token-file FILE'
+
+/** What a command works with: the home folder, the printer and the pinned key service. */
+export class Session {
+  readonly home: Home
+  readonly printer: Printer
+  readonly json: boolean
+
+  /** @param flags - The flags every command takes. */
+  constructor(flags: GlobalFlags) {
+    this.home = new Home(flags.home)
+    this.json = flags.json === true
+    this.printer = createPrinter({ json: this.json })
+  }
+
+  /** Whom the person trusts with keys. @throws UsageError */
+  async pin(): Promise<KmsPin> {
+    return pinFrom(await this.home.read('pin', ENROL_FIRST), this.home.path('pin'))
+  }
+
+  /** Runs `work` with a client of the pinned key service, bearing the person's credential. */
+  async withClient<T>(work: (client: KmsClient) => Promise<T>): Promise<T> {
+    const credential = (await this.home.read('credential', ENROL_FIRST)).trim()
+    const client = new KmsClient(await this.pin(), { credential })
+    try {
+      return await work(client)
+    } finally {
+      client.close()
+    }
+  }
+
+  /** The P-256 key that signs the person's manifests; made at first use. */
+  async ownerKey(): Promise<KeyObject> {
+    const found = await this.home.find('ownerKey')
+    if (found !== undefined) return createPrivateKey(found)
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    await this.home.write(
+      'ownerKey',
+      privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    )
+    return privateKey
+  }
+}
+
+/** Reads a pin file's text. @throws UsageError, KmsError */
+export function pinFrom(text: string, path: string): KmsPin {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new UsageError(`${path} is not JSON`, 'ask the key service for its kms.json again', {
+      cause,
+    })
+  }
+  return parseKmsPin(value)
+}
