@@ -1,0 +1,37 @@
+/**
+ * Runs the benchmarks and prints one table; `npm run bench -- NAME…` runs those whose name begins
+ * so. Writes bench/out/results.json. Every ratio is within one run on one machine.
+ */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpus, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const folder = fileURLToPath(new URL('.', import.meta.url))
+const asked = process.argv.slice(2)
+const names = readdirSync(folder)
+  .filter(name => name.endsWith('.bench.mjs'))
+  .filter(name => asked.length === 0 || asked.some(prefix => name.startsWith(prefix)))
+  .sort()
+
+const rows = []
+for (const name of names) {
+  process.stderr.write(`${name}…\n`)
+  const { run } = await import(`./${name}`)
+  rows.push(...(await run()))
+}
+
+const machine = {
+  date: new Date().toISOString().slice(0, 10),
+  node: process.version,
+  cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+}
+mkdirSync(`${folder}/out`, { recursive: true })
+writeFileSync(`${folder}/out/results.json`, `${JSON.stringify({ machine, rows }, null, 2)}\n`)
+
+console.log(`${machine.date}, Node ${machine.node}, ${machine.cpu}, ${machine.memoryGiB} GiB\n`)
+console.log('| what | ratio | wanted | measured | baseline |')
+console.log('|---|---|---|---|---|')
+for (const { name, ratio, wanted, measured, baseline } of rows) {
+  console.log(`| ${name} | ${ratio.toFixed(2)} | ${wanted} | ${measured} | ${baseline} |`)
+}
