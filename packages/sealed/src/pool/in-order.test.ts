@@ -157,7 +157,8 @@ describe('opening in order into a pipe', () => {
     const { pipe } = await stalledPipe()
     const closing = createSegmentPool({ workers: 2 })
     const opening = codeOf(closing.openInOrder(file, pipe.fd))
-    await new Promise(resolve => setTimeout(resolve, 100))
+    // Opened by both threads, then: what is under way for the first file is a write, no opening.
+    await closing.openInto(file, [...Array(123).keys()], (await fixture.openTarget()).fd)
     await closing.close()
     expect(await opening).toBe('PoolError CLOSED')
   })

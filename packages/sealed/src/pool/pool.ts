@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { type SealedFileReader, segmentSourceOf } from '../reader.ts'
 import { runsBetween, runsOf } from '../runs.ts'
+import { PoolError } from './errors.ts'
 import { PipeTarget } from './pipe-target.ts'
 import { PoolThread } from './pool-thread.ts'
 
@@ -87,6 +88,7 @@ export const SEGMENT_WORKER: URL = new URL('./segment-worker.mjs', import.meta.u
 
 class ThreadPool implements SegmentPool {
   readonly #threads: readonly PoolThread[]
+  readonly #closing = new AbortController()
   #next = 0
 
   constructor(count: number, url: URL) {
@@ -123,11 +125,13 @@ class ThreadPool implements SegmentPool {
   ): Promise<OpenedInOrder> {
     signal?.throwIfAborted()
     const pipe = PipeTarget.open(target)
+    // A reader that reads nothing holds a write up for ever: closing the pool ends it.
+    const ending = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])])
     let bytes = 0
     try {
       if (pipe === undefined) return { ended: 'reader-closed', bytes }
       for await (const piece of this.stream(file)) {
-        if ((await pipe.write(piece, signal)) === 'reader-closed') {
+        if ((await pipe.write(piece, ending)) === 'reader-closed') {
           return { ended: 'reader-closed', bytes }
         }
         bytes += piece.length
@@ -164,6 +168,7 @@ class ThreadPool implements SegmentPool {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort(new PoolError('CLOSED', 'the pool is closed'))
     await Promise.all(this.#threads.map(thread => thread.close()))
   }
 
