@@ -126,7 +126,10 @@ class ThreadPool implements SegmentPool {
     signal?.throwIfAborted()
     const pipe = PipeTarget.open(target)
     // A reader that reads nothing holds a write up for ever: closing the pool ends it.
-    const ending = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])])
+    const ending = AbortSignal.any([
+      this.#closing.signal,
+      ...(signal === undefined ? [] : [signal]),
+    ])
     let bytes = 0
     try {
       if (pipe === undefined) return { ended: 'reader-closed', bytes }
