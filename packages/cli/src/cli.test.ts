@@ -5,7 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { EXIT } from './output/exit-codes.ts'
+import { createProgram } from './program.ts'
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 
@@ -71,7 +74,7 @@ describe('a first job, step by step', () => {
     expect(enrolled).toMatchObject({ code: 0 })
     const dataKey = await json<{ keyId: string; mode: string }>('key', 'create')
     expect(dataKey.mode).toBe('attested-only')
-    const resultKey = await json<{ keyId: string }>('key', 'create', '--open')
+    const resultKey = await json<{ keyId: string }>('key', 'create', '--open', '--alias', 'results')
     expect((await cloister('key', 'list')).stdout).toContain(dataKey.keyId)
 
     const people = join(folder, 'people.csv')
@@ -106,7 +109,9 @@ resources: { memoryMiB: 512 }
     expect(denied.code).toBe(3)
     expect(denied.stderr).toContain('NO_POLICY')
 
-    for (const key of [dataKey.keyId, resultKey.keyId]) {
+    expect(denied.stderr).toMatch(/next: .*cloister policy add/)
+
+    for (const key of [dataKey.keyId, 'results']) {
       const added = await cloister(
         'policy',
         'add',
@@ -163,7 +168,12 @@ describe('what a person gets wrong', () => {
     await writeFile(join(folder, 'bad.yaml'), 'version: 1\nimage: x\nquerys: []\n')
     const cases: [argv: string[], code: number, says: RegExp][] = [
       [['run', 'bad.yaml'], 7, /bad\.yaml:\d+:\d+: .*(queries|querys)/],
-      [['run', 'nowhere.yaml'], 5, /nowhere\.yaml/],
+      [['run', 'nowhere.yaml'], 5, /nowhere\.yaml: is not there \[ENOENT\]\n {2}next: /],
+      [
+        ['encrypt', 'bad.yaml', 'sealed', '--key', 'nobody'],
+        2,
+        /saw nobody.*results.*\n.*key list/,
+      ],
       [['keys'], 2, /key/],
       [['policy', 'add', '--key', 'x', '--tee', 'sim'], 2, /job/],
       [['enclave', 'inspect', 'nowhere'], 4, /nowhere/],
@@ -179,17 +189,23 @@ describe('what a person gets wrong', () => {
     expect(JSON.parse(asJson.stderr)).toMatchObject({ exitCode: 5 })
   })
 
-  it('finds examples in the help of every command', async () => {
-    for (const argv of [
-      ['demo'],
-      ['kms', 'serve'],
-      ['key', 'create'],
-      ['policy', 'add'],
-      ['run'],
-    ]) {
+  it('finds examples in the help of every command, and every command in the docs', async () => {
+    const page = await readFile(new URL('../../../docs/cli.md', import.meta.url), 'utf8')
+    for (const command of leavesOf(createProgram())) {
+      const argv = pathOf(command)
       const { code, stdout } = await cloister(...argv, '--help')
-      expect(code).toBe(0)
-      expect(stdout).toMatch(/Examples?:/)
+      expect([argv, code]).toEqual([argv, 0])
+      expect([argv, stdout]).toEqual([argv, expect.stringMatching(/Examples?:/)])
+      expect(page).toContain(`cloister ${argv.join(' ')}`)
     }
+    for (const code of Object.values(EXIT)) expect(page).toContain(`| ${code} |`)
   })
 })
+
+function leavesOf(command: Command): readonly Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf)
+}
+
+function pathOf(command: Command): readonly string[] {
+  return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
+}

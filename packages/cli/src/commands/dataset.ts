@@ -4,6 +4,7 @@ import { extname } from 'node:path'
 import { openOwnDataset, plaintextOf, sealFile, unverifiedDatasetId } from '@cloister/kms'
 import { datasetIdFrom } from '@cloister/sealed'
 import type { Command } from 'commander'
+import { keyIdOf } from '../key-name.ts'
 import { startProgress } from '../output/progress.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -22,14 +23,14 @@ export function addDatasetCommands(program: Command): void {
     .description('seal a file into a dataset, as its first or next version')
     .argument('<file>', 'the plaintext file')
     .argument('<folder>', "the dataset's folder")
-    .requiredOption('--key <id>', 'the CMK its data key is wrapped under')
+    .requiredOption('--key <key>', 'id or alias of the CMK its data key is wrapped under')
     .option('--dataset <id>', 'the dataset of which this becomes the next version')
     .addHelpText(
       'after',
       `
 Examples:
-  cloister encrypt people.csv sealed/people --key 5f0c…
-  cloister encrypt people-may.csv sealed/people --key 5f0c… --dataset 9a41…`,
+  cloister encrypt people.csv sealed/people --key people
+  cloister encrypt people-may.csv sealed/people --key people --dataset 9a41…`,
     )
     .action(async (file: string, folder: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { key: string; dataset?: string }>()
@@ -37,10 +38,10 @@ Examples:
       const ownerKey = await session.ownerKey()
       const progress = startProgress('sealing', (await stat(file)).size)
       const head = await session
-        .withClient(client =>
+        .withClient(async client =>
           sealFile({
             client,
-            keyId: flags.key,
+            keyId: await keyIdOf(client, flags.key),
             file,
             folder,
             ...(flags.dataset === undefined ? {} : { datasetId: datasetIdFrom(flags.dataset) }),

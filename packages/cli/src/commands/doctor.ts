@@ -18,6 +18,7 @@ export function addDoctorCommand(program: Command): void {
   program
     .command('doctor')
     .description('say what this machine can do, and what is weak about it')
+    .addHelpText('after', '\nExample:\n  cloister doctor --json')
     .action(async (_flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
       const findings = [

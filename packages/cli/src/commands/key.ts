@@ -38,6 +38,7 @@ Examples:
   key
     .command('list')
     .description("the account's keys")
+    .addHelpText('after', '\nExample:\n  cloister key list --json')
     .action(async (_flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
       const keys = await session.withClient(client => client.listKeys())

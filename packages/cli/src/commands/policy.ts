@@ -2,6 +2,7 @@ import { openImage } from '@cloister/enclave'
 import { readJobFile, statementOf } from '@cloister/engine'
 import { jobDigest, type NewPolicy, type PolicyDescription } from '@cloister/kms'
 import type { Command } from 'commander'
+import { keyIdOf } from '../key-name.ts'
 import { table } from '../output/printer.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -21,7 +22,7 @@ export function addPolicyCommands(program: Command): void {
   policy
     .command('add')
     .description('let an image use a key for one job')
-    .requiredOption('--key <id>', 'the CMK')
+    .requiredOption('--key <key>', 'id or alias of the CMK')
     .option('--job <file>', 'the job.yaml; its image and its digest go into the policy')
     .option('--image <folder>', 'the image, with --allow-any-job')
     .option('--allow-any-job', 'whoever runs the image may have any query answered')
@@ -30,15 +31,17 @@ export function addPolicyCommands(program: Command): void {
       'after',
       `
 Examples:
-  cloister policy add --key 5f0c… --job job.yaml --tee sim
-  cloister policy add --key 5f0c… --image reports.image --allow-any-job --tee sgx`,
+  cloister policy add --key patients --job job.yaml --tee sim
+  cloister policy add --key patients --image reports.image --allow-any-job --tee sgx`,
     )
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<AddFlags>()
       const session = new Session(flags)
-      const wanted = await newPolicy(session, flags)
-      const added = await session.withClient(client => client.addPolicy(wanted))
-      if ('allowAnyJob' in wanted) {
+      const conditions = await conditionsOf(session, flags)
+      const added = await session.withClient(async client =>
+        client.addPolicy({ ...conditions, keyId: await keyIdOf(client, flags.key) }),
+      )
+      if ('allowAnyJob' in conditions) {
         session.printer.note('ANY JOB: the image answers whatever its host asks of it')
       }
       session.printer.result(added, () => `policy ${added.policyId}\n${added.cedar}`)
@@ -47,6 +50,7 @@ Examples:
   policy
     .command('list')
     .description("the account's policies")
+    .addHelpText('after', '\nExample:\n  cloister policy list --json')
     .action(async (_flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
       const policies = await session.withClient(client => client.listPolicies())
@@ -54,9 +58,10 @@ Examples:
     })
 }
 
-async function newPolicy(session: Session, flags: AddFlags): Promise<NewPolicy> {
+type WithoutKey<T> = T extends unknown ? Omit<T, 'keyId'> : never
+
+async function conditionsOf(session: Session, flags: AddFlags): Promise<WithoutKey<NewPolicy>> {
   const common = {
-    keyId: flags.key,
     tees: [teeFrom(flags.tee)],
     tcbStatuses: ['UpToDate' as const],
   }

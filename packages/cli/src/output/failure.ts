@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander'
 import { UsageError } from '../usage-error.ts'
 import { exitCodeOf } from './exit-codes.ts'
+import { nextStepFor } from './next-steps.ts'
 
 /** How a failure is told: to people on stderr, or as JSON when the command line asks for it. */
 export interface Failure {
@@ -39,19 +40,31 @@ function tell(error: unknown): Told {
   if (!(error instanceof Error)) return { message: String(error), reasons: [], causes: [] }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   const reasons = 'reasons' in error && Array.isArray(error.reasons) ? error.reasons : []
-  const nextStep =
-    error instanceof UsageError
-      ? error.nextStep
-      : 'nextStep' in error && typeof error.nextStep === 'string'
-        ? error.nextStep
-        : undefined
+  const nextStep = error instanceof UsageError ? error.nextStep : nextStepFor(error.name, code)
   return {
-    message: error.message,
+    message: systemMessage(error, code) ?? error.message,
     ...(code === undefined ? {} : { code }),
     reasons: reasons.map(tellReason),
     causes: causesOf(error),
     ...(nextStep === undefined ? {} : { nextStep }),
   }
+}
+
+const SYSTEM_MESSAGES: Readonly<Record<string, string>> = {
+  ENOENT: 'is not there',
+  ENOTDIR: 'is not a folder',
+  EISDIR: 'is a folder, wanted a file',
+  EEXIST: 'is there already',
+  EACCES: 'may not be read or written by you',
+  ENOSPC: 'no room is left on its disk',
+  EROFS: 'its disk is read-only',
+}
+
+/** What the operating system refused, with the path it refused it for. */
+function systemMessage(error: Error, code: string | undefined): string | undefined {
+  if (code === undefined || !('path' in error)) return undefined
+  const message = SYSTEM_MESSAGES[code]
+  return message === undefined ? undefined : `${String(error.path)}: ${message}`
 }
 
 function tellReason(reason: unknown): string {

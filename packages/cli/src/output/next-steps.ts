@@ -1,0 +1,48 @@
+/**
+ * What to do about a failure, in one sentence: by `Class CODE`, else by the code alone. Only where
+ * there is something to do that the message does not say already.
+ */
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  'KmsError RELEASE_DENIED':
+    'compare what was wanted and seen; `cloister policy add --key KEY --job job.yaml --tee TEE` allows this very job',
+  'KmsError KEY_ATTESTED_ONLY':
+    'run a job over the data, with its result under an open key: cloister run --help',
+  'KmsError KEY_DISABLED': 'ask the owner of the key why it is disabled',
+  'KmsError UNAUTHENTICATED': 'enrol again: cloister kms enrol --help',
+  'KmsError APPRAISAL_REJECTED':
+    "the platform is not one that the key service's appraisal policy accepts; run elsewhere",
+  'KmsError HEAD_CONFLICT':
+    'another writer moved the dataset on; look at its newest version, then run again',
+  'KmsError INTEGRITY':
+    "a row of the key service's database was altered behind its back: restore the database, and find out by whom",
+  'KmsError COLLATERAL_UNAVAILABLE':
+    'the key service needs newer collateral before it can verify anybody; ask whoever runs it',
+  'KmsConnectionError UNREACHABLE': 'is the key service running? cloister doctor asks it',
+  'KmsConnectionError TIMEOUT': 'is the key service running? cloister doctor asks it',
+  'KmsConnectionError FALSE_KMS':
+    'send it nothing; find out who answers there, and get kms.json again over a channel you trust',
+  'SealedFormatError TAG':
+    'the data was altered after it was sealed: put a good copy back, and find out who could write to it',
+  'SealedFormatError HEADER_MAC':
+    'the header was altered after it was sealed: put a good copy back, and find out who could write to it',
+  'SealedFormatError MAGIC': 'this is no sealed file: look at the path',
+  'DatasetError VERSION':
+    'the folder holds another version than the newest that was written: put the newest back',
+  'DatasetError PART_MISSING': 'put the missing part back from a copy',
+  'DatasetError PART_CHANGED': 'put the part back from a copy, and find out who could write to it',
+  'DatasetError NO_SPACE':
+    'make room on that disk; nothing half-written is left under a final name',
+  'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
+  'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
+  'EngineError COLUMN': 'name the columns that the file has',
+  'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
+  ENOENT: 'look at the path',
+  EACCES: 'look at who may read and write there',
+  ENOSPC: 'make room on that disk',
+  ECONNREFUSED: 'is the key service running? cloister doctor asks it',
+}
+
+/** The next step for an error of a class and code, or `undefined` where the message says it all. */
+export function nextStepFor(name: string, code: string | undefined): string | undefined {
+  return code === undefined ? undefined : (NEXT_STEPS[`${name} ${code}`] ?? NEXT_STEPS[code])
+}
