@@ -24,7 +24,6 @@ describe('the entry point of clients and instances', () => {
       '@cloister/attestation',
       '@cloister/sealed',
       '@sinclair/typebox',
-      'canonicalize',
       'jose',
     ])
   })

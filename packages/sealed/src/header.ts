@@ -1,5 +1,5 @@
 import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
-import { canonicalize } from './canonical.ts'
+import { canonicalJson, canonicalJsonBytes } from './canonical-json.ts'
 import type { Dek } from './dek.ts'
 import { SealedFormatError } from './errors.ts'
 import { checkSegmentSize, DEFAULT_SEGMENT_SIZE, MAX_ASSOCIATED_DATA } from './payload.ts'
@@ -235,7 +235,7 @@ function headerMac(dek: Dek, input: Uint8Array): Uint8Array {
 }
 
 function encodeFixed(fixed: FixedPart, headerLength: number): Uint8Array {
-  const json = new TextEncoder().encode(canonicalize(fixedFrom(fixed)))
+  const json = canonicalJsonBytes(fixedFrom(fixed))
   return concat([MAGIC, u16(VERSION), u32(headerLength), u32(json.length), json])
 }
 
@@ -338,7 +338,7 @@ function readFixed(json: Uint8Array): FixedPart {
     throw bad('the fixed part is not JSON', { cause })
   }
   const fixed = fixedFrom(value)
-  if (canonicalize(fixed) !== decoded) throw bad('the fixed part is not canonical JSON')
+  if (canonicalJson(fixed) !== decoded) throw bad('the fixed part is not canonical JSON')
   return fixed
 }
 

@@ -1,3 +1,4 @@
+export { canonicalJson, canonicalJsonBytes } from './canonical-json.ts'
 export { type DatasetCode, DatasetError } from './dataset/errors.ts'
 export { type DatasetHead, datasetHeadFrom, type Expectation, headOf } from './dataset/head.ts'
 export {

@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
+import { canonicalJsonBytes } from '@cloister/sealed'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { canonicalJson } from './canonical-json.ts'
 import { ImageError } from './errors.ts'
 import {
   encodeManifest,
@@ -42,7 +42,7 @@ function manifestOf(files: readonly ImageEntry[]): Omit<ImageManifest, 'merkleRo
 
 /** A manifest as an attacker with a signing key would write it: consistent, but not ours. */
 function written(files: readonly ImageEntry[], more: object = {}): Uint8Array {
-  return canonicalJson({ ...manifestOf(files), merkleRoot: entriesRoot(files), ...more })
+  return canonicalJsonBytes({ ...manifestOf(files), merkleRoot: entriesRoot(files), ...more })
 }
 
 function codeOf(act: () => unknown): string | undefined {

@@ -1,7 +1,7 @@
+import { canonicalJsonBytes } from '@cloister/sealed'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { EnclaveDefinitionSchema } from '../definition/schema.ts'
-import { canonicalJson } from './canonical-json.ts'
 import { ImageError } from './errors.ts'
 import { merkleRoot } from './merkle.ts'
 
@@ -101,7 +101,7 @@ export function isInnerLink(path: string, target: string): boolean {
 
 /** Root over the entries: each leaf is an entry in RFC 8785 JSON. */
 export function entriesRoot(entries: readonly ImageEntry[]): string {
-  return Buffer.from(merkleRoot(entries.map(canonicalJson))).toString('hex')
+  return Buffer.from(merkleRoot(entries.map(canonicalJsonBytes))).toString('hex')
 }
 
 function bad(message: string): ImageError {
@@ -149,7 +149,7 @@ export function parseManifest(bytes: Uint8Array): ImageManifest {
     const first = Value.Errors(ManifestSchema, value).First()
     throw bad(`${first?.path || '/'}: ${first?.message ?? 'not a manifest'}`)
   }
-  if (Buffer.compare(canonicalJson(value), bytes) !== 0) throw bad('not in RFC 8785 form')
+  if (Buffer.compare(canonicalJsonBytes(value), bytes) !== 0) throw bad('not in RFC 8785 form')
   assertTree(value.files)
   const root = entriesRoot(value.files)
   if (root !== value.merkleRoot) {
@@ -164,7 +164,7 @@ export function parseManifest(bytes: Uint8Array): ImageManifest {
  */
 export function encodeManifest(manifest: Omit<ImageManifest, 'merkleRoot'>): Uint8Array {
   const files = [...manifest.files].sort((a, b) => comparePaths(a.path, b.path))
-  const bytes = canonicalJson({ ...manifest, files, merkleRoot: entriesRoot(files) })
+  const bytes = canonicalJsonBytes({ ...manifest, files, merkleRoot: entriesRoot(files) })
   parseManifest(bytes)
   return bytes
 }

@@ -17,12 +17,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { canonicalJsonBytes } from '@cloister/sealed'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { measureSgxs } from '../measurement/measure.ts'
 import { signSigstruct } from '../sigstruct/sign.ts'
 import { type BuiltImage, buildImage } from './build.ts'
-import { canonicalJson } from './canonical-json.ts'
 import { ImageError, type ImageErrorCode } from './errors.ts'
 import { loadImage } from './load.ts'
 import { encodeManifest, entriesRoot, type ImageManifest, parseManifest } from './manifest.ts'
@@ -401,7 +401,7 @@ describe('openImage', () => {
     ]
     for (const [code, value] of cases) {
       const folder = copy()
-      rehash(folder, canonicalJson(value), manifest, key)
+      rehash(folder, canonicalJsonBytes(value), manifest, key)
       expect((await refusal(openImage(folder))).code).toBe(code)
     }
     const spaced = copy()

@@ -10,7 +10,7 @@ import {
   type KmsPin,
   parseJobStatement,
 } from '@cloister/kms'
-import { canonicalJson } from '../image/canonical-json.ts'
+import { canonicalJsonBytes } from '@cloister/sealed'
 import { type VerifiedImage, verifyImage } from '../image/verify.ts'
 import type { InstanceFailure } from '../instance/failure.ts'
 import { FrameReader } from '../instance/frame.ts'
@@ -192,7 +192,7 @@ async function writeJob(
   await mkdir(jobFolder)
   await writeFile(join(jobFolder, 'job.json'), encodeJobStatement(job))
   await writeFile(join(jobFolder, 'kms.json'), JSON.stringify(pin))
-  await writeFile(join(jobFolder, 'manifest.json'), canonicalJson(image.manifest))
+  await writeFile(join(jobFolder, 'manifest.json'), canonicalJsonBytes(image.manifest))
   return jobFolder
 }
 

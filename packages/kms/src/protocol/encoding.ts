@@ -1,9 +1,6 @@
 import { createHash } from 'node:crypto'
-import module from 'canonicalize'
+import { canonicalJson as canonicalJsonOf } from '@cloister/sealed'
 import { KmsError } from './errors.ts'
-
-// A CommonJS function whose type declarations describe an ES module's default export.
-const canonicalize = module as unknown as (value: unknown) => string | undefined
 
 /** Base64url without padding. */
 export function toBase64Url(bytes: Uint8Array): string {
@@ -48,22 +45,17 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /**
  * The JSON text of a value as RFC 8785 has it.
- * @throws KmsError MALFORMED when a string in it is no well-formed Unicode
+ * @throws KmsError MALFORMED when it is not JSON, or a string in it is no well-formed Unicode
  * @see RFC 8785
  */
 export function canonicalJson(value: unknown): string {
-  JSON.stringify(value, (key: string, member: unknown) => {
-    if (LONE_SURROGATE.test(key) || (typeof member === 'string' && LONE_SURROGATE.test(member))) {
-      throw new KmsError('MALFORMED', 'a string is no well-formed Unicode')
-    }
-    return member
-  })
-  const text = canonicalize(value)
-  if (text === undefined) throw new KmsError('MALFORMED', 'a value has no canonical JSON form')
-  return text
+  try {
+    return canonicalJsonOf(value)
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause
+    throw new KmsError('MALFORMED', `no canonical JSON: ${cause.message}`, { cause })
+  }
 }
-
-const LONE_SURROGATE = /\p{Surrogate}/u
 
 /** Each part behind its length in four bytes, big-endian: no two lists of parts encode alike. */
 export function encodeLengthPrefixed(parts: readonly Uint8Array[]): Uint8Array {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { canonicalize } from '../canonical.ts'
+import { canonicalJson, canonicalJsonBytes } from '../canonical-json.ts'
 import { type Brand, type DatasetId, type FileId, HEADER_ALIGNMENT } from '../header.ts'
 import { PAYLOAD_HEADER_LENGTH, TAG_LENGTH } from '../payload.ts'
 import { type DatasetError, mismatch } from './errors.ts'
@@ -135,7 +135,7 @@ function manifestFrom(value: unknown): Manifest {
 
 /** Encodes a manifest as RFC 8785 JSON. Throws `MANIFEST_FORMAT` or `LIMIT`. */
 export function encodeManifest(manifest: Manifest): Uint8Array {
-  return new TextEncoder().encode(canonicalize(manifestFrom(manifest)))
+  return canonicalJsonBytes(manifestFrom(manifest))
 }
 
 /** Parses an encoded manifest, canonical to the byte. Throws `MANIFEST_FORMAT` or `LIMIT`. */
@@ -149,7 +149,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
     throw mismatch('MANIFEST_FORMAT', 'manifest', 'JSON in UTF-8', 'something else', { cause })
   }
   const manifest = manifestFrom(value)
-  if (canonicalize(manifest) !== text) {
+  if (canonicalJson(manifest) !== text) {
     throw mismatch('MANIFEST_FORMAT', 'manifest', 'RFC 8785 JSON', 'another encoding')
   }
   return manifest

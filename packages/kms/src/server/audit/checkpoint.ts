@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
+import { canonicalJson } from '@cloister/sealed'
 import { CompactSign, compactVerify } from 'jose'
-import { canonicalJson } from '../store/canonical-json.ts'
 import { AuditError } from './errors.ts'
 import { HASH_LENGTH, MAX_TREE_SIZE } from './merkle.ts'
 

@@ -1,4 +1,5 @@
-import { canonicalJson, type JsonValue } from '../store/canonical-json.ts'
+import { canonicalJsonBytes } from '@cloister/sealed'
+import type { JsonValue } from '../store/schema.ts'
 
 /** One reason for a decision. */
 interface Reason {
@@ -24,5 +25,5 @@ export interface AuditEntry {
 
 /** A leaf's bytes: RFC 8785 JSON of the entry. @throws TypeError where it is not JSON */
 export function encodeAuditEntry(entry: AuditEntry): Uint8Array {
-  return new TextEncoder().encode(canonicalJson(entry as unknown as JsonValue))
+  return canonicalJsonBytes(entry)
 }

@@ -1,5 +1,4 @@
 export { Accounts } from './accounts.ts'
-export { canonicalJson } from './canonical-json.ts'
 export { consume, purgeConsumed } from './consumed.ts'
 export { StoreError } from './errors.ts'
 export { getHead, HeadError, moveHead, type StoredHead } from './heads.ts'

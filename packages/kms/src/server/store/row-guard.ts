@@ -1,8 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { canonicalJson } from '@cloister/sealed'
 import type { RootKey } from '../root/index.ts'
-import { canonicalJson, type JsonValue } from './canonical-json.ts'
 import { StoreError } from './errors.ts'
-import { type Columns, type Stamp, TRACKED, type TrackedTable } from './schema.ts'
+import { type Columns, type JsonValue, type Stamp, TRACKED, type TrackedTable } from './schema.ts'
 
 const ROW_LABEL = 'cloister kms row v1'
 const STATE_LABEL = 'cloister kms store state v1'

@@ -124,3 +124,12 @@ export type TrackedTable = keyof typeof TRACKED
 
 /** The columns of a row that its MAC covers. */
 export type Columns<Row> = Omit<Row, keyof Stamp>
+
+/** What a column of JSON may hold. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue }
