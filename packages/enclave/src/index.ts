@@ -27,8 +27,8 @@ export type {
 } from './instance/program.ts'
 export type { Step } from './instance/status.ts'
 export { LaunchError, type LaunchErrorCode } from './launcher/errors.ts'
+export type { LaunchEvent } from './launcher/event.ts'
 export {
-  type LaunchEvent,
   type LaunchOptions,
   type LaunchResult,
   launch,

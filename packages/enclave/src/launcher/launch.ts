@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
@@ -12,31 +11,16 @@ import {
 } from '@cloister/kms'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import { type VerifiedImage, verifyImage } from '../image/verify.ts'
-import type { InstanceFailure } from '../instance/failure.ts'
-import { FrameReader } from '../instance/frame.ts'
-import { type InstanceStatus, parseStatus, type Step } from '../instance/status.ts'
+import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
 import { LaunchError } from './errors.ts'
+import type { LaunchEvent } from './event.ts'
+import { startPlain } from './plain.ts'
 import { answerQuotes } from './quoting.ts'
 import { openRelay } from './relay.ts'
 import type { Confinement } from './sandbox.ts'
-import {
-  findBubblewrap,
-  type StartedInstance,
-  startSandboxed,
-  startWithoutIsolation,
-  strongestConfinement,
-} from './start.ts'
+import { findBubblewrap, startSandboxed, strongestConfinement } from './start.ts'
 
 const DEFAULT_SCRATCH_MIB = 1024
-
-/** What happens on the way, for whoever watches. Nothing in it is proof of anything. */
-export type LaunchEvent =
-  | { readonly kind: 'image'; readonly measurement: string; readonly debug: boolean }
-  | { readonly kind: 'isolation'; readonly confinement: Confinement; readonly message: string }
-  | { readonly kind: 'started'; readonly pid: number }
-  | { readonly kind: 'quoted' }
-  | { readonly kind: 'step'; readonly step: Step }
-  | { readonly kind: 'warning'; readonly code: string; readonly message: string }
 
 /** What {@link launch} needs. */
 export interface LaunchOptions {
@@ -62,24 +46,10 @@ export interface LaunchOptions {
 }
 
 /** How an instance ended. */
-export type LaunchResult = {
+export type LaunchResult = InstanceEnd & {
   readonly isolation: 'bubblewrap' | 'none'
   readonly confinement: Confinement
-  /** 0; the program's own; 128 and the signal's number; or 70 when init refused or gave up. */
-  readonly exitCode: number
-} & (
-  | {
-      readonly outcome: 'completed'
-      /** Compact JWS; a copy lies in each output's folder. */
-      readonly receipt: string
-    }
-  | {
-      readonly outcome: 'failed'
-      readonly failure: InstanceFailure
-      /** Signal that ended the program, if one did. */
-      readonly signal: string | null
-    }
-)
+}
 
 /**
  * Runs a job in a simulated enclave: verifies and measures the image, starts an instance of it that
@@ -118,18 +88,20 @@ async function launchIn(
   const kmsSocket = join(folder, 'kms.sock')
   // Init is root of its namespace and needs no permission; the program is to have none.
   const mode = confinement === 'two-users' ? 0o000 : 0o600
+  const inputs = absolute(options.inputs)
+  const outputs = absolute(options.outputs)
   const relay = await openRelay(kmsSocket, options.pin.url, mode)
   try {
     const started =
       bubblewrap === undefined || confinement === 'none'
-        ? await startPlain(folder, jobFolder, options, image)
+        ? await startPlain({ folder, jobFolder, kmsSocket, image, inputs, outputs })
         : await startSandboxed(bubblewrap, {
             confinement,
             rootFolder: image.root,
             jobFolder,
             kmsSocket,
-            inputs: absolute(options.inputs),
-            outputs: absolute(options.outputs),
+            inputs,
+            outputs,
             scratchMiB: options.scratchMiB ?? DEFAULT_SCRATCH_MIB,
             command: image.manifest.entry.init,
           })
@@ -196,120 +168,6 @@ async function writeJob(
   return jobFolder
 }
 
-/** Without a sandbox the instance's things are links below one folder. */
-async function startPlain(
-  folder: string,
-  jobFolder: string,
-  options: LaunchOptions,
-  image: VerifiedImage,
-): Promise<StartedInstance> {
-  const base = join(folder, 'instance')
-  for (const name of ['in', 'out', 'run', 'tmp']) {
-    await mkdir(join(base, name), { recursive: true, mode: 0o700 })
-  }
-  await symlink(image.root, join(base, 'root'))
-  await symlink(jobFolder, join(base, 'job'))
-  await symlink(join(folder, 'kms.sock'), join(base, 'run', 'kms.sock'))
-  const links = { in: absolute(options.inputs), out: absolute(options.outputs) }
-  for (const [kind, folders] of Object.entries(links)) {
-    for (const [name, path] of Object.entries(folders)) {
-      await symlink(path, join(base, kind, name))
-    }
-  }
-  await chmod(base, 0o700)
-  const paths = new Set(image.manifest.files.map(({ path }) => `/${path}`))
-  const command = image.manifest.entry.init.map(argument =>
-    paths.has(argument) ? join(image.root, argument) : argument,
-  )
-  return startWithoutIsolation([...command, base], base)
-}
-
 function absolute(folders: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(folders).map(([name, path]) => [name, resolve(path)]))
-}
-
-/** Ends of an instance, without how it was shut in. */
-type InstanceEnd =
-  | { readonly outcome: 'completed'; readonly receipt: string; readonly exitCode: number }
-  | {
-      readonly outcome: 'failed'
-      readonly failure: InstanceFailure
-      readonly signal: string | null
-      readonly exitCode: number
-    }
-
-async function endOf(
-  started: StartedInstance,
-  options: LaunchOptions & { readonly onEvent: (event: LaunchEvent) => void },
-): Promise<InstanceEnd> {
-  const { onEvent, signal } = options
-  const { process: child } = started
-  child.stdout?.pipe(options.stdout ?? process.stdout, { end: false })
-  const complaints = collect(child.stderr)
-  child.stderr?.pipe(options.stderr ?? process.stderr, { end: false })
-  const abort = () => started.kill()
-  signal?.addEventListener('abort', abort, { once: true })
-  let last: InstanceStatus | undefined
-  readStatus(started, status => {
-    if (status.kind === 'step' || status.kind === 'warning') onEvent(status)
-    else last = status
-  })
-  started.pid.then(
-    pid => onEvent({ kind: 'started', pid }),
-    () => {},
-  )
-  try {
-    if (signal?.aborted) abort()
-    // Output that nobody closes any more must not keep the end from being seen.
-    child.once('exit', () => started.kill())
-    const [code, killedBy] = (await once(child, 'close')) as [number | null, string | null]
-    requireNotAborted(signal)
-    if (last?.kind === 'done' && code === 0) {
-      return { outcome: 'completed', receipt: last.receipt, exitCode: 0 }
-    }
-    if (last?.kind === 'failed') {
-      const { failure, exitCode } = last
-      return { outcome: 'failed', failure, signal: last.signal, exitCode }
-    }
-    const how = killedBy === null ? `with code ${code}` : `by ${killedBy}`
-    const said = complaints().trim()
-    const detail = said === '' ? '' : `; it said: ${said}`
-    throw new LaunchError('STATUS', `the instance ended ${how} and did not say why${detail}`)
-  } finally {
-    signal?.removeEventListener('abort', abort)
-    started.kill()
-    started.quotes.destroy()
-    started.status.destroy()
-  }
-}
-
-/** Reads what the instance tells; a message that is none is passed over. */
-function readStatus({ status }: StartedInstance, onStatus: (status: InstanceStatus) => void): void {
-  const reader = new FrameReader()
-  status.on('data', (bytes: Buffer) => {
-    try {
-      for (const message of reader.push(bytes)) {
-        const parsed = parseStatus(message)
-        if (parsed !== undefined) onStatus(parsed)
-      }
-    } catch {
-      status.destroy()
-    }
-  })
-  status.on('error', () => {})
-}
-
-const MAX_COMPLAINTS = 2000
-
-/** The first of what an instance writes to its error output, for when it says nothing else. */
-function collect(stream: NodeJS.ReadableStream | null): () => string {
-  let text = ''
-  stream?.on('data', (bytes: Buffer) => {
-    if (text.length < MAX_COMPLAINTS) text += bytes.toString('utf8')
-  })
-  return () => text.slice(0, MAX_COMPLAINTS)
-}
-
-function requireNotAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new LaunchError('ABORTED', 'the launch was called off')
 }

@@ -23,7 +23,8 @@ import {
 import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
 import { datasetIdFrom, newDatasetId } from '@cloister/sealed'
 import { type BuiltImage, buildImage } from '../image/build.ts'
-import { type LaunchEvent, type LaunchOptions, type LaunchResult, launch } from './launch.ts'
+import type { LaunchEvent } from './event.ts'
+import { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 const MODULES = fileURLToPath(new URL('..', import.meta.url))
