@@ -127,6 +127,13 @@ resources: { memoryMiB: 512 }
     }
     expect((await cloister('policy', 'list')).stdout).toContain(dataKey.keyId)
 
+    expect((await cloister('key', 'rotate', dataKey.keyId)).stdout).toContain('version 2')
+    const rewrapped = await json<{ rewrapped: number }>('rewrap', 'people')
+    expect(rewrapped).toMatchObject({ parts: 1, rewrapped: 1, datasetId: sealed.datasetId })
+    await cloister('key', 'disable', 'results')
+    expect((await cloister('run', 'job.yaml')).stderr).toContain('KEY_DISABLED')
+    await cloister('key', 'enable', 'results')
+
     const ran = await cloister('run', 'job.yaml')
     expect(ran).toMatchObject({ code: 0 })
     expect(ran.stdout).toContain('SIMULATED')

@@ -10,15 +10,19 @@ export {
   type SessionEvidence,
 } from './client/attested-session.ts'
 export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
+export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
 export {
   type OpenedPart,
   openOwnDataset,
   plaintextOf,
-  type SealFileOptions,
-  sealFile,
   unverifiedDatasetId,
-} from './client/datasets.ts'
-export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
+} from './client/own-dataset.ts'
+export {
+  type RewrapDatasetOptions,
+  type RewrappedDataset,
+  rewrapDataset,
+} from './client/rewrap-dataset.ts'
+export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'

@@ -379,6 +379,14 @@ export function parseSealedHeader(input: Uint8Array): UnverifiedHeader {
   return { fixed, slots, headerLength, fixedBytes, fixedDigest, macInput, mac }
 }
 
+/** The bytes that a header was parsed from. */
+export function headerBytes({ headerLength, macInput, mac }: UnverifiedHeader): Uint8Array {
+  const bytes = new Uint8Array(headerLength)
+  bytes.set(macInput)
+  bytes.set(mac, macInput.length)
+  return bytes
+}
+
 /** Checks a header's MAC. Throws `HEADER_MAC` if the header was altered or `dek` is not its key. */
 export function verifyHeader(header: UnverifiedHeader, dek: Dek): VerifiedHeader {
   if (!timingSafeEqual(headerMac(dek, header.macInput), header.mac)) {

@@ -50,6 +50,7 @@ export {
   fixedPart,
   HEADER_ALIGNMENT,
   HEADER_PREFIX_LENGTH,
+  headerBytes,
   MAX_HEADER_LENGTH,
   MAX_SLOTS,
   MAX_WRAPPED_DEK,
@@ -98,5 +99,5 @@ export {
   type SealedFileReader,
   type SegmentRange,
 } from './reader.ts'
-export { replaceSlots } from './rewrap.ts'
+export { replaceHeader, replaceSlots } from './rewrap.ts'
 export { createSealedFile, type SealedFileSummary, type SealedFileWriter } from './writer.ts'

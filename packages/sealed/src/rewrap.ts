@@ -1,7 +1,15 @@
 import { constants, copyFile, open, rename, rm } from 'node:fs/promises'
 import type { Dek } from './dek.ts'
+import { SealedFormatError } from './errors.ts'
 import { readHeader, syncFolder, temporaryName, writeFully } from './files.ts'
-import { encodeSealedHeader, type Slot, verifyHeader } from './header.ts'
+import {
+  encodeSealedHeader,
+  headerBytes,
+  parseSealedHeader,
+  type Slot,
+  type UnverifiedHeader,
+  verifyHeader,
+} from './header.ts'
 
 /**
  * Replaces a file's slots, atomically: afterwards `path` is the old file or the new one. The
@@ -9,14 +17,45 @@ import { encodeSealedHeader, type Slot, verifyHeader } from './header.ts'
  * replacements at the same time do not merge: the later rename wins.
  */
 export async function replaceSlots(path: string, dek: Dek, slots: readonly Slot[]): Promise<void> {
+  await rewriteHeader(path, current => {
+    const { fixed, headerLength } = verifyHeader(current, dek)
+    return encodeSealedHeader({ fixed, slots, dek, headerLength })
+  })
+}
+
+/**
+ * Replaces a file's header by one that somebody who may have its DEK has made, as
+ * {@link replaceSlots} does. Whoever opens the file checks the header's MAC; here is checked that it
+ * is a header of this very file, and that nobody replaced `seen` meanwhile.
+ * @param seen - The header that `header` was made from
+ * @throws SealedFormatError `HEADER` when the header is another file's, or the file's is not `seen`
+ */
+export async function replaceHeader(
+  path: string,
+  seen: UnverifiedHeader,
+  header: Uint8Array,
+): Promise<void> {
+  const next = parseSealedHeader(header)
+  if (next.headerLength !== seen.headerLength || !same(next.fixedBytes, seen.fixedBytes)) {
+    throw new SealedFormatError('HEADER', `wanted a header of ${path}, saw another file's`)
+  }
+  await rewriteHeader(path, current => {
+    if (same(headerBytes(current), headerBytes(seen))) return header
+    throw new SealedFormatError('HEADER', `the header of ${path} was replaced meanwhile`)
+  })
+}
+
+async function rewriteHeader(
+  path: string,
+  make: (current: UnverifiedHeader) => Uint8Array,
+): Promise<void> {
   const temporary = temporaryName(path)
   try {
     // The copy is what is checked and changed, so a file replaced meanwhile cannot mix in.
     await copyFile(path, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
     const handle = await open(temporary, 'r+')
     try {
-      const { fixed, headerLength } = verifyHeader(await readHeader(handle), dek)
-      await writeFully(handle, 0, encodeSealedHeader({ fixed, slots, dek, headerLength }))
+      await writeFully(handle, 0, make(await readHeader(handle)))
       await handle.sync()
     } finally {
       await handle.close()
@@ -27,4 +66,8 @@ export async function replaceSlots(path: string, dek: Dek, slots: readonly Slot[
     throw error
   }
   await syncFolder(path)
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
 }

@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { openOwnDataset, plaintextOf, sealFile, unverifiedDatasetId } from '@cloister/kms'
+import {
+  openOwnDataset,
+  plaintextOf,
+  rewrapDataset,
+  sealFile,
+  unverifiedDatasetId,
+} from '@cloister/kms'
 import { datasetIdFrom } from '@cloister/sealed'
 import type { Command } from 'commander'
 import { keyIdOf } from '../key-name.ts'
@@ -16,7 +22,7 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.parquet': 'application/vnd.apache.parquet',
 }
 
-/** `cloister encrypt` and `cloister decrypt`: datasets of the person's own. */
+/** `cloister encrypt`, `decrypt` and `rewrap`: datasets of the person's own. */
 export function addDatasetCommands(program: Command): void {
   program
     .command('encrypt')
@@ -68,13 +74,7 @@ Examples:
     .action(async (folder: string, file: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string }>()
       const session = new Session(flags)
-      const datasetId =
-        flags.dataset === undefined
-          ? await unverifiedDatasetId(folder)
-          : datasetIdFrom(flags.dataset)
-      if (flags.dataset === undefined) {
-        session.printer.note(`the folder names dataset ${datasetId}; --dataset pins it`)
-      }
+      const datasetId = await datasetIn(session, folder, flags.dataset)
       const { head, bytes } = await session.withClient(async client => {
         const opened = await openOwnDataset(client, folder, datasetId)
         return { head: opened.head, bytes: await writeWhole(file, plaintextOf(opened.parts)) }
@@ -84,6 +84,49 @@ Examples:
         () => `${bytes} bytes of dataset ${head.datasetId} version ${head.version} in ${file}`,
       )
     })
+
+  program
+    .command('rewrap')
+    .description(
+      "wrap a dataset's data keys under the newest version of their CMK; data stays as it is",
+    )
+    .argument('<folder>', "the dataset's folder")
+    .option('--dataset <id>', 'the dataset that is wanted; otherwise the one the folder names')
+    .addHelpText(
+      'after',
+      `
+Example:
+  cloister key rotate patients
+  cloister rewrap sealed/patients --dataset 9a41…`,
+    )
+    .action(async (folder: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string }>()
+      const session = new Session(flags)
+      const datasetId = await datasetIn(session, folder, flags.dataset)
+      const progress = startProgress('rewrapping')
+      const done = await session
+        .withClient(client =>
+          rewrapDataset({
+            client,
+            folder,
+            datasetId,
+            onProgress: ({ parts, of }) => progress.update(parts, of),
+          }),
+        )
+        .finally(() => progress.stop())
+      session.printer.result(
+        { folder, datasetId, ...done },
+        () => `${done.rewrapped} of ${done.parts} parts of dataset ${datasetId} rewrapped`,
+      )
+    })
+}
+
+/** The dataset a person wants, or else the one that the folder names. */
+async function datasetIn(session: Session, folder: string, wanted: string | undefined) {
+  if (wanted !== undefined) return datasetIdFrom(wanted)
+  const datasetId = await unverifiedDatasetId(folder)
+  session.printer.note(`the folder names dataset ${datasetId}; --dataset pins it`)
+  return datasetId
 }
 
 /** Writes a file whole or not at all; refuses to replace one. */

@@ -1,5 +1,6 @@
-import type { KeyDescription } from '@cloister/kms'
+import type { KeyDescription, KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
+import { keyIdOf } from '../key-name.ts'
 import { table } from '../output/printer.ts'
 import type { GlobalFlags } from '../session.ts'
 import { Session } from '../session.ts'
@@ -43,6 +44,48 @@ Examples:
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
       const keys = await session.withClient(client => client.listKeys())
       session.printer.result(keys, () => keyTable(keys))
+    })
+
+  addVerb(key, {
+    name: 'rotate',
+    description:
+      'add a version to a key, which wraps from now on; cloister rewrap moves data to it',
+    act: (client, keyId) => client.rotateKey(keyId),
+    say: made => `key ${made.keyId} is at version ${made.currentVersion}`,
+  })
+  addVerb(key, {
+    name: 'disable',
+    description: 'refuse every use of a key until it is enabled again',
+    act: (client, keyId) => client.disableKey(keyId),
+    say: made => `key ${made.keyId} is ${made.state}`,
+  })
+  addVerb(key, {
+    name: 'enable',
+    description: 'allow the use of a key again',
+    act: (client, keyId) => client.enableKey(keyId),
+    say: made => `key ${made.keyId} is ${made.state}`,
+  })
+}
+
+interface Verb {
+  readonly name: string
+  readonly description: string
+  readonly act: (client: KmsClient, keyId: string) => Promise<KeyDescription>
+  readonly say: (key: KeyDescription) => string
+}
+
+function addVerb(parent: Command, { name, description, act, say }: Verb): void {
+  parent
+    .command(name)
+    .description(description)
+    .argument('<key>', 'its id or alias')
+    .addHelpText('after', `\nExample:\n  cloister key ${name} patients`)
+    .action(async (named: string, _flags, command: Command) => {
+      const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      const key = await session.withClient(async client =>
+        act(client, await keyIdOf(client, named)),
+      )
+      session.printer.result(key, () => say(key))
     })
 }
 

@@ -2,8 +2,8 @@ import { SingleBar } from 'cli-progress'
 
 /** How far a piece of work has come. */
 export interface Progress {
-  /** Tells how much of the total is done, in the unit of the total. */
-  update(done: number): void
+  /** Tells how much is done, and of how much where the total was not known before. */
+  update(done: number, total?: number): void
   /** Removes the bar. */
   stop(): void
 }
@@ -17,8 +17,8 @@ const PATIENCE_MILLISECONDS = 1000
  * A progress bar on standard error that appears when the work takes longer than a second;
  * nothing without a terminal.
  */
-export function startProgress(label: string, total: number): Progress {
-  if (!process.stderr.isTTY || total <= 0) return SILENT
+export function startProgress(label: string, expected?: number): Progress {
+  if (!process.stderr.isTTY || expected === 0) return SILENT
   const bar = new SingleBar({
     format: `${label} {bar} {percentage}% | {eta_formatted} left`,
     stream: process.stderr,
@@ -28,8 +28,8 @@ export function startProgress(label: string, total: number): Progress {
   const begun = Date.now()
   let shown = false
   return {
-    update(done) {
-      if (!shown && Date.now() - begun > PATIENCE_MILLISECONDS) {
+    update(done, total = expected) {
+      if (total !== undefined && !shown && Date.now() - begun > PATIENCE_MILLISECONDS) {
         bar.start(total, done)
         shown = true
       }

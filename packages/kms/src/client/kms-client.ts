@@ -78,6 +78,22 @@ export class KmsClient {
     return await this.#post(`/v1/keys/${keyId}/enable`, {}, answers.key, true)
   }
 
+  /** Adds a version to a key; it wraps from now on, and the versions before it still unwrap. */
+  async rotateKey(keyId: string): Promise<KeyDescription> {
+    return await this.#post(`/v1/keys/${keyId}/rotate`, {}, answers.key)
+  }
+
+  /**
+   * Has a sealed file's DEK wrapped anew under the key's current version, without seeing the DEK.
+   * @param header - The file's whole header
+   * @returns the header to put in its place, of the same length; the same one if it is current
+   */
+  async rewrapHeader(keyId: string, header: Uint8Array): Promise<Uint8Array> {
+    const body = { header: toBase64Url(header) }
+    const answer = await this.#post(`/v1/keys/${keyId}/rewrap`, body, answers.rewrap, true)
+    return fromBase64Url('header', answer.header)
+  }
+
   /** Wraps a file's DEK under a key, bound to that file. */
   async wrapDek(keyId: string, dek: Dek, context: DekContextJson): Promise<Slot> {
     const bytes = dek.exposeBytes()

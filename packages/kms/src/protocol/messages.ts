@@ -1,3 +1,4 @@
+import { MAX_HEADER_LENGTH } from '@cloister/sealed'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
 import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
@@ -38,6 +39,9 @@ const slotSchema = object({
   wrappedDek: base64Url(6000),
 })
 
+/** The longest header of a sealed file, as base64url. */
+const MAX_HEADER_TEXT = Math.ceil((MAX_HEADER_LENGTH * 4) / 3)
+
 /** What a wrapped DEK is bound to, beside its CMK. */
 const dekContextSchema = object({
   datasetId: hexId,
@@ -72,6 +76,7 @@ export const requests = {
   }),
   wrap: object({ dek, context: dekContextSchema }),
   unwrap: object({ slot: slotSchema, context: dekContextSchema }),
+  rewrap: object({ header: base64Url(MAX_HEADER_TEXT) }),
   addPolicy: Type.Union([
     object({
       keyId: cmkId,
@@ -225,6 +230,7 @@ export const answers = {
   keys: Type.Object({ keys: Type.Array(keyDescriptionSchema) }),
   wrap: Type.Object({ slot: slotSchema }),
   unwrap: Type.Object({ dek }),
+  rewrap: Type.Object({ header: base64Url(MAX_HEADER_TEXT) }),
   policy: policyDescriptionSchema,
   policies: Type.Object({ policies: Type.Array(policyDescriptionSchema) }),
   head: Type.Object({ head: nullable(datasetHeadSchema) }),

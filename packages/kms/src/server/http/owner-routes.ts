@@ -1,7 +1,7 @@
 import { Dek } from '@cloister/sealed'
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { fromBase64Url, toBase64Url } from '../../protocol/encoding.ts'
+import { fromBase64Url, sha256, toBase64Url, toHex } from '../../protocol/encoding.ts'
 import { KmsError } from '../../protocol/errors.ts'
 import { type answers, type PolicyDescription, requests } from '../../protocol/messages.ts'
 import { parsePublicKey } from '../../protocol/public-key.ts'
@@ -100,6 +100,44 @@ export function ownerRoutes(app: FastifyInstance, service: KmsService): void {
     bytes.fill(0)
     value.dispose()
     return { dek }
+  })
+
+  app.post('/v1/keys/:id/rotate', async (request): Reply<'key'> => {
+    const keyId = idOf(request, cmkId)
+    const details = { keyId }
+    const { value } = await ownerAct(
+      service,
+      request,
+      'rotate-key',
+      details,
+      async (tx, owner, act) => {
+        requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
+        const key = await service.keys.rotate(tx, keyId, service.now())
+        act.details['version'] = key.currentVersion
+        return key
+      },
+    )
+    return keyJson(value)
+  })
+
+  app.post('/v1/keys/:id/rewrap', async (request): Reply<'rewrap'> => {
+    const keyId = idOf(request, cmkId)
+    const body = parseAs('request', requests.rewrap, request.body)
+    const header = fromBase64Url('header', body.header)
+    const details = { keyId, headerDigest: toHex(sha256(header)) }
+    const { value } = await ownerAct(
+      service,
+      request,
+      'rewrap',
+      details,
+      async (tx, owner, act) => {
+        requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
+        const key = await service.keys.usable(tx, keyId)
+        act.details['version'] = key.currentVersion
+        return await service.keys.rewrapHeader(tx, key, header, service.identity.kmsId)
+      },
+    )
+    return { header: toBase64Url(value) }
   })
 
   for (const [verb, state] of [

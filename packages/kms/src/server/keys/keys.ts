@@ -3,9 +3,14 @@ import {
   type DatasetId,
   DEK_LENGTH,
   Dek,
+  encodeSealedHeader,
   encodeWrapContext,
   type FileId,
+  parseSealedHeader,
+  SealedFormatError,
   type Sha256,
+  type Slot,
+  verifyHeader,
 } from '@cloister/sealed'
 import type { RootKey } from '../root/index.ts'
 import type { StoreTransaction } from '../store/index.ts'
@@ -135,6 +140,44 @@ export class Keys {
       throw new KeyError('KEY_MODE', `key ${key.keyId}: wanted an open key, seen ${stored.mode}`)
     }
     return await this.#unwrap(tx, stored, wrapped, context)
+  }
+
+  /**
+   * Wraps a sealed file's DEK anew under the key's current version, inside its header: the DEK goes
+   * nowhere, so this serves attested-only keys too. The other slots stay, and so does the length. A
+   * header that is of the current version already is given back as it is.
+   * @param header - The whole header of the file
+   * @throws SealedFormatError when `header` is none; KeyError KEY_VERSION, UNWRAP when it has no slot
+   * of this key, or when slot or header were altered
+   */
+  async rewrapHeader(
+    tx: StoreTransaction,
+    key: UsableKey,
+    header: Uint8Array,
+    kmsId: string,
+  ): Promise<Uint8Array> {
+    const parsed = parseSealedHeader(header)
+    const { fixed, fixedDigest, headerLength, slots } = parsed
+    const isOwn = (slot: Slot) => slot.kmsId === kmsId && slot.cmkId === key.keyId
+    const own = slots.find(isOwn)
+    if (own === undefined) {
+      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} has no slot of this key`)
+    }
+    const context = { datasetId: fixed.datasetId, fileId: fixed.fileId, fixedDigest }
+    const dek = await this.#unwrap(tx, key, own, context)
+    try {
+      // Before anything else: an altered slot of another key service would be made authentic.
+      verifyHeader(parsed, dek)
+      if (own.cmkVersion === key.currentVersion) return header
+      const wrapped = await this.wrapDek(tx, key, dek, context)
+      const renewed = slots.map(slot => (isOwn(slot) ? { ...slot, ...wrapped } : slot))
+      return encodeSealedHeader({ fixed, slots: renewed, dek, headerLength })
+    } catch (cause) {
+      if (!(cause instanceof SealedFormatError && cause.code === 'HEADER_MAC')) throw cause
+      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} was altered`, { cause })
+    } finally {
+      dek.dispose()
+    }
   }
 
   /**

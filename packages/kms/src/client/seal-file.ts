@@ -1,23 +1,14 @@
 import { createPublicKey, type KeyObject, sign } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir } from 'node:fs/promises'
 import {
   createDatasetWriter,
   type DatasetHead,
   type DatasetId,
   Dek,
-  datasetHeadFrom,
-  datasetIdFrom,
-  MANIFEST_NAME,
   manifestDigestFrom,
   newDatasetId,
-  openDataset,
-  openPart,
-  parseManifest,
-  type VerifiedPart,
 } from '@cloister/sealed'
-import { KmsError } from '../protocol/errors.ts'
 import type { KmsClient } from './kms-client.ts'
 
 /** What {@link sealFile} needs. */
@@ -102,68 +93,4 @@ async function sealPart(
 
 function positionOf(head: { version: number; manifestDigest: string } | null) {
   return head === null ? null : { version: head.version, manifestDigest: head.manifestDigest }
-}
-
-/**
- * The id that a folder's manifest names. Nothing vouches for it: the folder's host could have put
- * another dataset there, so compare it with the one that is wanted.
- */
-export async function unverifiedDatasetId(folder: string): Promise<DatasetId> {
-  const jws = await readFile(join(folder, MANIFEST_NAME), 'utf8')
-  const payload = jws.split('.')[1] ?? ''
-  return datasetIdFrom(parseManifest(Buffer.from(payload, 'base64url')).datasetId)
-}
-
-/** Part of a dataset with the key that opens it. */
-export interface OpenedPart {
-  readonly part: VerifiedPart
-  readonly dek: Dek
-}
-
-/**
- * Opens, outside any enclave, the current version of a dataset under `open` keys.
- * @throws KmsError KEY_ATTESTED_ONLY for data that only an attested instance may open
- * @throws DatasetError when the folder does not hold the version that the head names
- */
-export async function openOwnDataset(
-  client: KmsClient,
-  folder: string,
-  datasetId: DatasetId,
-): Promise<{ readonly head: DatasetHead; readonly parts: readonly OpenedPart[] }> {
-  const found = await client.getHead(datasetId)
-  if (found === null) {
-    throw new KmsError('NOT_FOUND', `the key service knows no dataset ${datasetId}`)
-  }
-  const head = datasetHeadFrom(found)
-  const dataset = await openDataset(folder, { kind: 'head', head })
-  const parts: OpenedPart[] = []
-  for (const part of dataset.parts) parts.push({ part, dek: await unwrapPart(client, part) })
-  return { head, parts }
-}
-
-async function unwrapPart(client: KmsClient, part: VerifiedPart): Promise<Dek> {
-  const { fixed, fixedDigest, slots } = part.header
-  const slot = slots.find(({ kmsId }) => kmsId === client.pin.kmsId)
-  if (slot === undefined) {
-    throw new KmsError('WRONG_KMS', `${part.path} has no slot of key service ${client.pin.kmsId}`)
-  }
-  return await client.unwrapDek(slot.cmkId, slot, {
-    datasetId: fixed.datasetId,
-    fileId: fixed.fileId,
-    fixedDigestHex: Buffer.from(fixedDigest).toString('hex'),
-  })
-}
-
-/** The plaintext of a dataset's parts, one after the other; every piece is authenticated. */
-export async function* plaintextOf(
-  parts: readonly OpenedPart[],
-): AsyncGenerator<Uint8Array, void, undefined> {
-  for (const { part, dek } of parts) {
-    const reader = await openPart(part, dek)
-    try {
-      yield* reader.stream()
-    } finally {
-      await reader.close()
-    }
-  }
 }
