@@ -8,7 +8,7 @@ import { CodedError } from '@cloister/sealed'
  * - `DATA` a value that does not fit its column, or a file that is not of its format;
  * - `COLUMN` a column that was named and is absent;
  * - `FORMAT` a file that is not what its format wants;
- * - `PARQUET` a Parquet file whose footer cannot be used;
+ * - `PARQUET` a Parquet file whose footer cannot be used, or a chunk touched that was not opened;
  * - `MEMORY_LIMIT` more memory wanted than the job was given;
  * - `INPUT` and `OUTPUT` a table or file that cannot be read or written;
  * - `JOB` a job file that cannot be used;

@@ -26,6 +26,8 @@ export interface ContextStatistics {
   readonly segmentsOpened: number
   /** Tables that were read whole into memory, since a query reads them more than once. */
   readonly tablesMaterialised: number
+  /** Queries whose plan named too little, so that their Parquet tables were opened whole. */
+  readonly plansMissed: number
 }
 
 /** A query's answer: its columns, and its rows in pieces. */
@@ -55,6 +57,7 @@ export class PpmlContext {
   readonly #names = new Set<string>()
   readonly #feeders = new Feeders()
   #materialised = 0
+  #plansMissed = 0
   #closed = false
 
   private constructor(database: Database, folder: string, parquet: ParquetTables) {
@@ -70,17 +73,16 @@ export class PpmlContext {
     await chmod(folder, 0o700)
     const spillFolder = join(folder, 'spill')
     const memoryMiB = Math.max(64, Math.floor(options.memoryMiB * DUCKDB_SHARE))
+    const threads = options.threads ?? 2
     const database = await Database.open({
       allowedFolders: [folder],
       spillFolder,
       memoryMiB,
-      threads: options.threads ?? 2,
+      threads,
+      withoutOptimizers: ['late_materialization'],
     })
-    const parquet = new ParquetTables({
-      database,
-      folder,
-      limitBytes: Math.max(0, options.memoryMiB - memoryMiB) * 2 ** 20,
-    })
+    const limitBytes = Math.max(0, options.memoryMiB - memoryMiB) * 2 ** 20
+    const parquet = new ParquetTables({ database, folder, threads, limitBytes })
     return new PpmlContext(database, folder, parquet)
   }
 
@@ -94,6 +96,7 @@ export class PpmlContext {
     const streamed = async (make: (number: number) => Promise<StreamedTable>) => {
       this.#names.add(source.name)
       this.#streamed.set(source.name, await make(this.#names.size))
+      await this.#feeders.start(source.parts.length)
     }
     const folder = this.#folder
     return {
@@ -131,8 +134,18 @@ export class PpmlContext {
   write(text: string): TableWriter {
     const write = async (format: OutputFormat, sink: TableSink) => {
       const sql = await this.#checked(text)
-      return await this.#overTables(sql, () =>
-        writeThroughPipe({ database: this.#database, folder: this.#folder, sql, format, sink }),
+      let written = false
+      const noting: TableSink = {
+        write: chunk => {
+          written = true
+          return sink.write(chunk)
+        },
+      }
+      const options = { database: this.#database, folder: this.#folder, sql, format, sink: noting }
+      return await this.#overTables(
+        sql,
+        () => writeThroughPipe(options),
+        () => !written,
       )
     }
     return {
@@ -147,6 +160,7 @@ export class PpmlContext {
     return {
       segmentsOpened: this.#parquet.segmentsOpened,
       tablesMaterialised: this.#materialised,
+      plansMissed: this.#plansMissed,
     }
   }
 
@@ -155,8 +169,8 @@ export class PpmlContext {
     if (this.#closed) return
     this.#closed = true
     await this.#feeders.close()
-    await this.#parquet.close()
     this.#database.close()
+    await this.#parquet.close()
     await rm(this.#folder, { recursive: true, force: true })
   }
 
@@ -174,16 +188,29 @@ export class PpmlContext {
   }
 
   /** Opens what the query needs, runs it, and accepts its outcome only if every part opened. */
-  async #overTables<T>(sql: string, run: () => Promise<T>): Promise<T> {
+  async #overTables<T>(
+    sql: string,
+    run: () => Promise<T>,
+    mayRunAgain: () => boolean = () => true,
+  ): Promise<T> {
     this.#requireOpen()
-    await this.#parquet.prepare(sql)
     await this.#bindStreamed(() => [])
     const plan = await this.#database.explain(sql)
+    const otherViews = await this.#streamedViews(() => [])
+    await this.#parquet.prepare(sql, otherViews)
     for (const table of [...this.#streamed.values()]) {
       if (table.scansIn(plan) > 1) await this.#materialise(table)
     }
     const used = [...this.#streamed.values()].filter(table => table.scansIn(plan) === 1)
-    return await this.#fed(used, run)
+    try {
+      return await this.#fed(used, run)
+    } catch (error) {
+      const missed = error instanceof EngineError && error.code === 'PARQUET'
+      if (!missed || !mayRunAgain()) throw error
+      this.#plansMissed += 1
+      await this.#parquet.prepare(sql, otherViews, true)
+      return await this.#fed(used, run)
+    }
   }
 
   async #fed<T>(tables: readonly StreamedTable[], run: () => Promise<T>): Promise<T> {
@@ -227,13 +254,19 @@ export class PpmlContext {
 
   /** Makes the views of streamed tables read from the given pipes, or from a name that is nowhere. */
   async #bindStreamed(pathsOf: (table: StreamedTable) => readonly string[]): Promise<void> {
-    for (const table of this.#streamed.values()) {
+    for (const view of await this.#streamedViews(pathsOf)) await this.#database.run(view)
+  }
+
+  async #streamedViews(
+    pathsOf: (table: StreamedTable) => readonly string[],
+  ): Promise<readonly string[]> {
+    const tables = [...this.#streamed.values()]
+    const stand = tables.length === 0 ? '' : await this.#emptyFile()
+    return tables.map(table => {
       const paths = pathsOf(table)
-      const stand = paths.length === 0 ? [await this.#emptyFile()] : paths
-      await this.#database.run(
-        `CREATE OR REPLACE VIEW ${identifier(table.source.name)} AS ${table.scan(stand)}`,
-      )
-    }
+      const scan = table.scan(paths.length === 0 ? [stand] : paths)
+      return `CREATE OR REPLACE VIEW ${identifier(table.source.name)} AS ${scan}`
+    })
   }
 
   /** DuckDB binds a file only where one is; nothing is ever read from this one. */

@@ -1,9 +1,6 @@
 import type { SealedPart } from '../context/source.ts'
-import type { Feeders } from './feeders.ts'
+import { AT_ONCE, type Feeders } from './feeders.ts'
 import { makeFifos, releaseWriter } from './fifo.ts'
-
-/** Pipes that are fed at a time: DuckDB opens files in order, one a thread. */
-const AT_ONCE = 2
 
 /** Sealed parts on their way through pipes, one pipe a part, each for one reader. */
 export class Feed {

@@ -5,10 +5,27 @@ import type { SealedPart } from '../context/source.ts'
 import { EngineError } from '../errors.ts'
 import type { FeedAnswer, FeedOrder } from './feed-messages.ts'
 
+/** Pipes that are fed at a time: DuckDB opens files in order, one a thread. */
+export const AT_ONCE = 2
+
 /** Threads that open sealed files into pipes; kept for the life of a context. */
 export class Feeders {
   readonly #idle: Worker[] = []
   readonly #all: Worker[] = []
+
+  /** Starts threads for a table of so many parts, and waits until they run. */
+  async start(parts: number): Promise<void> {
+    const missing = Math.min(parts, AT_ONCE) - this.#all.length
+    const started = Array.from({ length: Math.max(0, missing) }, () => this.#start())
+    await Promise.all(
+      started.map(async worker => {
+        worker.ref()
+        await once(worker, 'online')
+        worker.unref()
+      }),
+    )
+    this.#idle.push(...started)
+  }
 
   /** Takes a thread; give it back when it has let go. */
   take(): Feeder {

@@ -10,6 +10,8 @@ export interface DatabaseOptions {
   readonly spillFolder: string
   readonly memoryMiB: number
   readonly threads: number
+  /** DuckDB's optimizers that are left out. */
+  readonly withoutOptimizers?: readonly string[]
 }
 
 /** A column of a result. */
@@ -43,6 +45,10 @@ export class Database {
     const connection = await instance.connect()
     const folders = options.allowedFolders.map(folder => literal(`${folder}/`)).join(', ')
     await connection.run(`SET allowed_directories = [${folders}]`)
+    const left = options.withoutOptimizers ?? []
+    await connection.run(`SET disabled_optimizers = ${literal(left.join(','))}`)
+    // A file is read as it is now.
+    await connection.run('SET enable_external_file_cache = false')
     await connection.run('SET enable_external_access = false')
     await connection.run('SET lock_configuration = true')
     return new Database(instance, connection)

@@ -19,13 +19,20 @@ const WITHHELD: Readonly<Record<string, EngineErrorCode>> = {
   'IO Error': 'INPUT',
 }
 
+/** What DuckDB says when it touches a chunk that lies nowhere. @see NOWHERE in rewrite-footer.ts */
+const UNOPENED = /^Invalid Error: Prefetch registered for bytes outside file/
+
 /**
  * Makes an {@link EngineError} of DuckDB's. What leaves the instance reaches its host, so texts that
  * may quote a value are replaced by what can be said without one: kind, line and column.
  */
 export function engineErrorFrom(error: unknown): EngineError {
   if (error instanceof EngineError) return error
-  const text = error instanceof Error ? error.message : String(error)
+  const said = error instanceof Error ? error.message : String(error)
+  const text = said.replace(/^Failed to extract statements: /, '')
+  if (UNOPENED.test(text)) {
+    return new EngineError('PARQUET', 'the query touches a column chunk that its plan did not name')
+  }
   const kind = /^([A-Z][A-Za-z ]*? Error|Error):/.exec(text)?.[1] ?? 'Error'
   const told = TOLD[kind]
   // `SELECT 'abc'::INT` is bound before it runs, so its text quotes only the query.
@@ -59,5 +66,5 @@ function placeIn(text: string): string {
 
 /** Column names of streamed tables bear their table's mark inside DuckDB; people never see it. */
 export function withoutMarkers(text: string): string {
-  return text.replaceAll(/t\d+§/g, '')
+  return text.replaceAll(/t\d+§(?:\d+§)?/g, '')
 }

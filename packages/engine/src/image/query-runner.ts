@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type EnclaveDefinition, initModule } from '@cloister/enclave'
+import { SEGMENT_WORKER } from '@cloister/sealed'
 
 const require = createRequire(import.meta.url)
 
@@ -51,6 +52,7 @@ export function queryRunnerDefinition(memoryMiB = 4096): {
           external: ['@duckdb/node-api'],
         },
         { entry: join(here, 'csv', 'feed-worker.mjs'), to: '/app/feed-worker.mjs' },
+        { entry: fileURLToPath(SEGMENT_WORKER), to: '/app/segment-worker.mjs' },
       ],
       environment: { TZ: 'UTC' },
       network: 'none',

@@ -12,6 +12,8 @@ interface Waiting {
 export class PoolThread {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
+  /** Resolved once the thread runs, and also when it never will. */
+  readonly started: Promise<void>
   #ended: PoolError | undefined
 
   constructor(url: URL) {
@@ -22,7 +24,13 @@ export class PoolThread {
       this.#end(new PoolError('WORKER', 'a thread that opens segments failed', { cause }))
     })
     this.#worker.on('exit', () => this.#end(new PoolError('CLOSED', 'the pool is closed')))
-    this.#worker.unref()
+    this.started = new Promise(resolve => {
+      this.#worker.once('online', () => {
+        if (this.#waiting.size === 0) this.#worker.unref()
+        resolve()
+      })
+      this.#worker.once('exit', () => resolve())
+    })
   }
 
   /** Requests that are not answered yet. */

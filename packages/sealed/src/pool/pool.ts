@@ -76,6 +76,9 @@ export interface SegmentPool {
    */
   stream(file: SealedFileReader): AsyncGenerator<Uint8Array, void, undefined>
 
+  /** Waits until the threads run: some 30 ms that the first work then does not take. */
+  ready(): Promise<void>
+
   /**
    * Ends the threads; what is under way fails with `CLOSED`. The threads' hold on keys ends with
    * them: a key is zeroed as soon as the file's own reader is gone too.
@@ -168,6 +171,10 @@ class ThreadPool implements SegmentPool {
       // The file may be closed after this: no thread reads it any more.
       await Promise.allSettled(ahead)
     }
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#threads.map(thread => thread.started))
   }
 
   async close(): Promise<void> {
