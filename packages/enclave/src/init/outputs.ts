@@ -114,7 +114,14 @@ export async function sealOutput(
   )
   const { digest } = verifyManifest(jws, Buffer.from(session.writerKey, 'base64url'))
   const temporary = join(folder, `.${MANIFEST_NAME}.${planned.fixed.fileId}`)
-  await writeDurably(temporary, jws)
+  try {
+    await writeDurably(temporary, jws)
+  } catch (cause) {
+    const seen = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'
+    throw new InstanceError('OUTPUT', `the manifest of ${output.name} is not written: ${seen}`, {
+      cause,
+    })
+  }
   const next = { version: manifest.version, manifestDigest: digest }
   const move = { datasetId: output.datasetId, expected: positionOf(before), next }
   return { planned, manifest, manifestDigest: digest, move, temporary }

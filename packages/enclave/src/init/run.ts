@@ -83,10 +83,20 @@ export async function runJob(options: RunOptions): Promise<string> {
     await step('receipt-signed')
     return receipt
   } catch (error) {
-    if (!(error instanceof UnpublishedError)) await Promise.all(planned.map(discardOutput))
+    if (!(error instanceof UnpublishedError)) await discard(run)
     throw error
   } finally {
     client.close()
+  }
+}
+
+/** Takes unfinished outputs away. That it cannot is told, and does not hide why the job failed. */
+async function discard({ planned, tell }: Run): Promise<void> {
+  for (const output of planned) {
+    await discardOutput(output).catch(async () => {
+      const message = `unfinished files of output ${output.output.name} could not be removed`
+      await tell({ kind: 'warning', code: 'LEFT_BEHIND', message })
+    })
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   appendFileSync,
@@ -34,6 +34,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await world.stop()
 })
+
+/** Whether a small disk can be had here, as root of the machine can have one. */
+const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 
 const isSandboxed = findBubblewrap() !== undefined
 const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
@@ -232,6 +235,55 @@ describe('a host that ends its launcher', () => {
     for (let waited = 0; pids.some(isAlive) && waited < 5000; waited += 20) await sleep(20)
     expect(pids.filter(isAlive)).toEqual([])
     expect(readdirSync(scene.outputFolder)).not.toContain(MANIFEST_NAME)
+  })
+})
+
+describe('a host that ends the instance', () => {
+  it.each(['program-started', 'program-ended', 'outputs-sealed'] as const)(
+    'by kill -9 at %s finds nothing under a final name',
+    async step => {
+      const scene = await Scene.make(world, step === 'program-started' ? ['stay'] : ['upper-case'])
+      let pid = 0
+      const launched = scene.launch({
+        onEvent: event => {
+          if (event.kind === 'started') pid = event.pid
+          if (event.kind === 'step' && event.step === step) process.kill(pid, 'SIGKILL')
+        },
+      })
+      await expect(launched).rejects.toMatchObject({ code: 'STATUS' })
+      const names = readdirSync(scene.outputFolder)
+      expect(names).not.toContain(MANIFEST_NAME)
+      expect(names).not.toContain('receipt.jws')
+      // The same job runs again over what was left.
+      if (step !== 'program-started') {
+        expect(await scene.launch()).toMatchObject({ outcome: 'completed' })
+      }
+    },
+  )
+})
+
+describe('a host without room', () => {
+  it.runIf(canMount).each([
+    ['the output', '4k', 'PROGRAM'],
+    ['its manifest', '8k', 'OUTPUT'],
+  ])('for %s ends the job, and nothing is left of it', async (_what, size, wanted) => {
+    const scene = await Scene.make(world)
+    execFileSync('mount', [
+      '-t',
+      'tmpfs',
+      '-o',
+      `mode=755,size=${size}`,
+      'tmpfs',
+      scene.outputFolder,
+    ])
+    try {
+      const { code } = failureOf(await scene.launch())
+      expect(code).toBe(wanted)
+      expect(readdirSync(scene.outputFolder)).toEqual([])
+    } finally {
+      execFileSync('umount', [scene.outputFolder])
+    }
+    expect(await scene.launch()).toMatchObject({ outcome: 'completed' })
   })
 })
 
