@@ -15,6 +15,7 @@ import { type CertificateRevocationList, parseCrl } from './x509/crl.ts'
 import { sameBytes } from './x509/der.ts'
 import { type PckExtension, parsePckExtension } from './x509/pck.ts'
 import { splitPemCertificates } from './x509/pem.ts'
+import { publicKeyOf } from './x509/public-keys.ts'
 
 /** Endorsements for one platform, in the shapes of Intel's PCS. */
 export interface Collateral {
@@ -136,7 +137,7 @@ export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
   const leaf = first('PCK', pckChain)
   const pck = pckExtensionOf(leaf)
   requireSamePlatform(pck, tcbInfo)
-  verifyQeReport(quote, keyOf(leaf))
+  verifyQeReport(quote, publicKeyOf(leaf.spki))
   requireQeIdentity(quote.qeReport, qeIdentity)
   verifyQuoteSignature(quote)
 
@@ -364,10 +365,6 @@ function attestationKeyOf(point: Uint8Array): KeyObject {
   } catch (cause) {
     throw new EvidenceError('KEY', 'the attestation key is no point of P-256', { cause })
   }
-}
-
-function keyOf(certificate: Certificate): KeyObject {
-  return createPublicKey({ key: Buffer.from(certificate.spki), format: 'der', type: 'spki' })
 }
 
 function verifyP256(key: KeyObject, data: Uint8Array, signature: Uint8Array): boolean {

@@ -87,7 +87,6 @@ export {
 export { type PoolCode, PoolError } from './pool/errors.ts'
 export {
   createSegmentPool,
-  type OpenedInOrder,
   type OpenedSegments,
   SEGMENT_WORKER,
   type SegmentPool,

@@ -1,4 +1,5 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
+import { publicKeyOf } from '../x509/public-keys.ts'
 import { CollateralError } from './errors.ts'
 
 /** Most that a signed collateral document may measure, in UTF-16 code units. */
@@ -27,7 +28,7 @@ export function openSignedJson(
       `${what}: ${text.length} characters, wanted at most ${MAX_DOCUMENT_LENGTH}`,
     )
   }
-  const key = createPublicKey({ key: Buffer.from(signerSpki), format: 'der', type: 'spki' })
+  const key = publicKeyOf(signerSpki)
   const good =
     signature.length === 64 &&
     verify('sha256', Buffer.from(text, 'utf8'), { key, dsaEncoding: 'ieee-p1363' }, signature)

@@ -1,8 +1,9 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
 import { CodedError } from '../errors.ts'
 import { type Certificate, ECDSA_SHA256 } from './certificate.ts'
 import type { CertificateRevocationList } from './crl.ts'
 import { sameBytes } from './der.ts'
+import { publicKeyOf } from './public-keys.ts'
 
 /** Why a chain or a revocation list was refused. */
 export type ChainErrorCode =
@@ -152,7 +153,7 @@ function signedBy(
 ): boolean {
   if (signed.signatureAlgorithm !== ECDSA_SHA256) return false
   try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    const key = publicKeyOf(spki)
     if (key.asymmetricKeyType !== 'ec') return false
     if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') return false
     return verify('sha256', signed.tbs, { key, dsaEncoding: 'der' }, signed.signature)

@@ -4,7 +4,7 @@ import { PoolError } from './errors.ts'
 import type { PoolReply, PoolRequest } from './protocol.ts'
 
 interface Waiting {
-  readonly resolve: (pieces: readonly Uint8Array[]) => void
+  readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
 
@@ -33,13 +33,8 @@ export class PoolThread {
     })
   }
 
-  /** Requests that are not answered yet. */
-  get load(): number {
-    return this.#waiting.size
-  }
-
   /** Sends a request. @throws SealedFormatError @throws PoolError */
-  ask(request: PoolRequest): Promise<readonly Uint8Array[]> {
+  ask(request: PoolRequest): Promise<void> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.id, { resolve, reject })
@@ -58,7 +53,7 @@ export class PoolThread {
     const waiting = this.#waiting.get(reply.id)
     this.#waiting.delete(reply.id)
     if (this.#waiting.size === 0) this.#worker.unref()
-    if (reply.kind === 'done') waiting?.resolve(reply.pieces)
+    if (reply.kind === 'done') waiting?.resolve()
     else if (reply.of === 'sealed') {
       waiting?.reject(new SealedFormatError(reply.code, reply.message))
     } else waiting?.reject(new PoolError(reply.code, reply.message))

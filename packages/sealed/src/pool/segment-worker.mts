@@ -2,12 +2,12 @@ import { parentPort } from 'node:worker_threads'
 import { SealedFormatError } from '../errors.ts'
 import { PoolError } from './errors.ts'
 import { openRun, writeRun } from './open-run.ts'
-import { type IntoRequest, NEXT_RUN, type PoolReply, type PoolRequest, STOP } from './protocol.ts'
+import { NEXT_RUN, type PoolReply, type PoolRequest, STOP } from './protocol.ts'
 
 const port = parentPort
 if (port === null) throw new Error('this file runs as a worker thread only')
 
-function openInto(request: IntoRequest): void {
+function openInto(request: PoolRequest): void {
   const shared = new Int32Array(request.shared)
   while (Atomics.load(shared, STOP) === 0) {
     const run = request.runs[Atomics.add(shared, NEXT_RUN, 1)]
@@ -30,24 +30,11 @@ function failed(id: number, error: unknown): PoolReply {
   return { kind: 'failed', id, of: 'pool', code, message }
 }
 
-function ownMemory(piece: Uint8Array): ArrayBuffer {
-  const { buffer } = piece
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === piece.byteLength) return buffer
-  throw new PoolError('WORKER', 'the cipher gave memory that is shared')
-}
-
 port.on('message', (request: PoolRequest) => {
   const { id } = request
   try {
-    if (request.kind === 'into') {
-      openInto(request)
-      port.postMessage({ kind: 'done', id, pieces: [] } satisfies PoolReply)
-    } else {
-      const pieces = openRun(request.source, request.run)
-      const reply: PoolReply = { kind: 'done', id, pieces }
-      // Each piece came from the cipher in memory of its own, so handing it over copies nothing.
-      port.postMessage(reply, pieces.map(ownMemory))
-    }
+    openInto(request)
+    port.postMessage({ kind: 'done', id } satisfies PoolReply)
   } catch (error) {
     port.postMessage(failed(id, error))
   }
