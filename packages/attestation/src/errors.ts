@@ -20,15 +20,16 @@ export abstract class CodedError<Code extends string> extends Error {
 
 /**
  * Why a quote could not be read:
- * `TRUNCATED` ends before a field does; `VERSION`, `KEY_TYPE`, `TEE_TYPE`, `CERT_TYPE` names
- * something this parser does not read; `LENGTH` a size disagrees with what holds it or what it holds; `LIMIT` a
- * size exceeds what this parser is willing to read; `RESERVED` reserved bytes are not zero.
+ * `TRUNCATED` ends before a field does; `VERSION`, `KEY_TYPE`, `TEE_TYPE`, `BODY_TYPE`, `CERT_TYPE`
+ * names something this parser does not read; `LENGTH` a size disagrees with what holds it or what it holds; `LIMIT` a
+ * size exceeds what this parser is willing to read; `RESERVED` reserved bits are not as they must be.
  */
 export type QuoteFormatErrorCode =
   | 'TRUNCATED'
   | 'VERSION'
   | 'KEY_TYPE'
   | 'TEE_TYPE'
+  | 'BODY_TYPE'
   | 'CERT_TYPE'
   | 'LENGTH'
   | 'LIMIT'

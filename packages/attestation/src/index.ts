@@ -16,6 +16,16 @@ export type { Brand } from './brand.ts'
 export { CollateralError } from './collateral/errors.ts'
 export { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
 export { CodedError, QuoteFormatError, type QuoteFormatErrorCode } from './errors.ts'
+export type { QuoteBody } from './quote/body.ts'
+export { certificatesInQuote } from './quote/certificates.ts'
+export type {
+  CertificationData,
+  PckCertificates,
+  PlatformIdentifier,
+} from './quote/certification-data.ts'
+export type { QuoteHeader } from './quote/header.ts'
+export { encodeQuote, parseQuote, type Quote, type QuoteFields } from './quote/quote.ts'
+export { MAX_SIGNATURE_DATA } from './quote/signature-data.ts'
 export {
   isKmsId,
   MAX_CHALLENGE_BYTES,
@@ -26,15 +36,6 @@ export {
   reportDataFor,
   verifyReportData,
 } from './report-data.ts'
-export {
-  type CertificationData,
-  encodeSgxQuote,
-  MAX_SIGNATURE_DATA,
-  parseSgxQuote,
-  type SgxQuote,
-  type SgxQuoteFields,
-  type SgxQuoteHeader,
-} from './sgx/quote.ts'
 export {
   encodeSgxReportBody,
   parseSgxReportBody,
@@ -59,6 +60,18 @@ export {
 } from './sim/platform.ts'
 export type { SimEnclave } from './sim/quote.ts'
 export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
+export {
+  encodeTdReport,
+  impossibleTdBits,
+  parseTdReport,
+  TD_ATTRIBUTES,
+  TD_REPORT_1_0_SIZE,
+  TD_REPORT_1_5_SIZE,
+  TD_UNTRUSTED,
+  type TdReport,
+  type TdReport10,
+  type TdReport15,
+} from './tdx/td-report.ts'
 export { TEES, type Tee } from './tee.ts'
 export {
   type IssueTokenOptions,

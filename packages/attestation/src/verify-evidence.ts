@@ -4,8 +4,8 @@ import { matchQeTcbLevel, parseQeIdentity, type QeIdentity } from './collateral/
 import { openSignedJson } from './collateral/signed-json.ts'
 import { matchSgxTcbLevel, parseSgxTcbInfo, type SgxTcbInfo } from './collateral/tcb-info.ts'
 import { convergeWithQe, type TcbStatus } from './collateral/tcb-status.ts'
-import { CodedError } from './errors.ts'
-import { parseSgxQuote, type SgxQuote } from './sgx/quote.ts'
+import { CodedError, QuoteFormatError } from './errors.ts'
+import { parseQuote, type Quote } from './quote/quote.ts'
 import { encodeSgxReportBody, type SgxReportBody } from './sgx/report-body.ts'
 import { SIM_NAMES } from './sim/names.ts'
 import type { Tee } from './tee.ts'
@@ -119,7 +119,10 @@ export class EvidenceError extends CodedError<
  */
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence {
   const { collateral, at } = options
-  const quote = parseSgxQuote(options.evidence)
+  const quote = parseQuote(options.evidence)
+  if (quote.body.kind !== 'enclave') {
+    throw new QuoteFormatError('TEE_TYPE', 'wanted a quote of an SGX enclave, saw one of a TD')
+  }
   const vendorRoots = rootsOfVendor(options.roots, quote)
   const crls = [parseCrl(collateral.rootCaCrl), parseCrl(collateral.pckCrl)]
 
@@ -151,7 +154,7 @@ export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
   }
   const claims: EvidenceClaims = {
     tee: root.tee,
-    report: quote.report,
+    report: quote.body.report,
     pck,
     tcbStatus: convergeWithQe(level.status, qeLevel.status),
     platformTcbStatus: level.status,
@@ -172,7 +175,7 @@ export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
 }
 
 /** The quote's vendor decides which roots may stand behind it, before any certificate is read. */
-function rootsOfVendor(roots: readonly TrustRoot[], quote: SgxQuote): readonly TrustRoot[] {
+function rootsOfVendor(roots: readonly TrustRoot[], quote: Quote): readonly TrustRoot[] {
   const fitting = roots.filter(root => sameBytes(root.qeVendorId, quote.header.qeVendorId))
   if (fitting.length === 0) {
     throw new EvidenceError(
@@ -202,12 +205,13 @@ function parseChain(pem: string): readonly Certificate[] {
   return splitPemCertificates(new TextEncoder().encode(pem)).map(der => parseCertificate(der))
 }
 
-function pckChainOf(quote: SgxQuote): readonly Certificate[] {
-  const { type, data } = quote.certificationData
-  if (type !== 5) {
+function pckChainOf(quote: Quote): readonly Certificate[] {
+  const { certificationData } = quote
+  if (certificationData.type !== 5) {
+    const { type } = certificationData
     throw new EvidenceError('CERTIFICATION_DATA', `wanted type 5 (PCK chain), saw type ${type}`)
   }
-  return splitPemCertificates(data).map(der => parseCertificate(der))
+  return splitPemCertificates(certificationData.data).map(der => parseCertificate(der))
 }
 
 function verifiedChain(
@@ -318,7 +322,7 @@ function requireSamePlatform(pck: PckExtension, info: SgxTcbInfo): void {
 }
 
 /** The PCK signed the QE's report, and that report binds the attestation key. */
-function verifyQeReport(quote: SgxQuote, pckKey: KeyObject): void {
+function verifyQeReport(quote: Quote, pckKey: KeyObject): void {
   const { qeReportBytes, qeReportSignature, attestationKey, qeAuthData, qeReport } = quote
   if (!verifyP256(pckKey, qeReportBytes, qeReportSignature)) {
     throw new EvidenceError('QE_REPORT_SIGNATURE', 'the PCK key did not sign the QE report')
@@ -350,7 +354,7 @@ function requireQeIdentity(report: SgxReportBody, identity: QeIdentity): void {
   }
 }
 
-function verifyQuoteSignature(quote: SgxQuote): void {
+function verifyQuoteSignature(quote: Quote): void {
   const key = attestationKeyOf(quote.attestationKey)
   if (!verifyP256(key, quote.signedBytes, quote.signature)) {
     throw new EvidenceError('QUOTE_SIGNATURE', 'the attestation key did not sign the quote')

@@ -6,12 +6,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { TCB_STATUSES } from '../collateral/tcb-status.ts'
 import { CodedError } from '../errors.ts'
-import { parseSgxQuote } from '../sgx/quote.ts'
+import { certificatesInQuote } from '../quote/certificates.ts'
+import { parseQuote } from '../quote/quote.ts'
 import { type Collateral, type TrustRoot, verifyEvidence } from '../verify-evidence.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parseCrl } from '../x509/crl.ts'
 import { parsePckExtension } from '../x509/pck.ts'
-import { splitPemCertificates } from '../x509/pem.ts'
 import { pemOf } from './certificate-writer.ts'
 import type { SimConditions } from './conditions.ts'
 import { SIM_QE_VENDOR_ID } from './names.ts'
@@ -83,7 +83,7 @@ describe('evidence of a simulated platform', () => {
 
   it('bears a vendor id of its own', () => {
     expect(new TextDecoder().decode(SIM_QE_VENDOR_ID)).toBe('cloister-sim-qe1')
-    expect(parseSgxQuote(platform.quote(enclave)).header.qeVendorId).toEqual(SIM_QE_VENDOR_ID)
+    expect(parseQuote(platform.quote(enclave)).header.qeVendorId).toEqual(SIM_QE_VENDOR_ID)
   })
 
   it('is refused by a verifier that does not pin its root', () => {
@@ -276,8 +276,7 @@ describe('hostile changes', () => {
 })
 
 describe('certificates of a simulated platform', () => {
-  const { certificationData } = parseSgxQuote(platform.quote(enclave))
-  const [leaf, ca, root] = splitPemCertificates(certificationData.data)
+  const [leaf, ca, root] = certificatesInQuote(parseQuote(platform.quote(enclave)))
   if (leaf === undefined || ca === undefined || root === undefined) throw new Error('a chain')
 
   it('have the SGX extension, and it is encoded as it is read', () => {

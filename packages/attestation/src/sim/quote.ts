@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
-import { encodeSgxQuote } from '../sgx/quote.ts'
+import { encodeQuote, encodeSignedPart } from '../quote/quote.ts'
 import { encodeSgxReportBody, SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parsePckExtension } from '../x509/pck.ts'
@@ -50,22 +50,25 @@ export function simQuote(state: SimState, enclave: SimEnclave): Uint8Array {
     header: {
       version: 3,
       attestationKeyType: 2,
-      teeType: 0,
+      teeType: 'sgx',
       qeSvn: SIM_QE.isvSvn,
       pceSvn: pck.pcesvn,
       qeVendorId: SIM_QE_VENDOR_ID,
       // The QE id, by which a caching service looks a platform up: here the PPID stands for it.
       userData: Buffer.concat([pck.ppid, new Uint8Array(4)]),
     },
-    report: reportBody({
-      cpuSvn: pck.cpusvn,
-      attributes: { flags, xfrm: XFRM },
-      mrEnclave: enclave.mrEnclave,
-      mrSigner: enclave.mrSigner,
-      isvProdId: enclave.isvProdId,
-      isvSvn: enclave.isvSvn,
-      reportData: enclave.reportData,
-    }),
+    body: {
+      kind: 'enclave',
+      report: reportBody({
+        cpuSvn: pck.cpusvn,
+        attributes: { flags, xfrm: XFRM },
+        mrEnclave: enclave.mrEnclave,
+        mrSigner: enclave.mrSigner,
+        isvProdId: enclave.isvProdId,
+        isvSvn: enclave.isvSvn,
+        reportData: enclave.reportData,
+      }),
+    },
     attestationKey,
     qeReport,
     qeReportSignature: signP256(keys.pck, encodeSgxReportBody(qeReport)),
@@ -75,15 +78,11 @@ export function simQuote(state: SimState, enclave: SimEnclave): Uint8Array {
       data: Buffer.from(pemOf(certificates.pck, certificates.platformCa, certificates.root)),
     },
   } as const
-  const unsigned = encodeSgxQuote({ ...fields, signature: new Uint8Array(64) })
-  return encodeSgxQuote({
+  return encodeQuote({
     ...fields,
-    signature: signP256(keys.attestation, unsigned.subarray(0, SIGNED_BYTES)),
+    signature: signP256(keys.attestation, encodeSignedPart(fields)),
   })
 }
-
-/** Header and report body. */
-const SIGNED_BYTES = 48 + 384
 
 type ReportFields = Pick<
   SgxReportBody,

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { parseSgxQuote } from '@cloister/attestation'
+import { parseQuote } from '@cloister/attestation'
 import {
   AttestedSession,
   type CommittedHeads,
@@ -136,7 +136,9 @@ async function open(run: Run): Promise<Opened> {
 
 /** What the key service would refuse is refused here already, with a message that helps more. */
 function assertOwnQuote(quote: Uint8Array, measurement: string, reportData: Uint8Array): void {
-  const { report } = parseSgxQuote(quote)
+  const { body } = parseQuote(quote)
+  if (body.kind !== 'enclave') throw new InstanceError('QUOTE', 'the quote is not of an enclave')
+  const { report } = body
   const seen = Buffer.from(report.mrEnclave).toString('hex')
   if (seen !== measurement) {
     throw new InstanceError('MEASUREMENT', `the job is for ${measurement}, this image is ${seen}`)

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
+  certificatesInQuote,
   createSimPlatform,
   parseCertificate,
   parsePckExtension,
-  parseSgxQuote,
+  parseQuote,
   type SimPlatform,
-  splitPemCertificates,
 } from '@cloister/attestation'
 import {
   collateralToJson,
@@ -103,7 +103,7 @@ async function publishCollateral(folder: string, platform: SimPlatform): Promise
     ...{ mrEnclave: digest, mrSigner: digest, isvProdId: 0, isvSvn: 0, debug: false },
     reportData: new Uint8Array(64),
   })
-  const [pck] = splitPemCertificates(parseSgxQuote(quote).certificationData.data)
+  const [pck] = certificatesInQuote(parseQuote(quote))
   if (pck === undefined) throw new Error('a simulated quote bears a PCK chain')
   const { fmspc } = parsePckExtension(parseCertificate(pck))
   const json = JSON.stringify(collateralToJson(platform.collateral(new Date(Date.now() - 60_000))))

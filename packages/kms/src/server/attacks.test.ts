@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, rename } from 'node:fs/promises'
 import {
+  certificatesInQuote,
   createSimPlatform,
   parseCertificate,
   parsePckExtension,
-  parseSgxQuote,
-  splitPemCertificates,
+  parseQuote,
   withSimConditions,
 } from '@cloister/attestation'
 import { newDatasetId } from '@cloister/sealed'
@@ -235,8 +235,7 @@ describe('evidence', () => {
   it('says when it has no collateral for a platform', async () => {
     const scene = await Scene.make(world)
     const { body } = await scene.attestRaw({})
-    const quote = parseSgxQuote(Buffer.from(body.quote, 'base64url'))
-    const [pck] = splitPemCertificates(quote.certificationData.data)
+    const [pck] = certificatesInQuote(parseQuote(Buffer.from(body.quote, 'base64url')))
     if (pck === undefined) throw new Error('a quote bears its PCK chain')
     const fmspc = toHex(parsePckExtension(parseCertificate(pck)).fmspc)
     const path = `${world.folder}/${fmspc}.json`

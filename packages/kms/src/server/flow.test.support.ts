@@ -3,14 +3,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  certificatesInQuote,
   createSimPlatform,
   parseCertificate,
   parsePckExtension,
-  parseSgxQuote,
+  parseQuote,
   reportDataFor,
   type SimEnclave,
   type SimPlatform,
-  splitPemCertificates,
 } from '@cloister/attestation'
 import { Dek, newDatasetId, newFileId, type Slot } from '@cloister/sealed'
 import { expect } from 'vitest'
@@ -57,7 +57,7 @@ export async function publishCollateral(
   at: Date,
 ): Promise<void> {
   const quote = platform.quote({ ...enclaveOf('00'.repeat(32)), reportData: new Uint8Array(64) })
-  const [pck] = splitPemCertificates(parseSgxQuote(quote).certificationData.data)
+  const [pck] = certificatesInQuote(parseQuote(quote))
   if (pck === undefined) throw new Error('a simulated quote bears a PCK chain')
   const fmspc = toHex(parsePckExtension(parseCertificate(pck)).fmspc)
   const json = JSON.stringify(collateralToJson(platform.collateral(at)))

@@ -3,10 +3,10 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type Collateral,
+  certificatesInQuote,
   parseCertificate,
   parsePckExtension,
-  parseSgxQuote,
-  splitPemCertificates,
+  parseQuote,
 } from '@cloister/attestation'
 import { parseCollateral } from '../../protocol/collateral.ts'
 import { toHex } from '../../protocol/encoding.ts'
@@ -67,9 +67,8 @@ function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
 
 /** The FMSPC that a quote's PCK certificate states, unverified: only good for finding collateral. */
 export function claimedFmspc(quote: Uint8Array): string {
-  const { certificationData } = parseSgxQuote(quote)
-  const [leaf] = splitPemCertificates(certificationData.data)
-  if (certificationData.type !== 5 || leaf === undefined) {
+  const [leaf] = certificatesInQuote(parseQuote(quote))
+  if (leaf === undefined) {
     throw new KmsError('EVIDENCE_INVALID', 'the quote bears no PCK certificate chain')
   }
   return toHex(parsePckExtension(parseCertificate(leaf)).fmspc)
