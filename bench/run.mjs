@@ -1,13 +1,17 @@
 /**
  * Runs the benchmarks and prints one table; `npm run bench -- NAME…` runs those whose name begins
- * so. Writes bench/out/results.json. Every ratio is within one run on one machine.
+ * so. Writes bench/out/results.json; with `--write`, the whole table into bench/README.md too.
+ * Every ratio is within one run on one machine.
  */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
-const asked = process.argv.slice(2)
+const writes = process.argv.includes('--write')
+const asked = process.argv.slice(2).filter(argument => argument !== '--write')
+if (writes && asked.length > 0) throw new Error('--write writes the whole table: name no benchmark')
+
 const names = readdirSync(folder)
   .filter(name => name.endsWith('.bench.mjs'))
   .filter(name => asked.length === 0 || asked.some(prefix => name.startsWith(prefix)))
@@ -29,9 +33,19 @@ const machine = {
 mkdirSync(`${folder}/out`, { recursive: true })
 writeFileSync(`${folder}/out/results.json`, `${JSON.stringify({ machine, rows }, null, 2)}\n`)
 
-console.log(`${machine.date}, Node ${machine.node}, ${machine.cpu}, ${machine.memoryGiB} GiB\n`)
-console.log('| what | ratio | wanted | measured | baseline |')
-console.log('|---|---|---|---|---|')
-for (const { name, ratio, wanted, measured, baseline } of rows) {
-  console.log(`| ${name} | ${ratio.toFixed(2)} | ${wanted} | ${measured} | ${baseline} |`)
+const table = [
+  `${machine.date}, Node ${machine.node}, ${machine.cpu}, ${machine.memoryGiB} GiB`,
+  '',
+  '| what | ratio | wanted | measured | baseline |',
+  '|---|---|---|---|---|',
+  ...rows.map(
+    ({ name, ratio, wanted, measured, baseline }) =>
+      `| ${name} | ${ratio.toFixed(2)} | ${wanted} | ${measured} | ${baseline} |`,
+  ),
+].join('\n')
+console.log(table)
+if (writes) {
+  const page = `${folder}/README.md`
+  const between = /(<!-- table -->\n)[\s\S]*(\n<!-- end -->)/
+  writeFileSync(page, readFileSync(page, 'utf8').replace(between, `$1${table}$2`))
 }

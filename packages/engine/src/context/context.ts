@@ -194,14 +194,9 @@ export class PpmlContext {
     mayRunAgain: () => boolean = () => true,
   ): Promise<T> {
     this.#requireOpen()
-    await this.#bindStreamed(() => [])
-    const plan = await this.#database.explain(sql)
     const otherViews = await this.#streamedViews(() => [])
     await this.#parquet.prepare(sql, otherViews)
-    for (const table of [...this.#streamed.values()]) {
-      if (table.scansIn(plan) > 1) await this.#materialise(table)
-    }
-    const used = [...this.#streamed.values()].filter(table => table.scansIn(plan) === 1)
+    const used = await this.#streamedIn(sql)
     try {
       return await this.#fed(used, run)
     } catch (error) {
@@ -211,6 +206,17 @@ export class PpmlContext {
       await this.#parquet.prepare(sql, otherViews, true)
       return await this.#fed(used, run)
     }
+  }
+
+  /** Streamed tables that a query reads once; one that it reads more often is made a table first. */
+  async #streamedIn(sql: string): Promise<readonly StreamedTable[]> {
+    if (this.#streamed.size === 0) return []
+    await this.#bindStreamed(() => [])
+    const plan = await this.#database.explain(sql)
+    for (const table of [...this.#streamed.values()]) {
+      if (table.scansIn(plan) > 1) await this.#materialise(table)
+    }
+    return [...this.#streamed.values()].filter(table => table.scansIn(plan) === 1)
   }
 
   async #fed<T>(tables: readonly StreamedTable[], run: () => Promise<T>): Promise<T> {
