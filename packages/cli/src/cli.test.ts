@@ -167,6 +167,18 @@ resources: { memoryMiB: 512 }
     expect(changed.code).toBe(4)
     expect(changed.stderr).toContain('runner.mjs')
     expect((await cloister('doctor')).stdout).toContain('has the pinned key')
+
+    const job = (await readFile(join(folder, 'job.yaml'), 'utf8'))
+      .replace('age + 1 AS age', 'wage')
+      .replace(/dataset: abab[^,]*, key/, `dataset: ${'cd'.repeat(16)}, key`)
+    await writeFile(join(folder, 'wrong.yaml'), job)
+    for (const key of [dataKey.keyId, 'results']) {
+      await cloister('policy', 'add', '--key', key, '--job', 'wrong.yaml', '--tee', 'sim')
+    }
+    const wrong = await cloister('run', 'wrong.yaml')
+    expect(wrong.code).toBe(7)
+    expect(wrong.stderr).toMatch(/EngineError \[SQL\]: .*wage/)
+    expect(wrong.stderr).toContain('next: what the program said')
   })
 })
 
@@ -185,6 +197,7 @@ describe('what a person gets wrong', () => {
       [['policy', 'add', '--key', 'x', '--tee', 'sim'], 2, /job/],
       [['enclave', 'inspect', 'nowhere'], 4, /nowhere/],
       [['demo', '--rows', 'many'], 2, /--rows/],
+      [['demo', '--rows', '0'], 2, /from 1 to/],
       [['demo', '--folder', '.'], 2, /--folder/],
     ]
     for (const [argv, code, says] of cases) {

@@ -22,8 +22,8 @@ export function addDemoCommand(program: Command): void {
       const session = new Session(flags)
       const outcome = await runDemo({
         folder: resolve(flags.folder),
-        rows: wholeNumber('--rows', flags.rows, MAX_ROWS),
-        seed: wholeNumber('--seed', flags.seed, 0xffffffff),
+        rows: wholeNumber('--rows', flags.rows, 1, MAX_ROWS),
+        seed: wholeNumber('--seed', flags.seed, 0, 0xffffffff),
         printer: session.printer,
       })
       session.printer.result(outcome, () =>
@@ -37,10 +37,13 @@ export function addDemoCommand(program: Command): void {
     })
 }
 
-function wholeNumber(flag: string, text: string, max: number): number {
+function wholeNumber(flag: string, text: string, min: number, max: number): number {
   const number = Number(text)
-  if (!Number.isInteger(number) || number < 0 || number > max) {
-    throw new UsageError(`${flag}: wanted a whole number up to ${max}, saw ${text}`, 'give another')
+  if (!Number.isInteger(number) || number < min || number > max) {
+    throw new UsageError(
+      `${flag}: wanted a whole number from ${min} to ${max}, saw ${text}`,
+      'give another',
+    )
   }
   return number
 }

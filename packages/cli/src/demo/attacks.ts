@@ -4,7 +4,7 @@ import { Writable } from 'node:stream'
 import { ImageError, type LaunchResult } from '@cloister/enclave'
 import { type JobFile, runJobFile } from '@cloister/engine'
 import { sealFile } from '@cloister/kms'
-import { datasetIdFrom } from '@cloister/sealed'
+import { datasetIdFrom, HEADER_ALIGNMENT } from '@cloister/sealed'
 import { allow, buildRunner, demoPlatform, type Stage, startDemoKms, writeJob } from './stage.ts'
 
 /** What became of an attack. */
@@ -69,7 +69,7 @@ async function changeByte({ stage, job, table }: Target) {
   const file = await open(join(folder, part), 'r+')
   const { size } = await file.stat()
   const byte = Buffer.alloc(1)
-  const middle = Math.floor(size / 2)
+  const middle = Math.floor((HEADER_ALIGNMENT + size) / 2)
   await file.read(byte, 0, 1, middle)
   await file.write(Buffer.from([byte.readUInt8(0) ^ 1]), 0, 1, middle)
   await file.close()

@@ -40,6 +40,11 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   UsageError: EXIT.usage,
 }
 
+/** Codes that say more than their class does. */
+const BY_CODE: Readonly<Record<string, number>> = {
+  'InstanceError PROGRAM': EXIT.query,
+}
+
 /** Node's error codes that have a meaning of their own for a person at the command line. */
 const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
   ENOENT: EXIT.notFound,
@@ -53,13 +58,13 @@ const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
   ENOTFOUND: EXIT.unreachable,
 }
 
-/** The exit code for a failure: by its class, else by the system's code, else `internal`. */
+/** The exit code for a failure: by its class and code, by its class, else by the system's code, else `internal`. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   if (error instanceof UsageError) return EXIT.usage
   if (!(error instanceof Error)) return EXIT.internal
-  const known = BY_CLASS[error.name]
-  if (known !== undefined) return known
   const code = 'code' in error ? String(error.code) : ''
+  const known = BY_CODE[`${error.name} ${code}`] ?? BY_CLASS[error.name]
+  if (known !== undefined) return known
   return BY_SYSTEM_CODE[code] ?? EXIT.internal
 }

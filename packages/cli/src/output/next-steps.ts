@@ -36,6 +36,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
+  'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
   ENOENT: 'look at the path',
   EACCES: 'look at who may read and write there',
   ENOSPC: 'make room on that disk',
