@@ -394,8 +394,8 @@ describe('a host between instance and key service', () => {
       const failure = failureOf(await scene.launch({ pin }))
       proxy.close()
       expect(failure).toMatchObject({ where: 'KmsConnectionError', code: 'FALSE_KMS' })
-      // A handshake's first message and its end, and no request.
-      expect(proxy.sent.length).toBeLessThan(1000)
+      // A handshake's first message, perhaps with a post-quantum key share, and its end; no request.
+      expect(proxy.sent.length).toBeLessThan(2000)
     })
 
     it('and its pin is refused by init, since the job names another', async () => {
