@@ -1,9 +1,11 @@
+import { existsSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PpmlContext } from '@cloister/engine'
 import { openOwnDataset, unverifiedDatasetId } from '@cloister/kms'
 import type { Command } from 'commander'
+import { EXIT } from '../output/exit-codes.ts'
 import { table } from '../output/printer.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -15,6 +17,7 @@ const FORMATS: Readonly<Record<string, 'csv' | 'json' | 'parquet'>> = {
 }
 
 const MEMORY_MIB = 1024
+const MEMORY_FOLDER = '/dev/shm'
 
 /** `cloister sql`: a query over the person's own datasets, on the person's own machine. */
 export function addSqlCommand(program: Command): void {
@@ -30,7 +33,12 @@ export function addSqlCommand(program: Command): void {
     .action(async (query: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { table: readonly string[] }>()
       const session = new Session(flags)
-      const scratchFolder = await mkdtemp(join(tmpdir(), 'cloister-sql-'))
+      const scratchFolder = await mkdtemp(join(memoryFolder(session), 'cloister-sql-'))
+      const leave = () => {
+        rmSync(scratchFolder, { recursive: true, force: true })
+        process.exit(EXIT.internal)
+      }
+      process.once('SIGINT', leave).once('SIGTERM', leave)
       const context = await PpmlContext.connect({ memoryMiB: MEMORY_MIB, scratchFolder })
       try {
         for (const entry of flags.table) await register(session, context, entry)
@@ -48,6 +56,13 @@ export function addSqlCommand(program: Command): void {
         await rm(scratchFolder, { recursive: true, force: true })
       }
     })
+}
+
+/** Where plaintext may lie while a query runs: in memory, if there is a folder that is memory. */
+function memoryFolder(session: Session): string {
+  if (existsSync(MEMORY_FOLDER)) return MEMORY_FOLDER
+  session.printer.note(`${MEMORY_FOLDER} is not there: opened data goes to ${tmpdir()} for a while`)
+  return tmpdir()
 }
 
 async function register(session: Session, context: PpmlContext, entry: string): Promise<void> {
