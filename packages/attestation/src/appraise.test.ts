@@ -8,7 +8,7 @@ import {
   type ReasonCode,
 } from './appraise.ts'
 import { canonicalJson } from './canonical-json.ts'
-import { TCB_STATUSES } from './collateral/tcb-status.ts'
+import { PUBLISHED_TCB_STATUSES, TCB_STATUSES } from './collateral/tcb-status.ts'
 import type { SimConditions } from './sim/conditions.ts'
 import { createSimPlatform, withSimConditions } from './sim/platform.ts'
 import type { SimEnclave } from './sim/quote.ts'
@@ -48,6 +48,7 @@ const policy: AppraisalPolicy = {
   allowDebugEnclave: false,
   mrEnclaves: [MR_ENCLAVE],
   mrSigners: [],
+  mrTds: [],
   minTcbDate: new Date('2025-01-01T00:00:00Z'),
   minTcbEvaluationDataNumber: 17,
   rejectedAdvisoryIds: ['INTEL-SA-00289'],
@@ -185,7 +186,7 @@ describe('appraiseEvidence', () => {
     expect(codesOf(policy ?? {}, platform, enclave)).toEqual(reasons)
   })
 
-  it.each(TCB_STATUSES)('status %s passes only where it is listed', tcbStatus => {
+  it.each(PUBLISHED_TCB_STATUSES)('status %s passes only where it is listed', tcbStatus => {
     expect(codesOf({ tcbStatuses: [tcbStatus] }, { tcbStatus })).toEqual([])
     const others = TCB_STATUSES.filter(status => status !== tcbStatus)
     expect(codesOf({ tcbStatuses: others }, { tcbStatus })).toEqual(['TCB_STATUS'])
@@ -224,6 +225,7 @@ describe('appraiseEvidence', () => {
   it.each<[changed: Partial<AppraisalPolicy>, code: string]>([
     [{ mrEnclaves: [new Uint8Array(31)] }, 'MEASUREMENT'],
     [{ mrSigners: [{ ...signer, mrSigner: new Uint8Array() }] }, 'MEASUREMENT'],
+    [{ mrTds: [new Uint8Array(32)] }, 'MEASUREMENT'],
     [{ mrSigners: [{ ...signer, minIsvSvn: Number.NaN }] }, 'NUMBER'],
     [{ mrSigners: [{ ...signer, isvProdId: 65536 }] }, 'NUMBER'],
     [{ minTcbEvaluationDataNumber: -1 }, 'NUMBER'],
@@ -243,8 +245,8 @@ describe('policyDigestOf', () => {
       '"minTcbDate":"2025-01-01T00:00:00.000Z","minTcbEvaluationDataNumber":17,' +
       `"mrEnclaves":["${'e1'.repeat(32)}"],` +
       `"mrSigners":[{"isvProdId":7,"minIsvSvn":3,"mrSigner":"${'51'.repeat(32)}"}],` +
-      '"rejectedAdvisoryIds":["INTEL-SA-00289"],"tcbStatuses":["UpToDate"],"tees":["sim"],' +
-      '"type":"cloister/appraisal-policy","version":1}'
+      '"mrTds":[],"rejectedAdvisoryIds":["INTEL-SA-00289"],"tcbStatuses":["UpToDate"],"tees":["sim"],' +
+      '"type":"cloister/appraisal-policy","version":2}'
     const digest = createHash('sha256').update(text).digest()
     expect(Buffer.from(policyDigestOf({ ...policy, mrSigners: [signer] }))).toEqual(digest)
   })
@@ -258,6 +260,7 @@ describe('policyDigestOf', () => {
       { allowDebugEnclave: true },
       { mrEnclaves: [] },
       { mrSigners: [signer] },
+      { mrTds: [new Uint8Array(48)] },
       { minTcbDate: AT },
       { minTcbEvaluationDataNumber: 0 },
       { rejectedAdvisoryIds: [] },

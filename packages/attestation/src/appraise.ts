@@ -3,9 +3,10 @@ import type { Brand } from './brand.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { TcbStatus } from './collateral/tcb-status.ts'
 import { CodedError } from './errors.ts'
-import { SGX_FLAGS } from './sgx/report-body.ts'
+import { SGX_FLAGS, type SgxReportBody } from './sgx/report-body.ts'
+import { TD_UNTRUSTED, type TdReport } from './tdx/td-report.ts'
 import type { Tee } from './tee.ts'
-import type { VerifiedEvidence } from './verify-evidence.ts'
+import type { VerifiedEvidence } from './verify/claims.ts'
 
 /** Enclaves of one signer and product, of a security version or later. */
 export interface SignerRule {
@@ -30,6 +31,8 @@ export interface AppraisalPolicy {
   readonly mrEnclaves: readonly Uint8Array[]
   /** Signers allowed; an enclave passes by its measurement or by one of these. */
   readonly mrSigners: readonly SignerRule[]
+  /** Measurements of trust domains allowed (MRTD), 48 bytes each. */
+  readonly mrTds: readonly Uint8Array[]
   /** The platform's TCB level must be of this date or later. */
   readonly minTcbDate: Date
   /** TCB info and QE identity must bear this number or a higher one. */
@@ -89,7 +92,7 @@ export function appraiseEvidence(evidence: VerifiedEvidence, policy: AppraisalPo
   const policyDigest = policyDigestOf(policy)
   const [first, ...more] = [
     ...teeReasons(evidence, policy),
-    ...enclaveReasons(evidence, policy),
+    ...workloadReasons(evidence, policy),
     ...debugReasons(evidence, policy),
     ...tcbReasons(evidence, policy),
   ]
@@ -106,16 +109,17 @@ export function appraiseEvidence(evidence: VerifiedEvidence, policy: AppraisalPo
 export function policyDigestOf(policy: AppraisalPolicy): PolicyDigest {
   const text = canonicalJson({
     type: 'cloister/appraisal-policy',
-    version: 1,
+    version: 2,
     tees: policy.tees,
     tcbStatuses: policy.tcbStatuses,
     allowDebugEnclave: policy.allowDebugEnclave,
-    mrEnclaves: policy.mrEnclaves.map(measurementHex),
+    mrEnclaves: policy.mrEnclaves.map(bytes => measurementHex(bytes, 32)),
     mrSigners: policy.mrSigners.map(({ mrSigner, isvProdId, minIsvSvn }) => ({
-      mrSigner: measurementHex(mrSigner),
+      mrSigner: measurementHex(mrSigner, 32),
       isvProdId: unsigned('isvProdId', isvProdId, 0xffff),
       minIsvSvn: unsigned('minIsvSvn', minIsvSvn, 0xffff),
     })),
+    mrTds: policy.mrTds.map(bytes => measurementHex(bytes, 48)),
     minTcbDate: isoDate(policy.minTcbDate),
     minTcbEvaluationDataNumber: unsigned(
       'minTcbEvaluationDataNumber',
@@ -127,18 +131,41 @@ export function policyDigestOf(policy: AppraisalPolicy): PolicyDigest {
   return new Uint8Array(createHash('sha256').update(text, 'utf8').digest()) as PolicyDigest
 }
 
-/** Whether an enclave's memory can be read by the host. */
-export function isDebugEnclave({ report }: VerifiedEvidence): boolean {
-  return (report.attributes.flags & SGX_FLAGS.debug) !== 0n
+/** Whether the memory of an enclave or a trust domain can be read by the host. */
+export function isDebugEnclave(evidence: VerifiedEvidence): boolean {
+  switch (evidence.kind) {
+    case 'enclave':
+      return (evidence.report.attributes.flags & SGX_FLAGS.debug) !== 0n
+    case 'td':
+      return (evidence.tdReport.tdAttributes & TD_UNTRUSTED) !== 0n
+  }
 }
 
 function* teeReasons({ tee }: VerifiedEvidence, { tees }: AppraisalPolicy): Iterable<Reason> {
   if (!tees.includes(tee)) yield { code: 'TEE', wanted: oneOf(tees), seen: tee }
 }
 
-function* enclaveReasons({ report }: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {
+function workloadReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {
+  switch (evidence.kind) {
+    case 'enclave':
+      return enclaveReasons(evidence.report, policy)
+    case 'td':
+      return tdReasons(evidence.tdReport, policy)
+  }
+}
+
+function* tdReasons({ mrTd }: TdReport, { mrTds }: AppraisalPolicy): Iterable<Reason> {
+  if (mrTds.some(wanted => isSame(wanted, mrTd))) return
+  const wanted = oneOf(mrTds.map(allowed => `MRTD ${hex(allowed)}`))
+  yield { code: 'MEASUREMENT', wanted, seen: `MRTD ${hex(mrTd)}` }
+}
+
+function isSame(wanted: Uint8Array, seen: Uint8Array): boolean {
+  return Buffer.compare(wanted, seen) === 0
+}
+
+function* enclaveReasons(report: SgxReportBody, policy: AppraisalPolicy): Iterable<Reason> {
   const { mrEnclave, mrSigner, isvProdId, isvSvn } = report
-  const isSame = (wanted: Uint8Array, seen: Uint8Array) => Buffer.compare(wanted, seen) === 0
   if (policy.mrEnclaves.some(wanted => isSame(wanted, mrEnclave))) return
   const ofSigner = policy.mrSigners.filter(rule => isSame(rule.mrSigner, mrSigner))
   const ofProduct = ofSigner.filter(rule => rule.isvProdId === isvProdId)
@@ -200,9 +227,9 @@ function oneOf(allowed: readonly string[]): string {
   return allowed.length === 0 ? 'nothing is allowed' : allowed.join(' or ')
 }
 
-function measurementHex(bytes: Uint8Array): string {
-  if (bytes.length !== 32) {
-    throw new AppraisalPolicyError('MEASUREMENT', `wanted 32 bytes, saw ${bytes.length}`)
+function measurementHex(bytes: Uint8Array, size: 32 | 48): string {
+  if (bytes.length !== size) {
+    throw new AppraisalPolicyError('MEASUREMENT', `wanted ${size} bytes, saw ${bytes.length}`)
   }
   return hex(bytes)
 }

@@ -13,8 +13,16 @@ export {
   type TrustedAppraisal,
 } from './appraise.ts'
 export type { Brand } from './brand.ts'
+export type { Collateral } from './collateral/collateral.ts'
 export { CollateralError } from './collateral/errors.ts'
-export { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
+export type { SgxTcbLevel, TdxTcbLevel } from './collateral/tcb-info.ts'
+export type { TcbLevelFacts } from './collateral/tcb-level.ts'
+export {
+  PUBLISHED_TCB_STATUSES,
+  type PublishedTcbStatus,
+  TCB_STATUSES,
+  type TcbStatus,
+} from './collateral/tcb-status.ts'
 export { CodedError, QuoteFormatError, type QuoteFormatErrorCode } from './errors.ts'
 export type { QuoteBody } from './quote/body.ts'
 export { certificatesInQuote } from './quote/certificates.ts'
@@ -85,17 +93,27 @@ export {
   type VerifyTokenOptions,
   verifyToken,
 } from './token.ts'
+export type { TcbGap } from './verify/behind.ts'
 export {
-  type Collateral,
+  type EnclaveClaims,
   type EvidenceClaims,
-  EvidenceError,
-  type SgxRoot,
-  type SimRoot,
-  type TrustRoot,
+  type Issued,
+  measurementOf,
+  type PlatformClaims,
+  reportDataOf,
+  type TdClaims,
+  type TdxModuleClaims,
   type VerifiedEvidence,
-  type VerifyEvidenceOptions,
-  verifyEvidence,
-} from './verify-evidence.ts'
+} from './verify/claims.ts'
+export { EvidenceError } from './verify/errors.ts'
+export type { IntelRoot, SimRoot, TrustRoot } from './verify/roots.ts'
+export type { Component } from './verify/tcb-levels.ts'
+export {
+  type VerifiedCollateral,
+  type VerifyCollateralOptions,
+  verifyCollateral,
+} from './verify/verified-collateral.ts'
+export { type VerifyEvidenceOptions, verifyEvidence } from './verify-evidence.ts'
 export {
   type Certificate,
   type Extension,

@@ -3,7 +3,7 @@ import type { Brand } from './brand.ts'
 import { CodedError } from './errors.ts'
 import { readPublicKey } from './public-key.ts'
 import { TEES, type Tee } from './tee.ts'
-import type { VerifiedEvidence } from './verify-evidence.ts'
+import { reportDataOf, type VerifiedEvidence } from './verify/claims.ts'
 
 /** What an instance has reported with its measurement, 64 bytes. */
 export type ReportData = Brand<Uint8Array, 'ReportData'>
@@ -81,7 +81,7 @@ export function verifyReportData(evidence: VerifiedEvidence, binding: ReleaseBin
       `the binding is of TEE ${binding.tee}, the evidence of ${evidence.tee}`,
     )
   }
-  if (!timingSafeEqual(reportDataFor(binding), evidence.report.reportData)) {
+  if (!timingSafeEqual(reportDataFor(binding), reportDataOf(evidence))) {
     throw new ReportDataError('MISMATCH', 'the evidence bears other report data')
   }
 }

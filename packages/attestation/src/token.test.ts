@@ -37,6 +37,7 @@ const policy: AppraisalPolicy = {
   allowDebugEnclave: false,
   mrEnclaves: [new Uint8Array(32).fill(1)],
   mrSigners: [],
+  mrTds: [],
   minTcbDate: new Date(0),
   minTcbEvaluationDataNumber: 0,
   rejectedAdvisoryIds: [],

@@ -40,6 +40,7 @@ export type TokenErrorCode =
   | 'LIFETIME'
   | 'KEY'
   | 'TIME'
+  | 'EVIDENCE'
 
 /** A token that does not verify, or cannot be issued. */
 export class TokenError extends CodedError<TokenErrorCode> {}
@@ -109,6 +110,9 @@ export async function issueToken(options: IssueTokenOptions): Promise<string> {
     throw new TokenError('KEY', 'wanted a private key of P-256')
   }
   verifyReportData(evidence, binding)
+  if (evidence.kind !== 'enclave') {
+    throw new TokenError('EVIDENCE', 'tokens tell of enclaves; the evidence is of a TD')
+  }
   const iat = secondsOf(at)
   const exp = expirationOf(iat, lifetimeSeconds, evidence.earliestExpiration)
   const { report } = evidence

@@ -1,5 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { Collateral } from './collateral/collateral.ts'
+import type { TrustRoot } from './verify/roots.ts'
+import { parseCertificate } from './x509/certificate.ts'
+import { splitPemCertificates } from './x509/pem.ts'
 
 /** Where the attestation vectors are; tests skip, saying so, when the folder is absent. */
 export const VECTORS = `${
@@ -56,3 +60,41 @@ export const CASES: readonly VectorCase[] = ['sgx', 'tdx']
     expected: JSON.parse(readFileSync(`${VECTORS}/${name}/expected.json`, 'utf8')) as Expected,
     evidence: new Uint8Array(readFileSync(`${VECTORS}/${name}/quote.bin`)),
   }))
+
+/** Reads a case's collateral; `undefined` when it has none. */
+export function collateralOf({ folder }: VectorCase): Collateral | undefined {
+  const path = `${folder}/collateral.json`
+  if (!existsSync(path)) return undefined
+  const raw: Readonly<Record<string, string>> = JSON.parse(readFileSync(path, 'utf8'))
+  const hex = (name: string) => new Uint8Array(Buffer.from(raw[name] ?? '', 'hex'))
+  const pckChain = raw['pck_certificate_chain']
+  return {
+    pckCrlIssuerChain: raw['pck_crl_issuer_chain'] ?? '',
+    rootCaCrl: hex('root_ca_crl'),
+    pckCrl: hex('pck_crl'),
+    tcbInfoIssuerChain: raw['tcb_info_issuer_chain'] ?? '',
+    tcbInfo: raw['tcb_info'] ?? '',
+    tcbInfoSignature: hex('tcb_info_signature'),
+    qeIdentityIssuerChain: raw['qe_identity_issuer_chain'] ?? '',
+    qeIdentity: raw['qe_identity'] ?? '',
+    qeIdentitySignature: hex('qe_identity_signature'),
+    ...(pckChain === undefined ? {} : { pckCertificateChain: pckChain }),
+  }
+}
+
+/** Intel's root, or the case's own where its README says that it is signed under another. */
+export function rootOfCase({ folder, evidence }: VectorCase): TrustRoot {
+  const own = `${folder}/root.pem`
+  const der = existsSync(own)
+    ? splitPemCertificates(readFileSync(own, 'utf8'))[0]
+    : new Uint8Array(readFileSync(`${VECTORS}/roots/intel_sgx_root_ca.der`))
+  if (der === undefined) throw new Error('a root')
+  return {
+    kind: 'intel',
+    spki: parseCertificate(der).spki,
+    // Intel's test quotes bear another vendor id than its real ones.
+    qeVendorId: existsSync(own) ? evidence.slice(12, 28) : INTEL_QE_VENDOR_ID,
+  }
+}
+
+const INTEL_QE_VENDOR_ID = new Uint8Array(Buffer.from('939a7233f79c4ca9940a0db3957f0607', 'hex'))

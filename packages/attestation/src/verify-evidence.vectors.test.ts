@@ -1,142 +1,159 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { type AppraisalPolicy, appraiseEvidence } from './appraise.ts'
+import type { Collateral } from './collateral/collateral.ts'
+import { TCB_STATUSES } from './collateral/tcb-status.ts'
 import { CodedError } from './errors.ts'
-import { type Collateral, type TrustRoot, verifyEvidence } from './verify-evidence.ts'
-import { parseCertificate } from './x509/certificate.ts'
+import {
+  CASES,
+  collateralOf,
+  HAS_VECTORS,
+  rootOfCase,
+  SKIPPED,
+  type VectorCase,
+} from './vectors.test.support.ts'
+import { measurementOf } from './verify/claims.ts'
+import { verifyCollateral } from './verify/verified-collateral.ts'
+import { verifyEvidence } from './verify-evidence.ts'
 
-const vectors =
-  process.env['CLOISTER_VECTORS'] ??
-  fileURLToPath(new URL('../../../../shared/vectors', import.meta.url))
-const folder = `${vectors}/attestation`
-const present = existsSync(`${folder}/sgx`)
+const judged = CASES.flatMap(one => {
+  const collateral = collateralOf(one)
+  return collateral === undefined ? [] : [{ ...one, collateral, root: rootOfCase(one) }]
+})
+type Judged = (typeof judged)[number]
+const good = judged.filter(({ expected }) => expected.verdict === 'ok')
+const bad = judged.filter(({ expected }) => expected.verdict === 'error')
+const intel = good.filter(({ name }) => !name.includes('own-root'))
 
-interface Expected {
-  readonly time: number
-  readonly verdict: string
-  readonly status: string
-  readonly sgxTcbStatus: string
-  readonly qeTcbStatus: string
-  readonly advisoryIds: readonly string[]
-  readonly tcbDate: string
-  readonly earliestExpiration: string
-  readonly quote: { readonly certType: number }
-  readonly alsoAt?: readonly { readonly time: number; readonly verdict: string }[]
-}
-
-function readCase(name: string) {
-  const at = `${folder}/sgx/${name}`
-  const expected: Expected = JSON.parse(readFileSync(`${at}/expected.json`, 'utf8'))
-  const raw: Record<string, string> = existsSync(`${at}/collateral.json`)
-    ? JSON.parse(readFileSync(`${at}/collateral.json`, 'utf8'))
-    : {}
-  const hex = (name: string) => new Uint8Array(Buffer.from(raw[name] ?? '', 'hex'))
-  const collateral: Collateral = {
-    pckCrlIssuerChain: raw['pck_crl_issuer_chain'] ?? '',
-    rootCaCrl: hex('root_ca_crl'),
-    pckCrl: hex('pck_crl'),
-    tcbInfoIssuerChain: raw['tcb_info_issuer_chain'] ?? '',
-    tcbInfo: raw['tcb_info'] ?? '',
-    tcbInfoSignature: hex('tcb_info_signature'),
-    qeIdentityIssuerChain: raw['qe_identity_issuer_chain'] ?? '',
-    qeIdentity: raw['qe_identity'] ?? '',
-    qeIdentitySignature: hex('qe_identity_signature'),
-  }
-  return { name, expected, collateral, evidence: new Uint8Array(readFileSync(`${at}/quote.bin`)) }
-}
-
-const cases = present
-  ? readdirSync(`${folder}/sgx`)
-      .map(readCase)
-      .filter(({ expected }) => expected.verdict === 'ok' && expected.quote.certType === 5)
-  : []
-
-function intelRoot(): TrustRoot {
-  const root = parseCertificate(
-    new Uint8Array(readFileSync(`${folder}/roots/intel_sgx_root_ca.der`)),
-  )
-  return {
-    tee: 'sgx',
-    spki: root.spki,
-    qeVendorId: Buffer.from('939a7233f79c4ca9940a0db3957f0607', 'hex'),
-  }
-}
-
-const skipped = present ? '' : ' (skipped: CLOISTER_VECTORS has no attestation data)'
-
-describe.skipIf(!present)(`verifyEvidence on quotes of real hardware${skipped}`, () => {
-  it('has cases to judge', () => {
-    expect(cases.length).toBeGreaterThanOrEqual(8)
+const judge = (
+  { evidence, collateral, root, expected }: Judged,
+  change: { evidence?: Uint8Array; collateral?: Partial<Collateral>; seconds?: number } = {},
+) =>
+  verifyEvidence({
+    evidence: change.evidence ?? evidence,
+    collateral: { ...collateral, ...change.collateral },
+    roots: [root],
+    at: new Date((change.seconds ?? expected.time) * 1000),
   })
 
-  it.each(cases)('$name: status, advisories and dates', ({ expected, evidence, collateral }) => {
-    const at = new Date(expected.time * 1000)
-    const claims = verifyEvidence({ evidence, collateral, roots: [intelRoot()], at })
-    expect(claims.tee).toBe('sgx')
+const codeOf = (run: () => unknown): string => {
+  try {
+    run()
+  } catch (error) {
+    if (error instanceof CodedError) return String(error.code)
+    throw error
+  }
+  return 'none'
+}
+
+const open: AppraisalPolicy = {
+  tees: ['sgx', 'tdx'],
+  tcbStatuses: TCB_STATUSES,
+  allowDebugEnclave: false,
+  mrEnclaves: [],
+  mrSigners: [],
+  mrTds: [],
+  minTcbDate: new Date(0),
+  minTcbEvaluationDataNumber: 0,
+  rejectedAdvisoryIds: [],
+}
+
+describe.skipIf(!HAS_VECTORS)(`verifyEvidence on quotes of real hardware${SKIPPED}`, () => {
+  it('has cases to judge', () => {
+    expect(good.length).toBeGreaterThanOrEqual(20)
+    expect(bad.length).toBeGreaterThanOrEqual(3)
+  })
+
+  it.each(good)('$name: every status, advisory and date', one => {
+    const { expected, name } = one
+    const claims = judge(one)
+    expect(claims.tee).toBe(name.slice(0, 3))
     expect(claims.tcbStatus).toBe(expected.status)
-    expect(claims.platformTcbStatus).toBe(expected.sgxTcbStatus)
+    expect(claims.sgxTcbStatus).toBe(expected.sgxTcbStatus)
+    expect(claims.platformTcbStatus).toBe(expected.tdxTcbStatus ?? expected.sgxTcbStatus)
     expect(claims.qeTcbStatus).toBe(expected.qeTcbStatus)
     expect(claims.advisoryIds).toEqual(expected.advisoryIds)
     expect(claims.tcbDate).toEqual(new Date(expected.tcbDate))
+    expect(claims.qeTcbDate).toEqual(new Date(expected.qeTcbDate))
+    expect(claims.tcbEvaluationDataNumber).toBe(expected.tcbEvaluationDataNumber)
+    expect(claims.qeTcbEvaluationDataNumber).toBe(expected.qeTcbEvaluationDataNumber)
     expect(claims.earliestExpiration).toEqual(new Date(expected.earliestExpiration))
+    if (claims.kind === 'td') {
+      expect(claims.tdxModule.tcbStatus).toBe(expected.tdxModuleTcbStatus)
+      expect(claims.tdxModule.id).toBe(expected.tdxModuleIdentity)
+      const moduleDate = expected.tdxModuleTcbDate
+      expect(claims.tdxModule.tcbDate).toEqual(moduleDate && new Date(moduleDate))
+    }
+    const { pck } = claims
+    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+    expect(expected.pck).toMatchObject({
+      ...{ ppid: hex(pck.ppid), fmspc: hex(pck.fmspc), pceid: hex(pck.pceid) },
+      ...{ pcesvn: pck.pcesvn, sgxType: pck.sgxType },
+    })
   })
 
-  it.each(cases)(
-    '$name: refused before and after validity',
-    ({ expected, evidence, collateral }) => {
-      expect(expected.alsoAt?.length).toBeGreaterThan(0)
-      for (const { time, verdict } of expected.alsoAt ?? []) {
-        expect(verdict).toBe('error')
-        const at = new Date(time * 1000)
-        expect(() => verifyEvidence({ evidence, collateral, roots: [intelRoot()], at })).toThrow(
-          CodedError,
-        )
-      }
-    },
-  )
+  it.each(good)('$name: says what is behind exactly where a better level is published', one => {
+    const claims = judge(one)
+    for (const { lacks } of claims.behind) {
+      expect(lacks.length).toBeGreaterThan(0)
+      for (const { has, wanted } of lacks) expect(has).toBeLessThan(wanted)
+    }
+    const upToDate = claims.platformTcbStatus === 'UpToDate'
+    const parts = claims.behind.map(({ part }) => part)
+    if (upToDate) expect(parts).not.toContain('platform')
+    if (claims.platformTcbStatus === 'OutOfDate') expect(parts).toContain('platform')
+  })
 
-  it.each(cases)('$name: no bit of the quote may change', ({ expected, evidence, collateral }) => {
+  it.each(good)('$name: trusted by its measurement alone, and never while in debug', one => {
+    const claims = judge(one)
+    const named =
+      claims.kind === 'td'
+        ? { mrTds: [measurementOf(claims)] }
+        : { mrEnclaves: [measurementOf(claims)] }
+    const reasons = (policy: Partial<AppraisalPolicy>) => {
+      const appraisal = appraiseEvidence(claims, { ...open, ...policy })
+      return appraisal.verdict === 'trusted' ? [] : appraisal.reasons.map(({ code }) => code)
+    }
+    const debug = one.expected.flags?.['debug'] === true ? ['DEBUG'] : []
+    expect(reasons(named)).toEqual(debug)
+    expect(reasons({})).toEqual(['MEASUREMENT', ...debug])
+    expect(reasons({ ...named, tees: ['sim'] })).toEqual(['TEE', ...debug])
+    expect(reasons({ ...named, allowDebugEnclave: true })).toEqual([])
+  })
+
+  it.each(bad)('$name: refused', one => {
+    expect(codeOf(() => judge(one))).not.toBe('none')
+  })
+
+  it.each(good)('$name: as good from collateral verified before, and dates judged again', one => {
+    const { evidence, expected, root } = one
     const at = new Date(expected.time * 1000)
-    // Header, report and signatures, but not the PEM text, whose line ends carry nothing.
-    const signed = 48 + 384 + 4 + 64 + 64 + 384 + 64
-    for (let index = 0; index < signed; index += 7) {
-      const changed = evidence.slice()
-      changed[index] = (changed[index] ?? 0) ^ (1 << (index % 8))
-      const judge = () =>
-        verifyEvidence({ evidence: changed, collateral, roots: [intelRoot()], at })
-      expect(judge, `byte ${index}`).toThrow(CodedError)
+    const collateral = verifyCollateral({ collateral: one.collateral, roots: [root], at })
+    expect(verifyEvidence({ evidence, collateral, roots: [root], at })).toEqual(judge(one))
+    const again = (roots: (typeof root)[], seconds: number) =>
+      codeOf(() => verifyEvidence({ evidence, collateral, roots, at: new Date(seconds * 1000) }))
+    for (const { time } of expected.alsoAt ?? []) expect(again([root], time)).not.toBe('none')
+    expect(again([], expected.time)).toBe('QE_VENDOR')
+    const spki = root.spki.slice()
+    spki[90] = (spki[90] ?? 0) ^ 1
+    expect(again([{ ...root, spki }], expected.time)).toBe('UNTRUSTED_ROOT')
+  })
+
+  it.each(good)('$name: refused before and after validity', one => {
+    for (const { time, verdict } of one.expected.alsoAt ?? []) {
+      expect(verdict).toBe('error')
+      expect(codeOf(() => judge(one, { seconds: time }))).not.toBe('none')
     }
   })
 
-  it.each(cases)('$name: a root that is not pinned is refused', ({ expected, ...input }) => {
-    const at = new Date(expected.time * 1000)
-    const { spki } = intelRoot()
-    const other = spki.slice()
-    other[other.length - 1] = (other.at(-1) ?? 0) ^ 1
-    expect(() =>
-      verifyEvidence({ ...input, roots: [{ ...intelRoot(), spki: other }], at }),
-    ).toThrow(expect.objectContaining({ code: 'UNTRUSTED_ROOT' }))
-    expect(() => verifyEvidence({ ...input, roots: [], at })).toThrow(
-      expect.objectContaining({ code: 'QE_VENDOR' }),
-    )
-  })
-
-  it.each(cases)('$name: collateral that lacks, or is of another, is refused', input => {
-    const { expected, evidence, collateral } = input
-    const at = new Date(expected.time * 1000)
-    const judge = (changed: Partial<Collateral>) => () =>
-      verifyEvidence({
-        evidence,
-        collateral: { ...collateral, ...changed },
-        roots: [intelRoot()],
-        at,
-      })
-    const refusals: [changed: Partial<Collateral>, code: string][] = [
+  it.each(good)('$name: collateral that lacks, or is of another, is refused', one => {
+    const { collateral } = one
+    const { tcbInfo } = collateral
+    const refusals: [changed: Partial<Collateral>, codes: string][] = [
       [{ pckCrl: collateral.rootCaCrl }, 'CRL_ISSUER'],
       [{ rootCaCrl: collateral.pckCrl }, 'CRL_ISSUER'],
       [{ rootCaCrl: new Uint8Array() }, 'TRUNCATED'],
-      [{ tcbInfo: `${collateral.tcbInfo} ` }, 'SIGNATURE'],
-      [{ tcbInfo: collateral.tcbInfo.replace('"OutOfDate"', '"UpToDate"') }, 'SIGNATURE'],
+      [{ tcbInfo: `${tcbInfo} ` }, 'SIGNATURE'],
+      [{ tcbInfo: tcbInfo.replace('"OutOfDate"', '"UpToDate" ') }, 'SIGNATURE'],
       [{ tcbInfoSignature: collateral.qeIdentitySignature }, 'SIGNATURE'],
       [{ tcbInfoIssuerChain: collateral.pckCrlIssuerChain }, 'SIGNER'],
       [
@@ -145,24 +162,45 @@ describe.skipIf(!present)(`verifyEvidence on quotes of real hardware${skipped}`,
       ],
     ]
     for (const [changed, code] of refusals) {
-      expect(judge(changed)).toThrow(expect.objectContaining({ code }))
+      expect(codeOf(() => judge(one, { collateral: changed }))).toBe(code)
     }
   })
 
-  it('refuses TCB info of another platform', () => {
-    const [one, other] = ['icelake-sw-hardening-2023', 'coffee-lake-out-of-date-tcbinfo-v2'].map(
-      readCase,
-    )
-    if (one === undefined || other === undefined) throw new Error('the cases are there')
-    const { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain } = other.collateral
-    const at = new Date(one.expected.time * 1000)
-    expect(() =>
-      verifyEvidence({
-        evidence: one.evidence,
-        collateral: { ...one.collateral, tcbInfo, tcbInfoSignature, tcbInfoIssuerChain },
-        roots: [intelRoot()],
-        at,
-      }),
-    ).toThrow(expect.objectContaining({ code: 'FMSPC' }))
+  it('the collateral of any other case is refused, or is of the same platforms', () => {
+    for (const one of intel) {
+      for (const other of intel) {
+        if (one === other) continue
+        const code = codeOf(() =>
+          judge(one, { collateral: other.collateral, seconds: other.expected.time }),
+        )
+        const sameFmspc = one.expected.pck?.['fmspc'] === other.expected.pck?.['fmspc']
+        const sameTee = one.name.slice(0, 3) === other.name.slice(0, 3)
+        if (!(sameFmspc && sameTee)) expect(code, `${one.name} ${other.name}`).not.toBe('none')
+      }
+    }
+  })
+
+  it('TCB info and identity of the other TEE are refused', () => {
+    const tdx = intel.filter(({ name }) => name.startsWith('tdx'))
+    const sgx = intel.filter(({ name }) => name.startsWith('sgx'))
+    for (const [one, other] of [...tdx.map(a => [a, sgx[0]]), ...sgx.map(a => [a, tdx[0]])]) {
+      if (one === undefined || other === undefined) throw new Error('cases of both')
+      const { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain } = other.collateral
+      const { qeIdentity, qeIdentitySignature, qeIdentityIssuerChain } = other.collateral
+      for (const changed of [
+        { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain },
+        { qeIdentity, qeIdentitySignature, qeIdentityIssuerChain },
+      ]) {
+        expect(codeOf(() => judge(one, { collateral: changed }))).not.toBe('none')
+      }
+    }
+  })
+
+  const parsed: VectorCase[] = CASES.filter(({ expected }) => expected.verdict === 'parse-only')
+  it.each(parsed)('$name: does not verify with the collateral of another', one => {
+    const [tee] = one.name.split('/')
+    const other = intel.find(({ name }) => name.startsWith(`${tee}`))
+    if (other === undefined) throw new Error('a case of this TEE')
+    expect(codeOf(() => judge({ ...other, evidence: one.evidence }))).not.toBe('none')
   })
 })

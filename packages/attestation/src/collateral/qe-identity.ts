@@ -1,20 +1,13 @@
 import { CollateralError } from './errors.ts'
-import { asArray, asHex, asInstant, asInteger, asObject, type JsonObject } from './signed-json.ts'
-import { asAdvisoryIds, asTcbStatus, type TcbStatus } from './tcb-status.ts'
+import { asArray, asHex, asInteger, type JsonObject } from './signed-json.ts'
+import { type DocumentFacts, documentFacts, type SvnLevel, svnLevels } from './tcb-level.ts'
 
-/** One level of a quoting enclave's identity. */
-export interface QeTcbLevel {
-  readonly isvSvn: number
-  readonly tcbDate: Date
-  readonly status: TcbStatus
-  readonly advisoryIds: readonly string[]
-}
+/** Enclaves that identities are published for: SGX quoting, TDX quoting, quote verification. */
+const IDS = ['QE', 'TD_QE', 'QVE'] as const
 
-/** Identity of the SGX quoting enclave, parsed after its signature verified. */
-export interface QeIdentity {
-  readonly issueDate: Date
-  readonly nextUpdate: Date
-  readonly tcbEvaluationDataNumber: number
+/** Identity of one of the vendor's enclaves, parsed after its signature verified. */
+export interface QeIdentity extends DocumentFacts {
+  readonly id: (typeof IDS)[number]
   /** 4 bytes, as the hex of the document reads. */
   readonly miscSelect: Uint8Array
   readonly miscSelectMask: Uint8Array
@@ -25,51 +18,31 @@ export interface QeIdentity {
   readonly mrSigner: Uint8Array
   readonly isvProdId: number
   /** Highest SVN first. */
-  readonly levels: readonly QeTcbLevel[]
+  readonly levels: readonly SvnLevel[]
 }
 
 /**
- * Reads the identity of the SGX quoting enclave.
+ * Reads the identity of one of the vendor's enclaves.
  * @throws CollateralError FORMAT, VERSION
  * @see Intel PCS API v4, enclave identity v2
  */
 export function parseQeIdentity(identity: JsonObject): QeIdentity {
-  if (identity['version'] !== 2 || identity['id'] !== 'QE') {
+  const id = IDS.find(known => known === identity['id'])
+  if (identity['version'] !== 2 || id === undefined) {
     throw new CollateralError(
       'VERSION',
-      `QE identity: wanted version 2 with id QE, saw ${String(identity['version'])} with ${String(identity['id'])}`,
+      `enclave identity: wanted version 2 with id ${IDS.join(' or ')}, saw ${String(identity['version'])} with ${String(identity['id'])}`,
     )
   }
   return {
-    issueDate: asInstant('issueDate', identity['issueDate']),
-    nextUpdate: asInstant('nextUpdate', identity['nextUpdate']),
-    tcbEvaluationDataNumber: asInteger(
-      'tcbEvaluationDataNumber',
-      identity['tcbEvaluationDataNumber'],
-      0xffffffff,
-    ),
+    id,
+    ...documentFacts(identity),
     miscSelect: asHex('miscselect', identity['miscselect'], 4),
     miscSelectMask: asHex('miscselectMask', identity['miscselectMask'], 4),
     attributes: asHex('attributes', identity['attributes'], 16),
     attributesMask: asHex('attributesMask', identity['attributesMask'], 16),
     mrSigner: asHex('mrsigner', identity['mrsigner'], 32),
     isvProdId: asInteger('isvprodid', identity['isvprodid'], 0xffff),
-    levels: asArray('tcbLevels', identity['tcbLevels'])
-      .map(level => parseLevel(asObject('tcbLevels', level)))
-      .sort((a, b) => b.isvSvn - a.isvSvn),
+    levels: svnLevels(asArray('tcbLevels', identity['tcbLevels']), 0xffff),
   }
-}
-
-function parseLevel(level: JsonObject): QeTcbLevel {
-  return {
-    isvSvn: asInteger('isvsvn', asObject('tcb', level['tcb'])['isvsvn'], 0xffff),
-    tcbDate: asInstant('tcbDate', level['tcbDate']),
-    status: asTcbStatus('tcbStatus', level['tcbStatus']),
-    advisoryIds: asAdvisoryIds('advisoryIDs', level['advisoryIDs']),
-  }
-}
-
-/** The highest level that `isvSvn` reaches, or `undefined` when none. */
-export function matchQeTcbLevel(identity: QeIdentity, isvSvn: number): QeTcbLevel | undefined {
-  return identity.levels.find(level => isvSvn >= level.isvSvn)
 }

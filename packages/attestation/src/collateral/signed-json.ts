@@ -1,5 +1,4 @@
-import { verify } from 'node:crypto'
-import { publicKeyOf } from '../x509/public-keys.ts'
+import type { VerifyingKey } from '../signatures.ts'
 import { CollateralError } from './errors.ts'
 
 /** Most that a signed collateral document may measure, in UTF-16 code units. */
@@ -12,7 +11,7 @@ export type JsonObject = { readonly [name: string]: unknown }
  * Verifies `signature` over the exact text of a collateral document and only then parses it.
  * @param text - The signed inner object as it was sent, from its `{` to its `}`.
  * @param signature - Raw ECDSA P-256 signature r||s, 64 bytes.
- * @param signerSpki - SubjectPublicKeyInfo (DER) of the verified signing certificate.
+ * @param key - Key of the verified signing certificate; `undefined` when it is not of P-256.
  * @throws CollateralError LIMIT, SIGNATURE, FORMAT
  * @see Intel PCS API v4, "signature" member: ECDSA P-256 with SHA-256 over the object as sent
  */
@@ -20,7 +19,7 @@ export function openSignedJson(
   what: string,
   text: string,
   signature: Uint8Array,
-  signerSpki: Uint8Array,
+  key: VerifyingKey | undefined,
 ): JsonObject {
   if (text.length > MAX_DOCUMENT_LENGTH) {
     throw new CollateralError(
@@ -28,10 +27,7 @@ export function openSignedJson(
       `${what}: ${text.length} characters, wanted at most ${MAX_DOCUMENT_LENGTH}`,
     )
   }
-  const key = publicKeyOf(signerSpki)
-  const good =
-    signature.length === 64 &&
-    verify('sha256', Buffer.from(text, 'utf8'), { key, dsaEncoding: 'ieee-p1363' }, signature)
+  const good = key?.verifies(Buffer.from(text, 'utf8'), signature, 'raw') === true
   if (!good) {
     throw new CollateralError('SIGNATURE', `${what}: the signature does not fit the text`)
   }

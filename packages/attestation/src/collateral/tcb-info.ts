@@ -1,90 +1,140 @@
 import { CollateralError } from './errors.ts'
-import { asArray, asHex, asInstant, asInteger, asObject, type JsonObject } from './signed-json.ts'
-import { asAdvisoryIds, asTcbStatus, type TcbStatus } from './tcb-status.ts'
+import { asArray, asHex, asInteger, asObject, asString, type JsonObject } from './signed-json.ts'
+import {
+  type DocumentFacts,
+  documentFacts,
+  levelFacts,
+  type SvnLevel,
+  svnLevels,
+  type TcbLevelFacts,
+  type TdxModule,
+  tdxModuleOf,
+} from './tcb-level.ts'
 
 /** Most levels that a TCB info or an identity may list. */
 const MAX_LEVELS = 256
 
+/** Most module identities that a TCB info may list: one for each major version. */
+const MAX_MODULES = 256
+
 /** One level of an SGX TCB info. */
-export interface SgxTcbLevel {
+export interface SgxTcbLevel extends TcbLevelFacts {
   /** The 16 component SVNs, each 0 to 255. */
   readonly components: readonly number[]
   readonly pceSvn: number
-  readonly tcbDate: Date
-  readonly status: TcbStatus
-  readonly advisoryIds: readonly string[]
 }
 
-/** SGX TCB info of version 2 or 3, parsed after its signature verified. */
-export interface SgxTcbInfo {
-  readonly version: 2 | 3
-  readonly issueDate: Date
-  readonly nextUpdate: Date
+/** One level of a TDX TCB info. */
+export interface TdxTcbLevel extends SgxTcbLevel {
+  /** The 16 SVNs that TEE_TCB_SVN is matched with. */
+  readonly tdxComponents: readonly number[]
+}
+
+/** One major version of the TDX module. */
+export interface TdxModuleIdentity extends TdxModule {
+  /** `TDX_` and the major version in two hexadecimal digits. */
+  readonly id: string
+  /** Highest SVN first. */
+  readonly levels: readonly SvnLevel[]
+}
+
+interface TcbInfoFacts extends DocumentFacts {
   /** 6 bytes. */
   readonly fmspc: Uint8Array
   /** 2 bytes. */
   readonly pceId: Uint8Array
-  readonly tcbEvaluationDataNumber: number
+}
+
+/** SGX TCB info of version 2 or 3, parsed after its signature verified. */
+export interface SgxTcbInfo extends TcbInfoFacts {
+  readonly id: 'SGX'
+  readonly version: 2 | 3
   /** Highest level first. */
   readonly levels: readonly SgxTcbLevel[]
 }
 
+/** TDX TCB info of version 3, parsed after its signature verified. */
+export interface TdxTcbInfo extends TcbInfoFacts {
+  readonly id: 'TDX'
+  readonly version: 3
+  /** Highest level first. */
+  readonly levels: readonly TdxTcbLevel[]
+  /** The module of major version 0. */
+  readonly tdxModule: TdxModule
+  /** The modules of other major versions. */
+  readonly tdxModuleIdentities: readonly TdxModuleIdentity[]
+}
+
+/** TCB info of either kind. */
+export type TcbInfo = SgxTcbInfo | TdxTcbInfo
+
 /**
- * Reads an SGX TCB info.
+ * Reads a TCB info.
  * @throws CollateralError FORMAT, VERSION, LIMIT
  * @see Intel PCS API v4, TCB info v3; API v3, TCB info v2
  */
-export function parseSgxTcbInfo(info: JsonObject): SgxTcbInfo {
-  const version = info['version']
-  if (version !== 2 && version !== 3) {
-    throw new CollateralError('VERSION', `TCB info: wanted version 2 or 3, saw ${String(version)}`)
-  }
-  // Version 2 has no id; an identity of version 2 has one, and must not pass for a TCB info.
-  const id = version === 3 ? 'SGX' : undefined
-  if (info['id'] !== id) {
-    throw new CollateralError(
-      'VERSION',
-      `TCB info of version ${version}: wanted id ${id ?? 'absent'}, saw ${String(info['id'])}`,
-    )
-  }
-  const levels = asArray('tcbLevels', info['tcbLevels'])
-  if (levels.length > MAX_LEVELS) {
-    throw new CollateralError('LIMIT', `TCB info: ${levels.length} levels, at most ${MAX_LEVELS}`)
-  }
-  return {
-    version,
-    issueDate: asInstant('issueDate', info['issueDate']),
-    nextUpdate: asInstant('nextUpdate', info['nextUpdate']),
+export function parseTcbInfo(info: JsonObject): TcbInfo {
+  const { version, id } = kindOf(info)
+  const levels = limited('tcbLevels', info['tcbLevels'], MAX_LEVELS).map(value =>
+    asObject('tcbLevels', value),
+  )
+  const facts = {
+    ...documentFacts(info),
     fmspc: asHex('fmspc', info['fmspc'], 6),
     pceId: asHex('pceId', info['pceId'], 2),
-    tcbEvaluationDataNumber: asInteger(
-      'tcbEvaluationDataNumber',
-      info['tcbEvaluationDataNumber'],
-      0xffffffff,
-    ),
-    levels: levels
-      .map(level => parseLevel(version, asObject('tcbLevels', level)))
-      .sort(byHighestFirst),
+  }
+  if (id === 'SGX') {
+    const sgx = levels.map(level => sgxLevel(version, level)).sort(byHighestFirst)
+    return { id, version, ...facts, levels: sgx }
+  }
+  return {
+    id,
+    version: 3,
+    ...facts,
+    levels: levels.map(tdxLevel).sort(byHighestFirst),
+    tdxModule: tdxModuleOf(asObject('tdxModule', info['tdxModule'])),
+    tdxModuleIdentities: moduleIdentities(info['tdxModuleIdentities']),
   }
 }
 
-function parseLevel(version: 2 | 3, level: JsonObject): SgxTcbLevel {
+function kindOf({ version, id }: JsonObject): { version: 2 | 3; id: TcbInfo['id'] } {
+  if (version === 3 && (id === 'SGX' || id === 'TDX')) return { version, id }
+  // Version 2 has no id; an identity of version 2 has one, and must not pass for a TCB info.
+  if (version === 2 && id === undefined) return { version, id: 'SGX' }
+  throw new CollateralError(
+    'VERSION',
+    `TCB info: wanted version 3 with id SGX or TDX, or version 2 with none, saw ${String(version)} with ${String(id)}`,
+  )
+}
+
+function limited(what: string, value: unknown, most: number): readonly unknown[] {
+  const all = asArray(what, value)
+  if (all.length > most) {
+    throw new CollateralError('LIMIT', `${what}: ${all.length}, wanted at most ${most}`)
+  }
+  return all
+}
+
+function sgxLevel(version: 2 | 3, level: JsonObject): SgxTcbLevel {
   const tcb = asObject('tcb', level['tcb'])
   return {
-    components: version === 3 ? componentsOfV3(tcb) : componentsOfV2(tcb),
+    components: version === 3 ? componentsOf('sgxtcbcomponents', tcb) : componentsOfV2(tcb),
     pceSvn: asInteger('pcesvn', tcb['pcesvn'], 0xffff),
-    tcbDate: asInstant('tcbDate', level['tcbDate']),
-    status: asTcbStatus('tcbStatus', level['tcbStatus']),
-    advisoryIds: asAdvisoryIds('advisoryIDs', level['advisoryIDs']),
+    ...levelFacts(level),
   }
 }
 
-function componentsOfV3(tcb: JsonObject): readonly number[] {
-  const components = asArray('sgxtcbcomponents', tcb['sgxtcbcomponents'])
+function tdxLevel(level: JsonObject): TdxTcbLevel {
+  const tdxComponents = componentsOf('tdxtcbcomponents', asObject('tcb', level['tcb']))
+  return { ...sgxLevel(3, level), tdxComponents }
+}
+
+function componentsOf(name: string, tcb: JsonObject): readonly number[] {
+  const components = asArray(name, tcb[name])
   if (components.length !== 16) {
-    throw new CollateralError('FORMAT', `sgxtcbcomponents: wanted 16, saw ${components.length}`)
+    throw new CollateralError('FORMAT', `${name}: wanted 16, saw ${components.length}`)
   }
-  return components.map(part => asInteger('svn', asObject('sgxtcbcomponents', part)['svn'], 0xff))
+  return components.map(part => asInteger('svn', asObject(name, part)['svn'], 0xff))
 }
 
 function componentsOfV2(tcb: JsonObject): readonly number[] {
@@ -94,29 +144,33 @@ function componentsOfV2(tcb: JsonObject): readonly number[] {
   })
 }
 
-function byHighestFirst(a: SgxTcbLevel, b: SgxTcbLevel): number {
-  for (const [index, svn] of a.components.entries()) {
-    const difference = (b.components[index] ?? 0) - svn
+/** Absent from the first TCB infos of TDX, which know the base module alone. */
+function moduleIdentities(value: unknown): readonly TdxModuleIdentity[] {
+  if (value === undefined) return []
+  const seen = new Set<string>()
+  return limited('tdxModuleIdentities', value, MAX_MODULES).map(item => {
+    const identity = asObject('tdxModuleIdentities', item)
+    const id = asString('id', identity['id']).toUpperCase()
+    if (!/^TDX_[0-9A-F]{2}$/.test(id) || seen.has(id)) {
+      throw new CollateralError('FORMAT', `TDX module identity "${id}" is none or there twice`)
+    }
+    seen.add(id)
+    const levels = limited('tcbLevels', identity['tcbLevels'], MAX_LEVELS)
+    return { id, ...tdxModuleOf(identity), levels: svnLevels(levels, 0xff) }
+  })
+}
+
+/** By SGX components, then PCESVN, then TDX components. */
+function byHighestFirst(a: SgxTcbLevel | TdxTcbLevel, b: SgxTcbLevel | TdxTcbLevel): number {
+  const [one, other] = [svnsOf(a), svnsOf(b)]
+  for (const [index, svn] of one.entries()) {
+    const difference = (other[index] ?? 0) - svn
     if (difference !== 0) return difference
   }
-  return b.pceSvn - a.pceSvn
+  return 0
 }
 
-/** What of the PCK certificate decides the level. */
-export interface PckTcb {
-  /** The 16 component SVNs of the certificate. */
-  readonly components: readonly number[]
-  readonly pceSvn: number
-}
-
-/**
- * The highest level that the platform reaches in every component, or `undefined` when none.
- * @see attestation algorithm, step 11
- */
-export function matchSgxTcbLevel(info: SgxTcbInfo, pck: PckTcb): SgxTcbLevel | undefined {
-  return info.levels.find(
-    level =>
-      pck.pceSvn >= level.pceSvn &&
-      level.components.every((svn, index) => (pck.components[index] ?? -1) >= svn),
-  )
+function svnsOf(level: SgxTcbLevel | TdxTcbLevel): readonly number[] {
+  const { components, pceSvn } = level
+  return [...components, pceSvn, ...('tdxComponents' in level ? level.tdxComponents : [])]
 }

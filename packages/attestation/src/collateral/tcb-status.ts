@@ -1,8 +1,8 @@
 import { CollateralError } from './errors.ts'
 import { asArray, asString } from './signed-json.ts'
 
-/** Every TCB status, in the vendor's words. */
-export const TCB_STATUSES = [
+/** The statuses that TCB levels are published with, in the vendor's words. */
+export const PUBLISHED_TCB_STATUSES = [
   'UpToDate',
   'SWHardeningNeeded',
   'ConfigurationNeeded',
@@ -12,12 +12,22 @@ export const TCB_STATUSES = [
   'Revoked',
 ] as const
 
+/** The status of a published TCB level. */
+export type PublishedTcbStatus = (typeof PUBLISHED_TCB_STATUSES)[number]
+
+/** Every TCB status: published ones, and those derived for a TD whose module was updated under it. */
+export const TCB_STATUSES = [
+  ...PUBLISHED_TCB_STATUSES,
+  'TDRelaunchAdvised',
+  'TDRelaunchAdvisedConfigurationNeeded',
+] as const
+
 /** A platform's standing against its vendor's published levels, in the vendor's words. */
 export type TcbStatus = (typeof TCB_STATUSES)[number]
 
 /** Narrows a collateral member to a TCB status. @throws CollateralError FORMAT */
-export function asTcbStatus(what: string, value: unknown): TcbStatus {
-  const found = TCB_STATUSES.find(status => status === value)
+export function asTcbStatus(what: string, value: unknown): PublishedTcbStatus {
+  const found = PUBLISHED_TCB_STATUSES.find(status => status === value)
   if (found === undefined) {
     throw new CollateralError('FORMAT', `${what}: wanted a TCB status`)
   }
@@ -30,12 +40,15 @@ export function asAdvisoryIds(what: string, value: unknown): readonly string[] {
 }
 
 /**
- * Converges the platform's status with the quoting enclave's.
- * @see Intel's published quote verification algorithm, "converge TCB status with QE TCB status"
+ * Converges the platform's status with that of a part of it: the TDX module or the quoting enclave.
+ * @see Intel's published quote verification algorithm, "converge TCB status"
  */
-export function convergeWithQe(platform: TcbStatus, qe: TcbStatus): TcbStatus {
-  if (qe === 'Revoked') return 'Revoked'
-  if (qe !== 'OutOfDate') return platform
+export function convergeWith(
+  platform: PublishedTcbStatus,
+  part: PublishedTcbStatus,
+): PublishedTcbStatus {
+  if (part === 'Revoked') return 'Revoked'
+  if (part !== 'OutOfDate') return platform
   switch (platform) {
     case 'UpToDate':
     case 'SWHardeningNeeded':
@@ -48,4 +61,18 @@ export function convergeWithQe(platform: TcbStatus, qe: TcbStatus): TcbStatus {
     case 'Revoked':
       return platform
   }
+}
+
+/** Whether a published status is of a level that newer ones have replaced. */
+export function isOutOfDate(status: PublishedTcbStatus): boolean {
+  return status === 'OutOfDate' || status === 'OutOfDateConfigurationNeeded'
+}
+
+/** Whether a published status asks for another configuration. */
+export function needsConfiguration(status: PublishedTcbStatus): boolean {
+  return (
+    status === 'ConfigurationNeeded' ||
+    status === 'ConfigurationAndSWHardeningNeeded' ||
+    status === 'OutOfDateConfigurationNeeded'
+  )
 }

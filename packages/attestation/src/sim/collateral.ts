@@ -1,5 +1,5 @@
 import { type KeyObject, sign } from 'node:crypto'
-import type { Collateral } from '../verify-evidence.ts'
+import type { Collateral } from '../collateral/collateral.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parsePckExtension } from '../x509/pck.ts'
 import { issueCrl, pemOf } from './certificate-writer.ts'

@@ -1,4 +1,4 @@
-import type { TcbStatus } from '../collateral/tcb-status.ts'
+import type { PublishedTcbStatus } from '../collateral/tcb-status.ts'
 
 /** Certificates of a simulated platform that its collateral can revoke. */
 export const SIM_REVOCABLES = ['pck', 'platformCa', 'tcbSigning'] as const
@@ -15,9 +15,9 @@ export type SimExpirable = (typeof SIM_EXPIRABLES)[number]
 /** How a simulated platform stands. Its keys and certificates do not depend on it. */
 export interface SimConditions {
   /** Status of the TCB level the platform matches; `NotSupported`: it matches none. */
-  readonly tcbStatus: TcbStatus | 'NotSupported'
+  readonly tcbStatus: PublishedTcbStatus | 'NotSupported'
   /** Status of the level the quoting enclave matches; `NotSupported`: it matches none. */
-  readonly qeTcbStatus: TcbStatus | 'NotSupported'
+  readonly qeTcbStatus: PublishedTcbStatus | 'NotSupported'
   /** Advisories of the platform's TCB level. */
   readonly advisoryIds: readonly string[]
   /** Date of the platform's and the quoting enclave's level, of whole seconds. */

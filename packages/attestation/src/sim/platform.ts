@@ -1,5 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import type { Collateral, SimRoot } from '../verify-evidence.ts'
+import type { Collateral } from '../collateral/collateral.ts'
+import type { SimRoot } from '../verify/roots.ts'
 import { SGX_EXTENSION } from '../x509/pck.ts'
 import { issueCertificate, spkiOf } from './certificate-writer.ts'
 import { simCollateral } from './collateral.ts'
@@ -93,7 +94,7 @@ export function withSimConditions(
 export function platformOf(state: SimState): SimPlatform {
   const platform: SimPlatform = {
     trustRoot: {
-      tee: 'sim',
+      kind: 'sim',
       spki: spkiOf(state.keys.root),
       qeVendorId: SIM_QE_VENDOR_ID.slice(),
     },

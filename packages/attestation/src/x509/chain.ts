@@ -1,9 +1,8 @@
-import { verify } from 'node:crypto'
 import { CodedError } from '../errors.ts'
-import { type Certificate, ECDSA_SHA256 } from './certificate.ts'
+import type { Certificate } from './certificate.ts'
 import type { CertificateRevocationList } from './crl.ts'
 import { sameBytes } from './der.ts'
-import { publicKeyOf } from './public-keys.ts'
+import { Known } from './known.ts'
 
 /** Why a chain or a revocation list was refused. */
 export type ChainErrorCode =
@@ -52,7 +51,15 @@ export interface VerifyCrlOptions {
  *
  * @throws ChainError with the reason.
  */
-export function verifyChain({ chain, roots, crls, at }: VerifyChainOptions): void {
+export function verifyChain(options: VerifyChainOptions): void {
+  verifyChainKnowing(new Known(), options)
+}
+
+/** {@link verifyChain}, where some of the signatures may have been verified already. */
+export function verifyChainKnowing(
+  known: Known,
+  { chain, roots, crls, at }: VerifyChainOptions,
+): void {
   const root = chain.at(-1)
   if (root === undefined || chain.length < 2 || chain.length > MAX_CHAIN) {
     throw new ChainError('LENGTH', `chain has ${chain.length} certificates, not 2 to ${MAX_CHAIN}`)
@@ -65,18 +72,18 @@ export function verifyChain({ chain, roots, crls, at }: VerifyChainOptions): voi
     const certificate = chain[i]
     const issuer = chain[i + 1] ?? root
     if (certificate === undefined) continue
-    checkIssued(certificate, issuer)
+    checkIssued(known, certificate, issuer)
     if (i > 0) checkAuthority(certificate, i - 1)
     checkValidity(certificate, at)
-    if (certificate !== root) checkRevocation(certificate, issuer, crls, at)
+    if (certificate !== root) checkRevocation(known, certificate, issuer, crls, at)
   }
 }
 
-function checkIssued(certificate: Certificate, issuer: Certificate): void {
+function checkIssued(known: Known, certificate: Certificate, issuer: Certificate): void {
   if (!sameBytes(certificate.issuer.raw, issuer.subject.raw)) {
     throw new ChainError('NAME', `${label(certificate)} was not issued by ${label(issuer)}`)
   }
-  if (!signedBy(certificate, issuer.spki)) {
+  if (!known.isSigned(certificate, issuer)) {
     throw new ChainError('SIGNATURE', `${label(certificate)} is not signed by ${label(issuer)}`)
   }
 }
@@ -101,6 +108,7 @@ function checkValidity(certificate: Certificate, at: Date): void {
 }
 
 function checkRevocation(
+  known: Known,
   certificate: Certificate,
   issuer: Certificate,
   crls: readonly CertificateRevocationList[],
@@ -111,7 +119,7 @@ function checkRevocation(
     throw new ChainError('CRL_ISSUER', `no revocation list by ${label(issuer)}`)
   }
   for (const crl of own) {
-    verifyCrl({ crl, issuer, at })
+    verifyCrlKnowing(known, { crl, issuer, at })
     if (isRevoked(crl, certificate)) {
       throw new ChainError('REVOKED', `${label(certificate)} is revoked`)
     }
@@ -124,14 +132,18 @@ function checkRevocation(
  *
  * @throws ChainError with the reason.
  */
-export function verifyCrl({ crl, issuer, at }: VerifyCrlOptions): void {
+export function verifyCrl(options: VerifyCrlOptions): void {
+  verifyCrlKnowing(new Known(), options)
+}
+
+function verifyCrlKnowing(known: Known, { crl, issuer, at }: VerifyCrlOptions): void {
   if (!sameBytes(crl.issuer.raw, issuer.subject.raw)) {
     throw new ChainError('CRL_ISSUER', `the revocation list is not by ${label(issuer)}`)
   }
   if (!issuer.isCa || issuer.keyUsage?.has('cRLSign') !== true) {
     throw new ChainError('CRL_ISSUER', `${label(issuer)} may not sign revocation lists`)
   }
-  if (!signedBy(crl, issuer.spki)) {
+  if (!known.isSigned(crl, issuer)) {
     throw new ChainError('CRL_SIGNATURE', `the revocation list is not signed by ${label(issuer)}`)
   }
   if (!(at.getTime() >= crl.thisUpdate.getTime())) {
@@ -145,22 +157,6 @@ export function verifyCrl({ crl, issuer, at }: VerifyCrlOptions): void {
 /** Whether a list names a certificate's serial; verify the list, and that it is by its issuer. */
 export function isRevoked(crl: CertificateRevocationList, certificate: Certificate): boolean {
   return crl.revoked.has(certificate.serial)
-}
-
-function signedBy(
-  signed: Pick<Certificate, 'tbs' | 'signature' | 'signatureAlgorithm'>,
-  spki: Uint8Array,
-): boolean {
-  if (signed.signatureAlgorithm !== ECDSA_SHA256) return false
-  try {
-    const key = publicKeyOf(spki)
-    if (key.asymmetricKeyType !== 'ec') return false
-    if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') return false
-    return verify('sha256', signed.tbs, { key, dsaEncoding: 'der' }, signed.signature)
-  } catch {
-    // A key or signature OpenSSL cannot read verifies nothing.
-    return false
-  }
 }
 
 function label({ subject, serial }: Certificate): string {

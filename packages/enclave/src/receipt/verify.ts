@@ -92,6 +92,9 @@ export async function verifyReceipt(
   const evidence = await verifiedEvidence(receipt, options.roots, token, release)
   requireSame('JOB', 'digest of the job', hex(jobDigest(job)), payload.jobDigest)
   requireSame('JOB', 'job digest of the token', payload.jobDigest, hex(token.jobDigest))
+  if (evidence.kind !== 'enclave') {
+    throw new ReceiptError('EVIDENCE', 'the evidence is of a TD, and instances are enclaves')
+  }
   const measured = hex(evidence.report.mrEnclave)
   requireSame('MEASUREMENT', 'measurement of the evidence', payload.measurement, measured)
   requireSame('MEASUREMENT', 'measurement of the job', payload.measurement, job.measurement)

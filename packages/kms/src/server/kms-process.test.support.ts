@@ -20,7 +20,7 @@ const kms = await startKms({
   rootKey: { kind: 'file' },
   roots: [
     {
-      tee: 'sim',
+      kind: 'sim',
       spki: Buffer.from(options.root.spki, 'base64'),
       qeVendorId: Buffer.from(options.root.qeVendorId, 'base64'),
     },

@@ -12,7 +12,7 @@ import type { Accounts, Store } from './store/index.ts'
  * What a platform must be like, whatever runs on it. Which measurement may use which key is for the
  * release policies to say.
  */
-export type PlatformAppraisal = Omit<AppraisalPolicy, 'mrEnclaves' | 'mrSigners'>
+export type PlatformAppraisal = Omit<AppraisalPolicy, 'mrEnclaves' | 'mrSigners' | 'mrTds'>
 
 /** All that the acts of a key service work with. */
 export interface KmsService {

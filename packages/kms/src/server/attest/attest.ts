@@ -3,6 +3,7 @@ import {
   CodedError,
   type Collateral,
   issueToken,
+  measurementOf,
   type ReleaseBinding,
   ReportDataError,
   type TrustedAppraisal,
@@ -158,8 +159,8 @@ function requireBinding(
 }
 
 function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void {
-  const seen = toHex(evidence.report.mrEnclave)
-  if (seen === job.measurement) return
+  const seen = toHex(measurementOf(evidence))
+  if (evidence.kind === 'enclave' && seen === job.measurement) return
   const message = 'the enclave measured is not the one that the job names'
   const reasons = [{ code: 'MEASUREMENT', message, wanted: job.measurement, seen }]
   throw new KmsError('MEASUREMENT_MISMATCH', message, { reasons })
@@ -167,8 +168,8 @@ function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void
 
 function appraised(policy: PlatformAppraisal, evidence: VerifiedEvidence): TrustedAppraisal {
   // The measurement stands already: it is the job's. Release policies say what it may have.
-  const mrEnclaves = [evidence.report.mrEnclave]
-  const appraisal = appraiseEvidence(evidence, { ...policy, mrEnclaves, mrSigners: [] })
+  const mrEnclaves = [measurementOf(evidence)]
+  const appraisal = appraiseEvidence(evidence, { ...policy, mrEnclaves, mrSigners: [], mrTds: [] })
   switch (appraisal.verdict) {
     case 'trusted':
       return appraisal

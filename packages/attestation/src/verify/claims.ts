@@ -1,0 +1,94 @@
+import type { SgxTcbLevel, TdxTcbLevel } from '../collateral/tcb-info.ts'
+import type { PublishedTcbStatus, TcbStatus } from '../collateral/tcb-status.ts'
+import type { SgxReportBody } from '../sgx/report-body.ts'
+import type { TdReport } from '../tdx/td-report.ts'
+import type { Tee } from '../tee.ts'
+import type { PckExtension } from '../x509/pck.ts'
+import type { TcbGap } from './behind.ts'
+
+/** When a document or list of the collateral was issued, and when the next one is due. */
+export interface Issued {
+  readonly issued: Date
+  readonly nextUpdate: Date
+}
+
+/** What a verified quote says of its platform, whatever runs there. */
+export interface PlatformClaims {
+  /** Of the pinned root that verified and the signed body; no other field of the evidence says it. */
+  readonly tee: Tee
+  readonly quoteVersion: 3 | 4 | 5
+  readonly pck: PckExtension
+  /** Platform, TDX module and quoting enclave converged. */
+  readonly tcbStatus: TcbStatus
+  /** Of {@link tcbLevel}. */
+  readonly platformTcbStatus: PublishedTcbStatus
+  /** Of the highest level that the processor's own components reach. */
+  readonly sgxTcbStatus: PublishedTcbStatus
+  readonly qeTcbStatus: PublishedTcbStatus
+  /** The level matched: of a TD's quote, by its TDX components too. */
+  readonly tcbLevel: SgxTcbLevel | TdxTcbLevel
+  /** How far each part that is behind is so. */
+  readonly behind: readonly TcbGap[]
+  /** Union over platform, TDX module and quoting enclave, sorted. */
+  readonly advisoryIds: readonly string[]
+  readonly tcbDate: Date
+  readonly qeTcbDate: Date
+  readonly tcbEvaluationDataNumber: number
+  readonly qeTcbEvaluationDataNumber: number
+  readonly collateral: Readonly<Record<'tcbInfo' | 'qeIdentity' | 'rootCaCrl' | 'pckCrl', Issued>>
+  /** When the newest document or list of the collateral was issued. */
+  readonly latestIssueDate: Date
+  /** First instant at which a certificate, a list or a document of the input has expired. */
+  readonly earliestExpiration: Date
+  /** SHA-384 of the root's SubjectPublicKeyInfo, 48 bytes. */
+  readonly rootKeyId: Uint8Array
+}
+
+/** What a verified quote of an enclave says. */
+export interface EnclaveClaims extends PlatformClaims {
+  readonly kind: 'enclave'
+  readonly report: SgxReportBody
+}
+
+/** The TDX module of a verified quote. */
+export interface TdxModuleClaims {
+  /** `TDX_` and the major version; absent for the base module, which has no levels of its own. */
+  readonly id?: string
+  readonly tcbStatus: PublishedTcbStatus
+  readonly tcbDate?: Date
+}
+
+/** What a verified quote of a trust domain says. */
+export interface TdClaims extends PlatformClaims {
+  readonly kind: 'td'
+  readonly tdReport: TdReport
+  readonly tdxModule: TdxModuleClaims
+}
+
+/** What a verified quote says, and how its platform stands. Policy is not part of it. */
+export type EvidenceClaims = EnclaveClaims | TdClaims
+
+declare const brand: unique symbol
+
+/** Claims of evidence whose every signature was checked. Only `verifyEvidence` makes one. */
+export type VerifiedEvidence = EvidenceClaims & { readonly [brand]: 'VerifiedEvidence' }
+
+/** What was measured when the workload started: MRENCLAVE (32 bytes) or MRTD (48 bytes). */
+export function measurementOf(claims: EvidenceClaims): Uint8Array {
+  switch (claims.kind) {
+    case 'enclave':
+      return claims.report.mrEnclave
+    case 'td':
+      return claims.tdReport.mrTd
+  }
+}
+
+/** What the workload chose to have reported, 64 bytes. */
+export function reportDataOf(claims: EvidenceClaims): Uint8Array {
+  switch (claims.kind) {
+    case 'enclave':
+      return claims.report.reportData
+    case 'td':
+      return claims.tdReport.reportData
+  }
+}

@@ -1,0 +1,35 @@
+import type { DocumentFacts } from '../collateral/tcb-level.ts'
+import type { Certificate } from '../x509/certificate.ts'
+import type { CertificateRevocationList } from '../x509/crl.ts'
+import type { Issued, PlatformClaims } from './claims.ts'
+import type { Documents, ReadCollateral } from './documents.ts'
+
+/** Every date of the input, the newest issue and the first end. */
+export function datesOf(
+  pckChain: readonly Certificate[],
+  { crls, crlChain, tcbInfoChain, qeIdentityChain }: ReadCollateral,
+  documents: Documents,
+): Pick<PlatformClaims, 'collateral' | 'latestIssueDate' | 'earliestExpiration'> {
+  const collateral = {
+    tcbInfo: ofDocument(documents.tcbInfo),
+    qeIdentity: ofDocument(documents.qeIdentity),
+    rootCaCrl: ofCrl(crls[0]),
+    pckCrl: ofCrl(crls[1]),
+  }
+  const issued = Object.values(collateral)
+  const certificates = [...pckChain, ...crlChain, ...tcbInfoChain, ...qeIdentityChain]
+  const ends = [...issued.map(one => one.nextUpdate), ...certificates.map(one => one.notAfter)]
+  return {
+    collateral,
+    latestIssueDate: new Date(Math.max(...issued.map(one => one.issued.getTime()))),
+    earliestExpiration: new Date(Math.min(...ends.map(end => end.getTime()))),
+  }
+}
+
+function ofDocument({ issueDate, nextUpdate }: DocumentFacts): Issued {
+  return { issued: issueDate, nextUpdate }
+}
+
+function ofCrl({ thisUpdate, nextUpdate }: CertificateRevocationList): Issued {
+  return { issued: thisUpdate, nextUpdate }
+}

@@ -1,0 +1,102 @@
+import type { Collateral } from '../collateral/collateral.ts'
+import { CollateralError } from '../collateral/errors.ts'
+import { parseQeIdentity, type QeIdentity } from '../collateral/qe-identity.ts'
+import { openSignedJson } from '../collateral/signed-json.ts'
+import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
+import type { DocumentFacts } from '../collateral/tcb-level.ts'
+import type { Certificate } from '../x509/certificate.ts'
+import { verifyChainKnowing } from '../x509/chain.ts'
+import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
+import type { Known } from '../x509/known.ts'
+import { TCB_SIGNERS, type TrustRoot } from './roots.ts'
+
+/** Collateral whose certificates and lists have been read. Nothing in it is verified. */
+export interface ReadCollateral {
+  readonly source: Collateral
+  readonly crls: readonly [rootCa: CertificateRevocationList, pck: CertificateRevocationList]
+  readonly crlChain: readonly Certificate[]
+  readonly tcbInfoChain: readonly Certificate[]
+  readonly qeIdentityChain: readonly Certificate[]
+}
+
+/** The signed documents of collateral, verified. */
+export interface Documents {
+  readonly tcbInfo: TcbInfo
+  readonly qeIdentity: QeIdentity
+}
+
+/** Reads the lists of collateral; the bytes are copied, so that what was verified stays. */
+export function readCollateral(source: Collateral, known: Known): ReadCollateral {
+  return {
+    source,
+    crls: [parseCrl(source.rootCaCrl.slice()), parseCrl(source.pckCrl.slice())],
+    crlChain: known.readChain(source.pckCrlIssuerChain),
+    tcbInfoChain: known.readChain(source.tcbInfoIssuerChain),
+    qeIdentityChain: known.readChain(source.qeIdentityIssuerChain),
+  }
+}
+
+/** Verifies the chains of collateral up to `root`: CRL issuer, TCB info signer, identity signer. */
+export function verifyCollateralChains(
+  collateral: ReadCollateral,
+  root: TrustRoot,
+  known: Known,
+  at: Date,
+): void {
+  const { crls, crlChain, tcbInfoChain, qeIdentityChain } = collateral
+  const roots = [root.spki]
+  verifyChainKnowing(known, { chain: crlChain, roots, crls, at })
+  verifyChainKnowing(known, { chain: tcbInfoChain, roots, crls, at })
+  requireSigner('TCB info', tcbInfoChain, root)
+  verifyChainKnowing(known, { chain: qeIdentityChain, roots, crls, at })
+  requireSigner('QE identity', qeIdentityChain, root)
+}
+
+/** The certificate that signs a document: the first of its chain. */
+function requireSigner(what: string, [signer]: readonly Certificate[], root: TrustRoot): void {
+  const wanted = TCB_SIGNERS[root.kind]
+  const seen = signer?.subject.commonName
+  if (seen !== wanted) {
+    throw new CollateralError('SIGNER', `${what}: wanted signer "${wanted}", saw "${seen ?? ''}"`)
+  }
+}
+
+/** Verifies the signatures of the documents by the signers of verified chains, and parses them. */
+export function openDocuments(collateral: ReadCollateral, known: Known): Documents {
+  const { source, tcbInfoChain, qeIdentityChain } = collateral
+  const keyOf = ([signer]: readonly Certificate[]) =>
+    signer === undefined ? undefined : known.keyOf(signer)
+  return {
+    tcbInfo: parseTcbInfo(
+      openSignedJson('TCB info', source.tcbInfo, source.tcbInfoSignature, keyOf(tcbInfoChain)),
+    ),
+    qeIdentity: parseQeIdentity(
+      openSignedJson(
+        'QE identity',
+        source.qeIdentity,
+        source.qeIdentitySignature,
+        keyOf(qeIdentityChain),
+      ),
+    ),
+  }
+}
+
+/** A document is of use from its issue until the next is due. */
+export function requireInDate(
+  what: string,
+  { issueDate, nextUpdate }: DocumentFacts,
+  at: Date,
+): void {
+  if (!(at.getTime() >= issueDate.getTime())) {
+    throw new CollateralError(
+      'NOT_YET_VALID',
+      `${what}: issued ${issueDate.toISOString()}, judged at ${String(at)}`,
+    )
+  }
+  if (!(at.getTime() <= nextUpdate.getTime())) {
+    throw new CollateralError(
+      'EXPIRED',
+      `${what}: expired ${nextUpdate.toISOString()}, judged at ${at.toISOString()}`,
+    )
+  }
+}

@@ -1,0 +1,72 @@
+import type { Quote } from '../quote/quote.ts'
+import { SIM_NAMES } from '../sim/names.ts'
+import type { Tee } from '../tee.ts'
+import type { Certificate } from '../x509/certificate.ts'
+import { sameBytes } from '../x509/der.ts'
+import { EvidenceError } from './errors.ts'
+
+interface PinnedRoot {
+  /** SubjectPublicKeyInfo, DER. */
+  readonly spki: Uint8Array
+  /** Vendor id that a quoting enclave under this root bears, 16 bytes. */
+  readonly qeVendorId: Uint8Array
+}
+
+/** Root of processors, for enclaves and trust domains alike; Intel's own. */
+export interface IntelRoot extends PinnedRoot {
+  readonly kind: 'intel'
+}
+
+/** Root of simulated platforms. To pin it is to trust whoever holds its key, and no hardware. */
+export interface SimRoot extends PinnedRoot {
+  readonly kind: 'sim'
+}
+
+/**
+ * A root that quotes may lead up to, pinned by its public key. Its `kind` and what was quoted make
+ * the `tee` of the claims.
+ */
+export type TrustRoot = IntelRoot | SimRoot
+
+/** Common name of the certificate that signs TCB info and identities. */
+export const TCB_SIGNERS: Readonly<Record<TrustRoot['kind'], string>> = {
+  intel: 'Intel SGX TCB Signing',
+  sim: SIM_NAMES.tcbSigning,
+}
+
+/** The TEE that a root proves of a quote of this body; the body is signed under the root. */
+export function teeOf({ kind }: TrustRoot, { body }: Quote): Tee {
+  switch (kind) {
+    case 'intel':
+      return body.kind === 'enclave' ? 'sgx' : 'tdx'
+    case 'sim':
+      return 'sim'
+  }
+}
+
+/** The quote's vendor decides which roots may stand behind it, before any certificate is read. */
+export function rootsOfVendor(roots: readonly TrustRoot[], quote: Quote): readonly TrustRoot[] {
+  const fitting = roots.filter(root => sameBytes(root.qeVendorId, quote.header.qeVendorId))
+  if (fitting.length === 0) {
+    throw new EvidenceError(
+      'QE_VENDOR',
+      `no pinned root for quotes of vendor ${Buffer.from(quote.header.qeVendorId).toString('hex')}`,
+    )
+  }
+  return fitting
+}
+
+/** The pinned root a verified chain ends in. A key pinned for two kinds would prove neither. */
+export function rootOf(
+  chain: readonly Certificate[],
+  fitting: readonly TrustRoot[],
+  roots: readonly TrustRoot[],
+): TrustRoot {
+  const top = chain.at(-1)
+  const isTop = ({ spki }: TrustRoot) => top !== undefined && sameBytes(spki, top.spki)
+  const root = fitting.find(isTop)
+  if (root === undefined || roots.some(other => isTop(other) && other.kind !== root.kind)) {
+    throw new EvidenceError('AMBIGUOUS_ROOT', 'the root is pinned for more than one kind')
+  }
+  return root
+}

@@ -1,0 +1,66 @@
+import type { TdxModuleIdentity, TdxTcbInfo } from '../collateral/tcb-info.ts'
+import { matchSvnLevel, type SvnLevel } from '../collateral/tcb-level.ts'
+import type { TdReport } from '../tdx/td-report.ts'
+import { sameBytes } from '../x509/der.ts'
+import { EvidenceError } from './errors.ts'
+import { hex, masked } from './quoting-enclave.ts'
+
+/** Byte of TEE_TCB_SVN with the module's security version. */
+export const MODULE_SVN = 0
+/** Byte of TEE_TCB_SVN with the module's major version. */
+export const MODULE_MAJOR = 1
+/** Byte of TEE_TCB_SVN with the security version of the SEAM loader. */
+export const LOADER_SVN = 2
+
+/**
+ * Step 6: the identity of the TDX module of a TD, which the report must be like. `undefined`: the
+ * base module, of major version 0, whose versions the TCB levels count.
+ */
+export function requireTdxModule(
+  report: TdReport,
+  info: TdxTcbInfo,
+): TdxModuleIdentity | undefined {
+  const major = report.teeTcbSvn[MODULE_MAJOR] ?? 0
+  const identity = major === 0 ? undefined : moduleOfMajor(info, major)
+  if (major !== 0 && identity === undefined) {
+    throw new EvidenceError('TDX_MODULE', `no identity of a TDX module of major version ${major}`)
+  }
+  const { mrSigner, attributes, attributesMask } = identity ?? info.tdxModule
+  if (!sameBytes(report.mrSignerSeam, mrSigner)) {
+    throw new EvidenceError(
+      'TDX_MODULE',
+      `MRSIGNERSEAM: wanted ${hex(mrSigner)}, saw ${hex(report.mrSignerSeam)}`,
+    )
+  }
+  const seen = masked(report.seamAttributes, attributesMask)
+  if (!sameBytes(seen, attributes)) {
+    throw new EvidenceError(
+      'TDX_MODULE',
+      `SEAMATTRIBUTES: wanted ${hex(attributes)}, saw ${hex(seen)}`,
+    )
+  }
+  return identity
+}
+
+/** The identity published for a major version above 0. */
+export function moduleOfMajor(info: TdxTcbInfo, major: number): TdxModuleIdentity | undefined {
+  const id = `TDX_${major.toString(16).padStart(2, '0').toUpperCase()}`
+  return info.tdxModuleIdentities.find(identity => identity.id === id)
+}
+
+/** Step 12: the level that the module's version reaches. */
+export function matchTdxModule(
+  report: TdReport,
+  identity: TdxModuleIdentity | undefined,
+): SvnLevel | undefined {
+  if (identity === undefined) return undefined
+  const isvSvn = report.teeTcbSvn[MODULE_SVN] ?? 0
+  const level = matchSvnLevel(identity.levels, isvSvn)
+  if (level === undefined) {
+    throw new EvidenceError(
+      'TCB_NOT_SUPPORTED',
+      `the TDX module ${identity.id} of ISVSVN ${isvSvn} reaches no published level`,
+    )
+  }
+  return level
+}
