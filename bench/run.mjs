@@ -46,6 +46,7 @@ const table = [
 console.log(table)
 if (writes) {
   const page = `${folder}/README.md`
-  const between = /(<!-- table -->\n)[\s\S]*(\n<!-- end -->)/
-  writeFileSync(page, readFileSync(page, 'utf8').replace(between, `$1${table}$2`))
+  const [before, after] = readFileSync(page, 'utf8').split(/<!-- table -->[^]*<!-- end -->/)
+  if (after === undefined) throw new Error(`${page} has no place for the table`)
+  writeFileSync(page, `${before}<!-- table -->\n${table}\n<!-- end -->${after}`)
 }
