@@ -46,7 +46,7 @@ const table = [
 console.log(table)
 if (writes) {
   const page = `${folder}/README.md`
-  const [before, after] = readFileSync(page, 'utf8').split(/<!-- table -->[^]*<!-- end -->/)
+  const [before, after] = readFileSync(page, 'utf8').split(/<!-- table -->[\s\S]*<!-- end -->/)
   if (after === undefined) throw new Error(`${page} has no place for the table`)
   writeFileSync(page, `${before}<!-- table -->\n${table}\n<!-- end -->${after}`)
 }

@@ -106,7 +106,7 @@ export {
   type VerifiedEvidence,
 } from './verify/claims.ts'
 export { EvidenceError } from './verify/errors.ts'
-export type { IntelRoot, SimRoot, TrustRoot } from './verify/roots.ts'
+export { INTEL_ROOT, type IntelRoot, type SimRoot, type TrustRoot } from './verify/roots.ts'
 export type { Component } from './verify/tcb-levels.ts'
 export {
   type VerifiedCollateral,

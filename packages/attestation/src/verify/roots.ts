@@ -28,6 +28,19 @@ export interface SimRoot extends PinnedRoot {
  */
 export type TrustRoot = IntelRoot | SimRoot
 
+/** Intel SGX Root CA, over all SGX and TDX processors: its public key, and Intel's vendor id. */
+export const INTEL_ROOT: IntelRoot = {
+  kind: 'intel',
+  spki: bytesOf(
+    [
+      '3059301306072a8648ce3d020106082a8648ce3d030107034200040ba9c4c0c0c86193a3fe23d6b0',
+      '2cda10a8bbd4e88e48b4458561a36e705525f567918e2edc88e40d860bd0cc4ee26aacc988e505a9',
+      '53558c453f6b0904ae7394',
+    ].join(''),
+  ),
+  qeVendorId: bytesOf('939a7233f79c4ca9940a0db3957f0607'),
+}
+
 /** Common name of the certificate that signs TCB info and identities. */
 export const TCB_SIGNERS: Readonly<Record<TrustRoot['kind'], string>> = {
   intel: 'Intel SGX TCB Signing',
@@ -69,4 +82,8 @@ export function rootOf(
     throw new EvidenceError('AMBIGUOUS_ROOT', 'the root is pinned for more than one kind')
   }
   return root
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hex, 'hex'))
 }

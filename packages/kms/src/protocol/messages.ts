@@ -97,7 +97,7 @@ export const requests = {
   challenge: object({}),
   attest: object({
     challenge: base64Url(256),
-    tee: Type.Union([Type.Literal('sgx'), Type.Literal('sim')]),
+    tee: Type.Union([Type.Literal('sgx'), Type.Literal('tdx'), Type.Literal('sim')]),
     quote: base64Url(90_000),
     job: jobStatementSchema,
     receiveKey: spki,

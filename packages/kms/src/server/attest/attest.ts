@@ -22,7 +22,7 @@ import { parsePublicKey } from '../../protocol/public-key.ts'
 import { type Act, denied, perform } from '../acts.ts'
 import type { KmsService, PlatformAppraisal } from '../service.ts'
 import { consume } from '../store/index.ts'
-import { claimedFmspc } from './collateral-folder.ts'
+import { type ClaimedPlatform, claimedPlatform } from './collateral-folder.ts'
 
 type AttestRequest = Static<typeof requests.attest>
 
@@ -54,6 +54,7 @@ export async function attest(
     requireThisKms(service, job)
     collateral = await service.collateral.forPlatform(claimed(quote))
     const evidence = verified(service, quote, collateral, at)
+    const appraisal = appraised(service.appraisal, evidence)
     const binding = {
       protocol: 'cloister/attest-release',
       version: 1,
@@ -66,7 +67,6 @@ export async function attest(
     } as const
     requireBinding(evidence, binding, request)
     requireMeasurement(evidence, job)
-    const appraisal = appraised(service.appraisal, evidence)
     const { privateKey: key } = service.identity
     const lifetimeSeconds = service.tokenLifetimeSeconds
     token = await issueToken({ appraisal, binding, key, at, lifetimeSeconds })
@@ -109,9 +109,9 @@ export function requireThisKms(service: KmsService, job: JobStatement): void {
   throw new KmsError('WRONG_KMS', 'the job is for other key services', { reasons: [reason] })
 }
 
-function claimed(quote: Uint8Array): string {
+function claimed(quote: Uint8Array): ClaimedPlatform {
   try {
-    return claimedFmspc(quote)
+    return claimedPlatform(quote)
   } catch (error) {
     throw evidenceError(error)
   }
@@ -167,9 +167,13 @@ function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void
 }
 
 function appraised(policy: PlatformAppraisal, evidence: VerifiedEvidence): TrustedAppraisal {
-  // The measurement stands already: it is the job's. Release policies say what it may have.
-  const mrEnclaves = [measurementOf(evidence)]
-  const appraisal = appraiseEvidence(evidence, { ...policy, mrEnclaves, mrSigners: [], mrTds: [] })
+  // Any measurement: it must be the job's, and release policies say what that may have.
+  const measurement = [measurementOf(evidence)]
+  const named =
+    evidence.kind === 'td'
+      ? { mrEnclaves: [], mrTds: measurement }
+      : { mrEnclaves: measurement, mrTds: [] }
+  const appraisal = appraiseEvidence(evidence, { ...policy, ...named, mrSigners: [] })
   switch (appraisal.verdict) {
     case 'trusted':
       return appraisal

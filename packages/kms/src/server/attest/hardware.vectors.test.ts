@@ -1,0 +1,129 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Collateral, INTEL_ROOT, parseQuote, TCB_STATUSES } from '@cloister/attestation'
+import { describe, expect, it } from 'vitest'
+import { collateralToJson } from '../../protocol/collateral.ts'
+import { toBase64Url, toHex } from '../../protocol/encoding.ts'
+import type { KmsError } from '../../protocol/errors.ts'
+import { encodePublicKey } from '../../protocol/public-key.ts'
+import { APPRAISAL, newKey, Scene, World } from '../flow.test.support.ts'
+import type { PlatformAppraisal } from '../service.ts'
+import { claimedPlatform } from './collateral-folder.ts'
+
+const VECTORS = `${
+  process.env['CLOISTER_VECTORS'] ??
+  fileURLToPath(new URL('../../../../../../shared/vectors', import.meta.url))
+}/attestation`
+const HAS_VECTORS = existsSync(VECTORS)
+const SKIPPED = HAS_VECTORS ? '' : ` (SKIPPED: no folder ${VECTORS}; set CLOISTER_VECTORS)`
+
+const CASES = [
+  'sgx/icelake-automata-2025-08',
+  'sgx/icelake-sw-hardening-2023',
+  'tdx/v4-uptodate-phala-2025-06',
+  'tdx/v5-td-relaunch-advised',
+]
+
+interface HardwareCase {
+  readonly name: string
+  readonly quote: Uint8Array
+  readonly collateral: Collateral
+  readonly at: Date
+  readonly status: string
+}
+
+function readCase(name: string): HardwareCase {
+  const folder = `${VECTORS}/${name}`
+  const raw: Readonly<Record<string, string>> = JSON.parse(
+    readFileSync(`${folder}/collateral.json`, 'utf8'),
+  )
+  const text = (key: string) => raw[key] ?? ''
+  const hex = (key: string) => new Uint8Array(Buffer.from(text(key), 'hex'))
+  const expected: { readonly time: number; readonly status: string } = JSON.parse(
+    readFileSync(`${folder}/expected.json`, 'utf8'),
+  )
+  return {
+    name,
+    quote: new Uint8Array(readFileSync(`${folder}/quote.bin`)),
+    collateral: {
+      pckCrlIssuerChain: text('pck_crl_issuer_chain'),
+      rootCaCrl: hex('root_ca_crl'),
+      pckCrl: hex('pck_crl'),
+      tcbInfoIssuerChain: text('tcb_info_issuer_chain'),
+      tcbInfo: text('tcb_info'),
+      tcbInfoSignature: hex('tcb_info_signature'),
+      qeIdentityIssuerChain: text('qe_identity_issuer_chain'),
+      qeIdentity: text('qe_identity'),
+      qeIdentitySignature: hex('qe_identity_signature'),
+    },
+    at: new Date(expected.time * 1000),
+    status: expected.status,
+  }
+}
+
+/** Shows a key service, at the case's time, a genuine quote as if it were an instance's own. */
+async function shown(one: HardwareCase, appraisal: PlatformAppraisal): Promise<KmsError> {
+  const world = await World.start({ roots: [INTEL_ROOT], appraisal })
+  try {
+    const { fmspc, teeType } = claimedPlatform(one.quote)
+    const file = `${fmspc}${teeType === 'tdx' ? '.tdx' : ''}.json`
+    await writeFile(join(world.folder, file), JSON.stringify(collateralToJson(one.collateral)))
+    const scene = await Scene.make(world)
+    const { body } = parseQuote(one.quote)
+    const named = body.kind === 'enclave' ? { measurement: toHex(body.report.mrEnclave) } : {}
+    world.clock.skewMs = one.at.getTime() - Date.now()
+    const client = world.client()
+    return await client
+      .attest({
+        challenge: await client.challenge(),
+        tee: teeType,
+        quote: toBase64Url(one.quote),
+        job: { ...scene.job, ...named },
+        receiveKey: encodePublicKey(newKey()),
+        signKey: encodePublicKey(newKey()),
+      })
+      .then(
+        () => expect.unreachable(),
+        (error: KmsError) => error,
+      )
+  } finally {
+    await world.stop()
+  }
+}
+
+const open: PlatformAppraisal = {
+  ...APPRAISAL,
+  tees: ['sgx', 'tdx'],
+  tcbStatuses: TCB_STATUSES,
+}
+
+describe.skipIf(!HAS_VECTORS)(`another’s genuine quote of real hardware${SKIPPED}`, () => {
+  it.each(CASES)('%s is refused for its report data alone', async name => {
+    const { code, reasons } = await shown(readCase(name), open)
+    expect(code).toBe('REPORT_DATA_MISMATCH')
+    expect(reasons?.map(reason => reason.code)).toEqual(['REPORT_DATA_MISMATCH'])
+  })
+
+  it.each(CASES)('%s is refused by a policy that does not name its TEE or status', async name => {
+    const one = readCase(name)
+    const statuses = TCB_STATUSES.filter(status => status !== one.status)
+    const { code, reasons } = await shown(one, { ...open, tees: ['sim'], tcbStatuses: statuses })
+    expect(code).toBe('APPRAISAL_REJECTED')
+    expect(reasons?.map(reason => reason.code)).toEqual(['TEE', 'TCB_STATUS'])
+  })
+
+  it('is refused for its debug attribute first, whatever statuses are allowed', async () => {
+    const { code, reasons } = await shown(readCase('sgx/occlum-out-of-date-2025'), open)
+    expect(code).toBe('APPRAISAL_REJECTED')
+    expect(reasons?.map(reason => reason.code)).toEqual(['DEBUG'])
+  })
+
+  it('is refused once its collateral has expired', async () => {
+    const one = readCase('sgx/icelake-automata-2025-08')
+    const late = { ...one, at: new Date(one.at.getTime() + 400 * 24 * 60 * 60 * 1000) }
+    const { code } = await shown(late, open)
+    expect(code).toBe('EVIDENCE_INVALID')
+  })
+})
