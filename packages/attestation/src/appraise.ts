@@ -3,10 +3,11 @@ import type { Brand } from './brand.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { TcbStatus } from './collateral/tcb-status.ts'
 import { CodedError } from './errors.ts'
+import { SNP_POLICY } from './sev-snp/report.ts'
 import { SGX_FLAGS, type SgxReportBody } from './sgx/report-body.ts'
 import { TD_UNTRUSTED, type TdReport } from './tdx/td-report.ts'
 import type { Tee } from './tee.ts'
-import type { VerifiedEvidence } from './verify/claims.ts'
+import type { SnpClaims, VerifiedEvidence } from './verify/claims.ts'
 
 /** Enclaves of one signer and product, of a security version or later. */
 export interface SignerRule {
@@ -138,6 +139,8 @@ export function isDebugEnclave(evidence: VerifiedEvidence): boolean {
       return (evidence.report.attributes.flags & SGX_FLAGS.debug) !== 0n
     case 'td':
       return (evidence.tdReport.tdAttributes & TD_UNTRUSTED) !== 0n
+    case 'snp':
+      return (evidence.report.policy & SNP_POLICY.debug) !== 0n
   }
 }
 
@@ -151,6 +154,17 @@ function workloadReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): I
       return enclaveReasons(evidence.report, policy)
     case 'td':
       return tdReasons(evidence.tdReport, policy)
+    case 'snp':
+      return snpReasons(evidence)
+  }
+}
+
+/** A policy names no SEV-SNP guest. */
+function* snpReasons({ report }: SnpClaims): Iterable<Reason> {
+  yield {
+    code: 'MEASUREMENT',
+    wanted: 'nothing is allowed',
+    seen: `MEASUREMENT ${hex(report.measurement)}`,
   }
 }
 
@@ -194,6 +208,7 @@ function* debugReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Ite
 }
 
 function* tcbReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {
+  if (evidence.kind === 'snp') return
   const { tcbStatus, tcbDate, advisoryIds } = evidence
   if (!policy.tcbStatuses.includes(tcbStatus)) {
     yield { code: 'TCB_STATUS', wanted: oneOf(policy.tcbStatuses), seen: tcbStatus }

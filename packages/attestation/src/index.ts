@@ -45,6 +45,37 @@ export {
   verifyReportData,
 } from './report-data.ts'
 export {
+  encodeSnpCertificateTable,
+  parseSnpCertificateTable,
+  type SnpCertificateTable,
+} from './sev-snp/certificate-table.ts'
+export { REVOCATION_UNCHECKED, type SnpCollateral } from './sev-snp/collateral.ts'
+export { type HclEnvelope, isHclEnvelope, parseHclEnvelope } from './sev-snp/hcl.ts'
+export {
+  encodeSnpReport,
+  encodeSnpSignedPart,
+  parseSnpReport,
+  SNP_HOST_REQUESTED,
+  SNP_PLATFORM,
+  SNP_POLICY,
+  SNP_REPORT_SIZE,
+  SNP_REPORT_VERSIONS,
+  SNP_SIGNED_SIZE,
+  type SnpCpuid,
+  type SnpFirmware,
+  type SnpReport,
+} from './sev-snp/report.ts'
+export {
+  encodeSnpTcb,
+  parseSnpTcb,
+  productOfCpuid,
+  SNP_PRODUCTS,
+  type SnpProduct,
+  type SnpTcb,
+  snpPartsBelow,
+} from './sev-snp/tcb.ts'
+export { parseVekExtensions, type VekExtensions } from './sev-snp/vek.ts'
+export {
   encodeSgxReportBody,
   parseSgxReportBody,
   SGX_FLAGS,
@@ -95,18 +126,32 @@ export {
 } from './token.ts'
 export type { TcbGap } from './verify/behind.ts'
 export {
+  type CommonClaims,
   type EnclaveClaims,
   type EvidenceClaims,
   type Issued,
   measurementOf,
   type PlatformClaims,
+  type QuoteClaims,
   reportDataOf,
+  type SnpClaims,
   type TdClaims,
   type TdxModuleClaims,
+  type Verified,
   type VerifiedEvidence,
 } from './verify/claims.ts'
 export { EvidenceError } from './verify/errors.ts'
-export { INTEL_ROOT, type IntelRoot, type SimRoot, type TrustRoot } from './verify/roots.ts'
+export {
+  AMD_ROOTS,
+  type AmdRoot,
+  INTEL_ROOT,
+  type IntelRoot,
+  type QuoteRoot,
+  type SimRoot,
+  type SimSnpRoot,
+  type SnpRoot,
+  type TrustRoot,
+} from './verify/roots.ts'
 export type { Component } from './verify/tcb-levels.ts'
 export {
   type VerifiedCollateral,

@@ -1,5 +1,5 @@
 /** Kinds of trusted execution environment whose evidence this package verifies. */
-export const TEES = ['sgx', 'tdx', 'sim'] as const
+export const TEES = ['sgx', 'tdx', 'sev-snp', 'sim'] as const
 
 /**
  * Kind of trusted execution environment; derived from the root that verified and what was

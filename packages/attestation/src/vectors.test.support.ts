@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Collateral } from './collateral/collateral.ts'
-import type { TrustRoot } from './verify/roots.ts'
+import type { QuoteRoot } from './verify/roots.ts'
 import { parseCertificate } from './x509/certificate.ts'
 import { splitPemCertificates } from './x509/pem.ts'
 
@@ -83,7 +83,7 @@ export function collateralOf({ folder }: VectorCase): Collateral | undefined {
 }
 
 /** Intel's root, or the case's own where its README says that it is signed under another. */
-export function rootOfCase({ folder, evidence }: VectorCase): TrustRoot {
+export function rootOfCase({ folder, evidence }: VectorCase): QuoteRoot {
   const own = `${folder}/root.pem`
   const der = existsSync(own)
     ? splitPemCertificates(readFileSync(own, 'utf8'))[0]

@@ -1,152 +1,48 @@
-import { createHash } from 'node:crypto'
 import type { Collateral } from './collateral/collateral.ts'
-import type { SvnLevel } from './collateral/tcb-level.ts'
-import { parseQuote, type Quote } from './quote/quote.ts'
-import { impossibleTdBits } from './tdx/td-report.ts'
-import type { EvidenceClaims, VerifiedEvidence } from './verify/claims.ts'
-import { convergedStatus, type TdParts } from './verify/converge.ts'
-import { datesOf } from './verify/dates.ts'
-import {
-  type Documents,
-  openDocuments,
-  readCollateral,
-  requireInDate,
-  verifyCollateralChains,
-} from './verify/documents.ts'
-import { EvidenceError } from './verify/errors.ts'
-import { requireDocumentsFit, requireSamePlatform } from './verify/fit.ts'
-import { gapsOf } from './verify/gaps.ts'
-import { pckChainOf, pckExtensionOf } from './verify/pck-chain.ts'
-import {
-  matchQeIdentity,
-  requireBoundKey,
-  verifyQeReport,
-  verifyQuoteSignature,
-} from './verify/quoting-enclave.ts'
-import { rootOf, rootsOfVendor, type TrustRoot, teeOf } from './verify/roots.ts'
-import { matchTcbLevels } from './verify/tcb-levels.ts'
-import { matchTdxModule, requireTdxModule } from './verify/tdx-module.ts'
+import type { SnpCollateral } from './sev-snp/collateral.ts'
+import type { QuoteClaims, SnpClaims, Verified, VerifiedEvidence } from './verify/claims.ts'
+import { verifyQuote } from './verify/quote.ts'
+import type { TrustRoot } from './verify/roots.ts'
+import { isSnpReport, otherTee, readSnpCollateral, verifySnpReport } from './verify/snp.ts'
 import { insideOf, type VerifiedCollateral } from './verify/verified-collateral.ts'
-import { verifyChainKnowing } from './x509/chain.ts'
 import { Known } from './x509/known.ts'
 
 /** What {@link verifyEvidence} needs; no field is optional, so no check is left out by omission. */
-export interface VerifyEvidenceOptions {
-  /** Quote of SGX (version 3, 4, 5) or TDX (4, 5). What follows the quote is never interpreted. */
+export interface VerifyEvidenceOptions<Given = Collateral | SnpCollateral | VerifiedCollateral> {
+  /**
+   * Quote of SGX (version 3, 4, 5) or TDX (4, 5), of which what follows the quote is never
+   * interpreted; or report of SEV-SNP (version 2, 3, 5).
+   */
   readonly evidence: Uint8Array
-  readonly collateral: Collateral | VerifiedCollateral
+  /** What `verifyCollateral` made serves as well, and saves its time. */
+  readonly collateral: Given
   readonly roots: readonly TrustRoot[]
   /** The instant to judge at. */
   readonly at: Date
 }
 
 /**
- * Verifies an SGX or TDX quote against its collateral. Reads no clock and no network, applies no
- * policy: debug enclaves and old platforms verify, and their claims say so.
+ * Verifies evidence against its collateral. Reads no clock and no network, applies no policy: debug
+ * enclaves and old platforms verify, and their claims say so.
  * @throws QuoteFormatError, DerError, ChainError, CollateralError, EvidenceError
- * @see Intel SGX and TDX DCAP quote verification; the steps stand in its order
  */
+export function verifyEvidence(options: VerifyEvidenceOptions<Collateral>): Verified<QuoteClaims>
+export function verifyEvidence(options: VerifyEvidenceOptions<SnpCollateral>): Verified<SnpClaims>
+export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence {
-  const { at } = options
-  // 1. What is quoted, and whose root may stand behind it.
-  const quote = parseQuote(options.evidence)
-  const fitting = rootsOfVendor(options.roots, quote)
-  const verified = insideOf(options.collateral)
-  const known = new Known(verified?.known)
-  const collateral = verified?.collateral ?? readCollateral(options.collateral as Collateral, known)
-
-  // 2, 3. Chains up to the pinned root, and their revocation lists.
-  const { crls } = collateral
-  const pckChain = pckChainOf(quote, collateral.source, known)
-  const spkis = fitting.map(({ spki }) => spki)
-  verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at })
-  // One vendor may have several pinned roots; none of them vouches for another's platforms.
-  const root = rootOf(pckChain, fitting, options.roots)
-  verifyCollateralChains(collateral, root, known, at)
-
-  // 4, 5. Documents: signed, in date, for this TEE and this platform.
-  const documents = verified?.documents ?? openDocuments(collateral, known)
-  const { tcbInfo, qeIdentity } = documents
-  requireInDate('TCB info', tcbInfo, at)
-  requireInDate('QE identity', qeIdentity, at)
-  requireDocumentsFit(quote, documents)
-  const pck = pckExtensionOf(quote, pckChain)
-  requireSamePlatform(pck, tcbInfo)
-
-  // 6. The TDX module.
-  const module = moduleOf(quote, documents)
-
-  // 7 to 10. From the PCK over the quoting enclave to the quote.
-  verifyQeReport(quote, known.keyOf(pckChain[0]))
-  requireBoundKey(quote)
-  const qeLevel = matchQeIdentity(quote, qeIdentity)
-  verifyQuoteSignature(quote)
-  requireTdBits(quote)
-
-  // 11 to 13. Levels of platform and module, converged.
-  const td = quote.body.kind === 'td' ? quote.body.report : undefined
-  const levels = matchTcbLevels(tcbInfo, pck, td)
-  const tdParts = tdPartsOf(quote, documents, module)
-  const platform = levels.platform
-  const moduleLevel = tdParts?.moduleLevel
-
-  // 14. What was found.
-  const claims: EvidenceClaims = {
-    ...bodyClaims(quote, module?.id, moduleLevel),
-    tee: teeOf(root, quote),
-    quoteVersion: quote.header.version,
-    pck,
-    tcbStatus: convergedStatus(levels, qeLevel, tdParts),
-    platformTcbStatus: platform.status,
-    sgxTcbStatus: levels.sgx.status,
-    qeTcbStatus: qeLevel.status,
-    tcbLevel: platform,
-    behind: gapsOf({ quote, documents, pck, platform, qeLevel, module, moduleLevel }),
-    advisoryIds: unionOf(platform.advisoryIds, moduleLevel?.advisoryIds, qeLevel.advisoryIds),
-    tcbDate: platform.tcbDate,
-    qeTcbDate: qeLevel.tcbDate,
-    tcbEvaluationDataNumber: tcbInfo.tcbEvaluationDataNumber,
-    qeTcbEvaluationDataNumber: qeIdentity.tcbEvaluationDataNumber,
-    ...datesOf(pckChain, collateral, documents),
-    rootKeyId: new Uint8Array(createHash('sha384').update(root.spki).digest()),
+  const { evidence, collateral, roots, at } = options
+  const inside = insideOf(collateral)
+  if (!isSnpReport(evidence)) {
+    const given = inside ?? collateral
+    if (!('documents' in given || 'tcbInfo' in given)) throw otherTee('SGX or TDX')
+    return verifyQuote(evidence, given, roots, at) as VerifiedEvidence
   }
-  return claims as VerifiedEvidence
-}
-
-type Module = ReturnType<typeof requireTdxModule>
-
-function moduleOf({ body }: Quote, { tcbInfo }: Documents): Module {
-  return body.kind === 'td' && tcbInfo.id === 'TDX'
-    ? requireTdxModule(body.report, tcbInfo)
-    : undefined
-}
-
-function tdPartsOf({ body }: Quote, { tcbInfo }: Documents, module: Module): TdParts | undefined {
-  if (body.kind !== 'td' || tcbInfo.id !== 'TDX') return undefined
-  return { report: body.report, tcbInfo, moduleLevel: matchTdxModule(body.report, module) }
-}
-
-/** A genuine report cannot have them; this is no policy. */
-function requireTdBits({ body }: Quote): void {
-  const odd = body.kind === 'td' ? impossibleTdBits(body.report) : undefined
-  if (odd !== undefined) throw new EvidenceError('TD_REPORT', odd)
-}
-
-function bodyClaims({ body }: Quote, moduleId: string | undefined, level: SvnLevel | undefined) {
-  switch (body.kind) {
-    case 'enclave':
-      return { kind: 'enclave', report: body.report } as const
-    case 'td': {
-      const tdxModule = {
-        ...(moduleId === undefined ? {} : { id: moduleId }),
-        tcbStatus: level?.status ?? 'UpToDate',
-        ...(level === undefined ? {} : { tcbDate: level.tcbDate }),
-      } as const
-      return { kind: 'td', tdReport: body.report, tdxModule } as const
-    }
+  if (inside !== undefined && 'vek' in inside.collateral) {
+    const known = new Known(inside.known)
+    return verifySnpReport(evidence, inside.collateral, roots, known, at) as VerifiedEvidence
   }
-}
-
-function unionOf(...lists: readonly (readonly string[] | undefined)[]): readonly string[] {
-  return [...new Set(lists.flatMap(list => list ?? []))].sort()
+  if (!('vek' in collateral)) throw otherTee('SEV-SNP')
+  const known = new Known()
+  const read = readSnpCollateral(collateral, known)
+  return verifySnpReport(evidence, read, roots, known, at) as VerifiedEvidence
 }

@@ -11,4 +11,5 @@ export class CollateralError extends CodedError<
   | 'EXPIRED'
   | 'FMSPC'
   | 'PCEID'
+  | 'OTHER_TEE'
 > {}

@@ -1,5 +1,8 @@
 import type { SgxTcbLevel, TdxTcbLevel } from '../collateral/tcb-info.ts'
 import type { PublishedTcbStatus, TcbStatus } from '../collateral/tcb-status.ts'
+import type { SnpReport } from '../sev-snp/report.ts'
+import type { SnpProduct, SnpTcb } from '../sev-snp/tcb.ts'
+import type { VekExtensions } from '../sev-snp/vek.ts'
 import type { SgxReportBody } from '../sgx/report-body.ts'
 import type { TdReport } from '../tdx/td-report.ts'
 import type { Tee } from '../tee.ts'
@@ -12,10 +15,18 @@ export interface Issued {
   readonly nextUpdate: Date
 }
 
-/** What a verified quote says of its platform, whatever runs there. */
-export interface PlatformClaims {
+/** What verified evidence of any kind says. */
+export interface CommonClaims {
   /** Of the pinned root that verified and the signed body; no other field of the evidence says it. */
   readonly tee: Tee
+  /** First instant at which a certificate, a list or a document of the input has expired. */
+  readonly earliestExpiration: Date
+  /** SHA-384 of the root's SubjectPublicKeyInfo, 48 bytes. */
+  readonly rootKeyId: Uint8Array
+}
+
+/** What a verified quote says of its platform, whatever runs there. */
+export interface PlatformClaims extends CommonClaims {
   readonly quoteVersion: 3 | 4 | 5
   readonly pck: PckExtension
   /** Platform, TDX module and quoting enclave converged. */
@@ -38,10 +49,6 @@ export interface PlatformClaims {
   readonly collateral: Readonly<Record<'tcbInfo' | 'qeIdentity' | 'rootCaCrl' | 'pckCrl', Issued>>
   /** When the newest document or list of the collateral was issued. */
   readonly latestIssueDate: Date
-  /** First instant at which a certificate, a list or a document of the input has expired. */
-  readonly earliestExpiration: Date
-  /** SHA-384 of the root's SubjectPublicKeyInfo, 48 bytes. */
-  readonly rootKeyId: Uint8Array
 }
 
 /** What a verified quote of an enclave says. */
@@ -65,21 +72,47 @@ export interface TdClaims extends PlatformClaims {
   readonly tdxModule: TdxModuleClaims
 }
 
-/** What a verified quote says, and how its platform stands. Policy is not part of it. */
-export type EvidenceClaims = EnclaveClaims | TdClaims
+/** What a verified report of a SEV-SNP guest says, and how its platform stands. */
+export interface SnpClaims extends CommonClaims {
+  readonly kind: 'snp'
+  readonly report: SnpReport
+  readonly product: SnpProduct
+  /** The report's TCB versions, read as the product's. AMD publishes no levels to compare with. */
+  readonly tcb: Readonly<Record<'current' | 'reported' | 'committed' | 'launch', SnpTcb>>
+  /** The certificate of the key that signed. */
+  readonly vek: VekExtensions
+  /** Whether a revocation list was looked at; when it was issued, and the next is due. */
+  readonly revocation: { readonly checked: false } | ({ readonly checked: true } & Issued)
+}
+
+/** What a verified quote of an enclave or a trust domain says. */
+export type QuoteClaims = EnclaveClaims | TdClaims
+
+/** What verified evidence says, and how its platform stands. Policy is not part of it. */
+export type EvidenceClaims = QuoteClaims | SnpClaims
 
 declare const brand: unique symbol
 
-/** Claims of evidence whose every signature was checked. Only `verifyEvidence` makes one. */
-export type VerifiedEvidence = EvidenceClaims & { readonly [brand]: 'VerifiedEvidence' }
+/** Claims of evidence whose every signature was checked. Only `verifyEvidence` makes them. */
+export type Verified<Claims extends EvidenceClaims> = Claims & {
+  readonly [brand]: 'VerifiedEvidence'
+}
 
-/** What was measured when the workload started: MRENCLAVE (32 bytes) or MRTD (48 bytes). */
+/** Verified claims of any kind. */
+export type VerifiedEvidence = Verified<EvidenceClaims>
+
+/**
+ * What was measured when the workload started: MRENCLAVE (32 bytes), MRTD or a SEV-SNP guest's
+ * MEASUREMENT (48 bytes).
+ */
 export function measurementOf(claims: EvidenceClaims): Uint8Array {
   switch (claims.kind) {
     case 'enclave':
       return claims.report.mrEnclave
     case 'td':
       return claims.tdReport.mrTd
+    case 'snp':
+      return claims.report.measurement
   }
 }
 
@@ -90,5 +123,7 @@ export function reportDataOf(claims: EvidenceClaims): Uint8Array {
       return claims.report.reportData
     case 'td':
       return claims.tdReport.reportData
+    case 'snp':
+      return claims.report.reportData
   }
 }

@@ -8,7 +8,7 @@ import type { Certificate } from '../x509/certificate.ts'
 import { verifyChainKnowing } from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import type { Known } from '../x509/known.ts'
-import { TCB_SIGNERS, type TrustRoot } from './roots.ts'
+import { type QuoteRoot, TCB_SIGNERS } from './roots.ts'
 
 /** Collateral whose certificates and lists have been read. Nothing in it is verified. */
 export interface ReadCollateral {
@@ -39,7 +39,7 @@ export function readCollateral(source: Collateral, known: Known): ReadCollateral
 /** Verifies the chains of collateral up to `root`: CRL issuer, TCB info signer, identity signer. */
 export function verifyCollateralChains(
   collateral: ReadCollateral,
-  root: TrustRoot,
+  root: QuoteRoot,
   known: Known,
   at: Date,
 ): void {
@@ -53,7 +53,7 @@ export function verifyCollateralChains(
 }
 
 /** The certificate that signs a document: the first of its chain. */
-function requireSigner(what: string, [signer]: readonly Certificate[], root: TrustRoot): void {
+function requireSigner(what: string, [signer]: readonly Certificate[], root: QuoteRoot): void {
   const wanted = TCB_SIGNERS[root.kind]
   const seen = signer?.subject.commonName
   if (seen !== wanted) {
@@ -65,7 +65,7 @@ function requireSigner(what: string, [signer]: readonly Certificate[], root: Tru
 export function openDocuments(collateral: ReadCollateral, known: Known): Documents {
   const { source, tcbInfoChain, qeIdentityChain } = collateral
   const keyOf = ([signer]: readonly Certificate[]) =>
-    signer === undefined ? undefined : known.keyOf(signer)
+    signer === undefined ? undefined : known.keyOf(signer, 'ES256')
   return {
     tcbInfo: parseTcbInfo(
       openSignedJson('TCB info', source.tcbInfo, source.tcbInfoSignature, keyOf(tcbInfoChain)),

@@ -14,4 +14,10 @@ export class EvidenceError extends CodedError<
   | 'QUOTE_SIGNATURE'
   | 'TD_REPORT'
   | 'TCB_NOT_SUPPORTED'
+  | 'PRODUCT'
+  | 'SIGNING_KEY'
+  | 'REPORTED_TCB'
+  | 'COMMITTED_TCB'
+  | 'CHIP_ID'
+  | 'REPORT_SIGNATURE'
 > {}

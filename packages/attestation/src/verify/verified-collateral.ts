@@ -1,5 +1,7 @@
 import type { Brand } from '../brand.ts'
 import type { Collateral } from '../collateral/collateral.ts'
+import type { SnpCollateral } from '../sev-snp/collateral.ts'
+import type { SnpProduct } from '../sev-snp/tcb.ts'
 import { ChainError } from '../x509/chain.ts'
 import { sameBytes } from '../x509/der.ts'
 import { Known } from '../x509/known.ts'
@@ -11,49 +13,93 @@ import {
   requireInDate,
   verifyCollateralChains,
 } from './documents.ts'
-import type { TrustRoot } from './roots.ts'
+import { isQuoteRoot, type TrustRoot } from './roots.ts'
+import { type ReadSnpCollateral, readSnpCollateral, verifySnpChain } from './snp.ts'
 
 /** Collateral whose every signature was checked. Only {@link verifyCollateral} makes one. */
 export type VerifiedCollateral = Brand<
-  {
-    /** 6 bytes: the platforms it is for. */
-    readonly fmspc: Uint8Array
-    /** What its TCB info is about. */
-    readonly tcbInfoId: 'SGX' | 'TDX'
-    /** SubjectPublicKeyInfo (DER) of the root it leads up to. */
-    readonly rootSpki: Uint8Array
-  },
+  | {
+      /** What its TCB info is about. */
+      readonly of: 'SGX' | 'TDX'
+      /** 6 bytes: the platforms it is for. */
+      readonly fmspc: Uint8Array
+    }
+  | {
+      readonly of: 'SEV-SNP'
+      readonly product: SnpProduct
+      /** Chip id of a VCEK. */
+      readonly hwId?: Uint8Array
+    },
   'VerifiedCollateral'
 >
 
-/** What a verification can take over from verified collateral. */
-interface Inside {
+/** What the verification of a quote can take over from verified collateral. */
+export interface QuoteCollateralInside {
   readonly collateral: ReadCollateral
   readonly documents: Documents
   readonly known: Known
 }
 
-const insides = new WeakMap<Collateral | VerifiedCollateral, Inside>()
+interface SnpCollateralInside {
+  readonly collateral: ReadSnpCollateral
+  readonly known: Known
+}
+
+type Inside = QuoteCollateralInside | SnpCollateralInside
+
+const insides = new WeakMap<Collateral | SnpCollateral | VerifiedCollateral, Inside>()
 
 /** What {@link verifyCollateral} needs. */
 export interface VerifyCollateralOptions {
-  readonly collateral: Collateral
+  readonly collateral: Collateral | SnpCollateral
   readonly roots: readonly TrustRoot[]
   /** The instant to judge at. */
   readonly at: Date
 }
 
 /**
- * Verifies collateral on its own, so that many quotes of its platforms are verified faster: give
+ * Verifies collateral on its own, so that much evidence of its platforms is verified faster: give
  * the result to `verifyEvidence` in place of the collateral. Dates are judged again there, each time.
- * @throws DerError, ChainError, CollateralError
+ * @throws DerError, ChainError, CollateralError, EvidenceError
  */
-export function verifyCollateral(options: VerifyCollateralOptions): VerifiedCollateral {
-  const { roots, at } = options
+export function verifyCollateral({
+  collateral,
+  roots,
+  at,
+}: VerifyCollateralOptions): VerifiedCollateral {
+  return 'vek' in collateral
+    ? verifiedSnp(collateral, roots, at)
+    : verifiedQuotes(collateral, roots, at)
+}
+
+function verifiedSnp(
+  source: SnpCollateral,
+  roots: readonly TrustRoot[],
+  at: Date,
+): VerifiedCollateral {
   const known = new Known()
-  const collateral = readCollateral({ ...options.collateral }, known)
+  const collateral = readSnpCollateral(source, known)
+  verifySnpChain(collateral, roots, known, at)
+  const { product, hwId } = collateral.vek
+  const verified = {
+    ...{ of: 'SEV-SNP', product },
+    ...(hwId === undefined ? {} : { hwId: hwId.slice() }),
+  } as VerifiedCollateral
+  insides.set(verified, { collateral, known })
+  return verified
+}
+
+function verifiedQuotes(
+  source: Collateral,
+  roots: readonly TrustRoot[],
+  at: Date,
+): VerifiedCollateral {
+  const known = new Known()
+  const collateral = readCollateral({ ...source }, known)
   const top = collateral.crlChain.at(-1)
-  const root = roots.find(({ spki }) => top !== undefined && sameBytes(spki, top.spki))
+  const root = roots
+    .filter(isQuoteRoot)
+    .find(({ spki }) => top !== undefined && sameBytes(spki, top.spki))
   if (root === undefined) {
     throw new ChainError('UNTRUSTED_ROOT', 'the collateral leads up to no pinned root')
   }
@@ -61,16 +107,15 @@ export function verifyCollateral(options: VerifyCollateralOptions): VerifiedColl
   const documents = openDocuments(collateral, known)
   requireInDate('TCB info', documents.tcbInfo, at)
   requireInDate('QE identity', documents.qeIdentity, at)
-  const verified = {
-    fmspc: documents.tcbInfo.fmspc.slice(),
-    tcbInfoId: documents.tcbInfo.id,
-    rootSpki: root.spki.slice(),
-  } as VerifiedCollateral
+  const { id, fmspc } = documents.tcbInfo
+  const verified = { of: id, fmspc: fmspc.slice() } as VerifiedCollateral
   insides.set(verified, { collateral, documents, known })
   return verified
 }
 
 /** What is inside verified collateral; `undefined` for any that is not. */
-export function insideOf(collateral: Collateral | VerifiedCollateral): Inside | undefined {
+export function insideOf(
+  collateral: Collateral | SnpCollateral | VerifiedCollateral,
+): Inside | undefined {
   return insides.get(collateral)
 }

@@ -14,8 +14,9 @@ import {
   sameBytes,
   TAG,
 } from './der.ts'
+import { RSASSA_PSS, requirePss384 } from './pss.ts'
 
-/** OID of ECDSA with SHA-256, the one signature algorithm that is verified. */
+/** OID of ECDSA with SHA-256: Intel's certificates. */
 export const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
 
 const COMMON_NAME = '2.5.4.3'
@@ -101,7 +102,8 @@ export function readAlgorithm(inner: DerNode, outer: DerNode): string {
   }
   const fields = new DerFields(inner, TAG.sequence, 'algorithm')
   const oid = readOid(fields.take(TAG.oid))
-  if (oid === ECDSA_SHA256) fields.done()
+  if (oid === RSASSA_PSS) requirePss384(fields.take(TAG.sequence))
+  if (oid === ECDSA_SHA256 || oid === RSASSA_PSS) fields.done()
   return oid
 }
 
@@ -181,7 +183,7 @@ export function readExplicit(node: DerNode): DerNode {
 }
 
 /**
- * Parses an X.509 version 3 certificate of the subset Intel's SGX profile uses.
+ * Parses an X.509 version 3 certificate of the subset that Intel's SGX and AMD's SEV profiles use.
  *
  * @param der - The certificate in DER, at most 64 KiB.
  * @throws DerError when it is malformed, has a duplicate extension or a critical unknown one.
@@ -245,14 +247,14 @@ function readBasicConstraints(value: Uint8Array): { isCa: boolean; pathLen?: num
   return { isCa, pathLen: readSmallInteger(length, 255) }
 }
 
+/** AMD writes trailing zero bits, which DER would leave out; they say nothing. */
 function readKeyUsage(value: Uint8Array): ReadonlySet<KeyUsage> {
-  const { unusedBits, bytes } = readBitString(parseDer(value))
-  const last = bytes.at(-1)
-  if (last === undefined || ((last >> unusedBits) & 1) === 0) {
-    throw new DerError('VALUE', 'key usage is empty or has trailing zero bits')
-  }
-  if (bytes.length * 8 - unusedBits > KEY_USAGES.length) {
+  const { bytes } = readBitString(parseDer(value))
+  const usages = KEY_USAGES.filter((_, i) => ((bytes[i >> 3] ?? 0) & (0x80 >> (i & 7))) !== 0)
+  if (usages.length === 0) throw new DerError('VALUE', 'key usage is empty')
+  // Nine bits have a meaning.
+  if (((bytes[1] ?? 0) & 0x7f) !== 0 || bytes.subarray(2).some(byte => byte !== 0)) {
     throw new DerError('VALUE', 'key usage has an unknown bit')
   }
-  return new Set(KEY_USAGES.filter((_, i) => ((bytes[i >> 3] ?? 0) & (0x80 >> (i & 7))) !== 0))
+  return new Set(usages)
 }

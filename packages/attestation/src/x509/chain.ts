@@ -45,7 +45,7 @@ export interface VerifyCrlOptions {
 }
 
 /**
- * Verifies a whole chain: pinned root, names, CA flags and path lengths, ECDSA P-256 signatures,
+ * Verifies a whole chain: pinned root, names, CA flags and path lengths, signatures,
  * validity at `at`, and that no certificate below the root is revoked. A certificate with no
  * revocation list by its issuer is refused (`CRL_ISSUER`).
  *
@@ -56,9 +56,21 @@ export function verifyChain(options: VerifyChainOptions): void {
 }
 
 /** {@link verifyChain}, where some of the signatures may have been verified already. */
-export function verifyChainKnowing(
+export function verifyChainKnowing(known: Known, options: VerifyChainOptions): void {
+  const { crls, at } = options
+  verifyPath(known, options, (certificate, issuer) => {
+    checkRevocation(known, certificate, issuer, crls, at)
+  })
+}
+
+/**
+ * A chain without its revocation, which `inspect` sees to: it is called for each certificate below
+ * the root, with its verified issuer.
+ */
+export function verifyPath(
   known: Known,
-  { chain, roots, crls, at }: VerifyChainOptions,
+  { chain, roots, at }: Omit<VerifyChainOptions, 'crls'>,
+  inspect: (certificate: Certificate, issuer: Certificate) => void,
 ): void {
   const root = chain.at(-1)
   if (root === undefined || chain.length < 2 || chain.length > MAX_CHAIN) {
@@ -75,7 +87,7 @@ export function verifyChainKnowing(
     checkIssued(known, certificate, issuer)
     if (i > 0) checkAuthority(certificate, i - 1)
     checkValidity(certificate, at)
-    if (certificate !== root) checkRevocation(known, certificate, issuer, crls, at)
+    if (certificate !== root) inspect(certificate, issuer)
   }
 }
 
@@ -136,7 +148,8 @@ export function verifyCrl(options: VerifyCrlOptions): void {
   verifyCrlKnowing(new Known(), options)
 }
 
-function verifyCrlKnowing(known: Known, { crl, issuer, at }: VerifyCrlOptions): void {
+/** {@link verifyCrl}, where its signature may have been verified already. */
+export function verifyCrlKnowing(known: Known, { crl, issuer, at }: VerifyCrlOptions): void {
   if (!sameBytes(crl.issuer.raw, issuer.subject.raw)) {
     throw new ChainError('CRL_ISSUER', `the revocation list is not by ${label(issuer)}`)
   }

@@ -1,7 +1,13 @@
-import { nodeSignatures, type VerifyingKey } from '../signatures.ts'
+import { nodeSignatures, type SignatureAlgorithm, type VerifyingKey } from '../signatures.ts'
 import { type Certificate, ECDSA_SHA256, parseCertificate } from './certificate.ts'
 import { sameBytes } from './der.ts'
 import { splitPemCertificates } from './pem.ts'
+import { RSASSA_PSS } from './pss.ts'
+
+const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
+  [ECDSA_SHA256, 'ES256'],
+  [RSASSA_PSS, 'PS384'],
+])
 
 /** A certificate or a list, as far as its signature goes. */
 type Signed = Pick<Certificate, 'tbs' | 'signature' | 'signatureAlgorithm'>
@@ -15,7 +21,7 @@ export class Known {
   readonly #earlier: Known | undefined
   readonly #certificates: Certificate[] = []
   readonly #signed = new WeakMap<Signed, WeakSet<Certificate>>()
-  readonly #keys = new WeakMap<Certificate, { readonly key: VerifyingKey | undefined }>()
+  readonly #keys = new WeakMap<Certificate, Map<SignatureAlgorithm, VerifyingKey | undefined>>()
 
   constructor(earlier?: Known) {
     this.#earlier = earlier
@@ -40,27 +46,32 @@ export class Known {
     return own === undefined && this.#earlier !== undefined ? this.#earlier.#find(der) : own
   }
 
-  /** The key of a certificate, if it is of P-256. */
-  keyOf(certificate: Certificate): VerifyingKey | undefined {
-    const known = this.#foundKey(certificate)
-    if (known !== undefined) return known.key
-    const key = nodeSignatures.keyFromSpki(certificate.spki)
-    this.#keys.set(certificate, { key })
+  /** The key of a certificate, if it is one for the algorithm. */
+  keyOf(certificate: Certificate, algorithm: SignatureAlgorithm): VerifyingKey | undefined {
+    const known = this.#keysOf(certificate, algorithm)
+    if (known?.has(algorithm) === true) return known.get(algorithm)
+    const key = nodeSignatures.keyFromSpki(certificate.spki, algorithm)
+    const keys = this.#keys.get(certificate) ?? new Map()
+    this.#keys.set(certificate, keys.set(algorithm, key))
     return key
   }
 
-  #foundKey(certificate: Certificate): { readonly key: VerifyingKey | undefined } | undefined {
+  #keysOf(
+    certificate: Certificate,
+    algorithm: SignatureAlgorithm,
+  ): ReadonlyMap<SignatureAlgorithm, VerifyingKey | undefined> | undefined {
     const own = this.#keys.get(certificate)
-    return own === undefined && this.#earlier !== undefined
-      ? this.#earlier.#foundKey(certificate)
-      : own
+    if (own?.has(algorithm) === true || this.#earlier === undefined) return own
+    return this.#earlier.#keysOf(certificate, algorithm)
   }
 
-  /** Whether the issuer's key signed this, with ECDSA P-256 and SHA-256. */
+  /** Whether the issuer's key signed this, by an algorithm of the vendors. */
   isSigned(signed: Signed, issuer: Certificate): boolean {
-    if (signed.signatureAlgorithm !== ECDSA_SHA256) return false
+    const algorithm = ALGORITHMS.get(signed.signatureAlgorithm)
+    if (algorithm === undefined) return false
     if (this.#wasSigned(signed, issuer)) return true
-    const good = this.keyOf(issuer)?.verifies(signed.tbs, signed.signature, 'der') === true
+    const key = this.keyOf(issuer, algorithm)
+    const good = key?.verifies(signed.tbs, signed.signature, 'der') === true
     if (good) {
       const issuers = this.#signed.get(signed) ?? new WeakSet()
       this.#signed.set(signed, issuers.add(issuer))

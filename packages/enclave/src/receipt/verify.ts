@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import {
-  type EvidenceClaims,
   isDebugEnclave,
+  type QuoteClaims,
+  type TcbStatus,
   type Tee,
   type TrustRoot,
-  type VerifiedEvidence,
+  type Verified,
   type VerifiedToken,
   verifyEvidence,
   verifyReportData,
@@ -50,7 +51,7 @@ export interface ReceiptSummary {
   readonly isvSvn: number
   /** Whether the host could read the instance's memory. */
   readonly debug: boolean
-  readonly tcbStatus: EvidenceClaims['tcbStatus']
+  readonly tcbStatus: TcbStatus
   readonly advisoryIds: readonly string[]
   readonly job: JobStatement
   /** 64 hexadecimal digits. */
@@ -198,7 +199,7 @@ async function verifiedEvidence(
   roots: readonly TrustRoot[],
   token: VerifiedToken,
   { receiveKey }: Request<'release'>,
-): Promise<VerifiedEvidence> {
+): Promise<Verified<QuoteClaims>> {
   const evidence = await orThrow('EVIDENCE', 'the evidence', () =>
     verifyEvidence({
       evidence: fromBase64url(payload.evidence.quote),

@@ -18,7 +18,7 @@ import { openReleasedKeys, verifyHeadsMoved, verifyReleased } from './statements
 export interface AttestOptions {
   readonly client: KmsClient
   /** What the instance runs in; the key service derives it anew from the root that verified. */
-  readonly tee: Exclude<Tee, 'tdx'>
+  readonly tee: Exclude<Tee, 'tdx' | 'sev-snp'>
   readonly job: JobStatement
   /** Has the platform quote 64 bytes of report data. */
   readonly quoteFor: (reportData: Uint8Array) => Promise<Uint8Array>

@@ -4,10 +4,11 @@ import {
   type Collateral,
   issueToken,
   measurementOf,
+  type QuoteClaims,
   type ReleaseBinding,
   ReportDataError,
   type TrustedAppraisal,
-  type VerifiedEvidence,
+  type Verified,
   verifyEvidence,
   verifyReportData,
 } from '@cloister/attestation'
@@ -122,7 +123,7 @@ function verified(
   quote: Uint8Array,
   collateral: Collateral,
   at: Date,
-): VerifiedEvidence {
+): Verified<QuoteClaims> {
   try {
     return verifyEvidence({ evidence: quote, collateral, roots, at })
   } catch (error) {
@@ -138,7 +139,7 @@ function evidenceError(cause: unknown): unknown {
 
 /** Bound to this challenge, these keys and this job, in the TEE that the root proves. */
 function requireBinding(
-  evidence: VerifiedEvidence,
+  evidence: Verified<QuoteClaims>,
   binding: ReleaseBinding,
   { tee }: AttestRequest,
 ): void {
@@ -158,7 +159,7 @@ function requireBinding(
   }
 }
 
-function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void {
+function requireMeasurement(evidence: Verified<QuoteClaims>, job: JobStatement): void {
   const seen = toHex(measurementOf(evidence))
   if (evidence.kind === 'enclave' && seen === job.measurement) return
   const message = 'the enclave measured is not the one that the job names'
@@ -166,7 +167,7 @@ function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void
   throw new KmsError('MEASUREMENT_MISMATCH', message, { reasons })
 }
 
-function appraised(policy: PlatformAppraisal, evidence: VerifiedEvidence): TrustedAppraisal {
+function appraised(policy: PlatformAppraisal, evidence: Verified<QuoteClaims>): TrustedAppraisal {
   // Any measurement: it must be the job's, and release policies say what that may have.
   const measurement = [measurementOf(evidence)]
   const named =

@@ -1,0 +1,144 @@
+import { createHash } from 'node:crypto'
+import type { Collateral } from '../collateral/collateral.ts'
+import type { SvnLevel } from '../collateral/tcb-level.ts'
+import { parseQuote, type Quote } from '../quote/quote.ts'
+import { impossibleTdBits } from '../tdx/td-report.ts'
+import { verifyChainKnowing } from '../x509/chain.ts'
+import { Known } from '../x509/known.ts'
+import type { QuoteClaims } from './claims.ts'
+import { convergedStatus, type TdParts } from './converge.ts'
+import { datesOf } from './dates.ts'
+import {
+  type Documents,
+  openDocuments,
+  readCollateral,
+  requireInDate,
+  verifyCollateralChains,
+} from './documents.ts'
+import { EvidenceError } from './errors.ts'
+import { requireDocumentsFit, requireSamePlatform } from './fit.ts'
+import { gapsOf } from './gaps.ts'
+import { pckChainOf, pckExtensionOf } from './pck-chain.ts'
+import {
+  matchQeIdentity,
+  requireBoundKey,
+  verifyQeReport,
+  verifyQuoteSignature,
+} from './quoting-enclave.ts'
+import { rootOf, rootsOfVendor, type TrustRoot, teeOf } from './roots.ts'
+import { matchTcbLevels } from './tcb-levels.ts'
+import { matchTdxModule, requireTdxModule } from './tdx-module.ts'
+import type { QuoteCollateralInside } from './verified-collateral.ts'
+
+/**
+ * Verifies an SGX or TDX quote against its collateral. Applies no policy.
+ * @throws QuoteFormatError, DerError, ChainError, CollateralError, EvidenceError
+ * @see Intel SGX and TDX DCAP quote verification; the steps stand in its order
+ */
+export function verifyQuote(
+  evidence: Uint8Array,
+  given: Collateral | QuoteCollateralInside,
+  roots: readonly TrustRoot[],
+  at: Date,
+): QuoteClaims {
+  // 1. What is quoted, and whose root may stand behind it.
+  const quote = parseQuote(evidence)
+  const fitting = rootsOfVendor(roots, quote)
+  const verified = 'documents' in given ? given : undefined
+  const known = new Known(verified?.known)
+  const collateral = 'documents' in given ? given.collateral : readCollateral(given, known)
+
+  // 2, 3. Chains up to the pinned root, and their revocation lists.
+  const { crls } = collateral
+  const pckChain = pckChainOf(quote, collateral.source, known)
+  const spkis = fitting.map(({ spki }) => spki)
+  verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at })
+  // One vendor may have several pinned roots; none of them vouches for another's platforms.
+  const root = rootOf(pckChain, fitting, roots)
+  verifyCollateralChains(collateral, root, known, at)
+
+  // 4, 5. Documents: signed, in date, for this TEE and this platform.
+  const documents = verified?.documents ?? openDocuments(collateral, known)
+  const { tcbInfo, qeIdentity } = documents
+  requireInDate('TCB info', tcbInfo, at)
+  requireInDate('QE identity', qeIdentity, at)
+  requireDocumentsFit(quote, documents)
+  const pck = pckExtensionOf(quote, pckChain)
+  requireSamePlatform(pck, tcbInfo)
+
+  // 6. The TDX module.
+  const module = moduleOf(quote, documents)
+
+  // 7 to 10. From the PCK over the quoting enclave to the quote.
+  verifyQeReport(quote, known.keyOf(pckChain[0], 'ES256'))
+  requireBoundKey(quote)
+  const qeLevel = matchQeIdentity(quote, qeIdentity)
+  verifyQuoteSignature(quote)
+  requireTdBits(quote)
+
+  // 11 to 13. Levels of platform and module, converged.
+  const td = quote.body.kind === 'td' ? quote.body.report : undefined
+  const levels = matchTcbLevels(tcbInfo, pck, td)
+  const tdParts = tdPartsOf(quote, documents, module)
+  const platform = levels.platform
+  const moduleLevel = tdParts?.moduleLevel
+
+  // 14. What was found.
+  return {
+    ...bodyClaims(quote, module?.id, moduleLevel),
+    tee: teeOf(root, quote),
+    quoteVersion: quote.header.version,
+    pck,
+    tcbStatus: convergedStatus(levels, qeLevel, tdParts),
+    platformTcbStatus: platform.status,
+    sgxTcbStatus: levels.sgx.status,
+    qeTcbStatus: qeLevel.status,
+    tcbLevel: platform,
+    behind: gapsOf({ quote, documents, pck, platform, qeLevel, module, moduleLevel }),
+    advisoryIds: unionOf(platform.advisoryIds, moduleLevel?.advisoryIds, qeLevel.advisoryIds),
+    tcbDate: platform.tcbDate,
+    qeTcbDate: qeLevel.tcbDate,
+    tcbEvaluationDataNumber: tcbInfo.tcbEvaluationDataNumber,
+    qeTcbEvaluationDataNumber: qeIdentity.tcbEvaluationDataNumber,
+    ...datesOf(pckChain, collateral, documents),
+    rootKeyId: new Uint8Array(createHash('sha384').update(root.spki).digest()),
+  }
+}
+
+type Module = ReturnType<typeof requireTdxModule>
+
+function moduleOf({ body }: Quote, { tcbInfo }: Documents): Module {
+  return body.kind === 'td' && tcbInfo.id === 'TDX'
+    ? requireTdxModule(body.report, tcbInfo)
+    : undefined
+}
+
+function tdPartsOf({ body }: Quote, { tcbInfo }: Documents, module: Module): TdParts | undefined {
+  if (body.kind !== 'td' || tcbInfo.id !== 'TDX') return undefined
+  return { report: body.report, tcbInfo, moduleLevel: matchTdxModule(body.report, module) }
+}
+
+/** A genuine report cannot have them; this is no policy. */
+function requireTdBits({ body }: Quote): void {
+  const odd = body.kind === 'td' ? impossibleTdBits(body.report) : undefined
+  if (odd !== undefined) throw new EvidenceError('TD_REPORT', odd)
+}
+
+function bodyClaims({ body }: Quote, moduleId: string | undefined, level: SvnLevel | undefined) {
+  switch (body.kind) {
+    case 'enclave':
+      return { kind: 'enclave', report: body.report } as const
+    case 'td': {
+      const tdxModule = {
+        ...(moduleId === undefined ? {} : { id: moduleId }),
+        tcbStatus: level?.status ?? 'UpToDate',
+        ...(level === undefined ? {} : { tcbDate: level.tcbDate }),
+      } as const
+      return { kind: 'td', tdReport: body.report, tdxModule } as const
+    }
+  }
+}
+
+function unionOf(...lists: readonly (readonly string[] | undefined)[]): readonly string[] {
+  return [...new Set(lists.flatMap(list => list ?? []))].sort()
+}
