@@ -98,6 +98,12 @@ export {
   withSimConditions,
 } from './sim/platform.ts'
 export type { SimEnclave } from './sim/quote.ts'
+export {
+  createSimSnpPlatform,
+  SIM_SNP_REVOCABLES,
+  type SimSnpOptions,
+  type SimSnpPlatform,
+} from './sim/snp-platform.ts'
 export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
 export {
   encodeTdReport,

@@ -1,4 +1,11 @@
-import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto'
 import { ECDSA_SHA256 } from '../x509/certificate.ts'
 import { DerFields, parseDer, readBitString, TAG } from '../x509/der.ts'
 import {
@@ -15,10 +22,11 @@ import {
   time,
   utf8String,
 } from '../x509/der-writer.ts'
+import { RSASSA_PSS } from '../x509/pss.ts'
 
 const ORGANIZATION = 'Cloister simulated TEE'
 
-/** Who signs: a name and its private key. */
+/** Who signs: a name and its private key, of P-256 or RSA. */
 interface Issuer {
   readonly commonName: string
   readonly key: KeyObject
@@ -47,7 +55,10 @@ export interface CrlFields {
   readonly revoked: readonly string[]
 }
 
-/** Issues an X.509 v3 certificate with a fresh serial, signed with ECDSA P-256, in DER. */
+/**
+ * Issues an X.509 v3 certificate with a fresh serial, in DER: signed with ECDSA P-256 as Intel's, or
+ * by an RSA key with RSASSA-PSS and SHA-384 as AMD's.
+ */
 export function issueCertificate(fields: CertificateFields): Uint8Array {
   const { issuer, pathLen } = fields
   const constraints = pathLen === undefined ? [] : [boolean(true), integer(pathLen)]
@@ -58,7 +69,7 @@ export function issueCertificate(fields: CertificateFields): Uint8Array {
     sequence(
       explicit(0, integer(2)),
       integer(freshSerial()),
-      ALGORITHM,
+      algorithmOf(issuer.key),
       name(issuer.commonName),
       sequence(time(fields.notBefore), time(fields.notAfter)),
       name(fields.commonName),
@@ -88,7 +99,7 @@ export function issueCrl({ issuer, thisUpdate, nextUpdate, revoked }: CrlFields)
     issuer.key,
     sequence(
       integer(1),
-      ALGORITHM,
+      algorithmOf(issuer.key),
       name(issuer.commonName),
       time(thisUpdate),
       time(nextUpdate),
@@ -122,10 +133,28 @@ export function pemOf(...certificates: readonly Uint8Array[]): string {
     .join('')
 }
 
-const ALGORITHM = sequence(oid(ECDSA_SHA256))
+const ES256 = sequence(oid(ECDSA_SHA256))
+const SHA384 = sequence(oid('2.16.840.1.101.3.4.2.2'))
+const PS384 = sequence(
+  oid(RSASSA_PSS),
+  sequence(
+    explicit(0, SHA384),
+    explicit(1, sequence(oid('1.2.840.113549.1.1.8'), SHA384)),
+    explicit(2, integer(48)),
+  ),
+)
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 }
+
+function algorithmOf(key: KeyObject): Uint8Array {
+  return key.asymmetricKeyType === 'rsa' ? PS384 : ES256
+}
 
 function signed(key: KeyObject, tbs: Uint8Array): Uint8Array {
-  return sequence(tbs, ALGORITHM, bitString(sign('sha256', tbs, { key, dsaEncoding: 'der' })))
+  const signature =
+    key.asymmetricKeyType === 'rsa'
+      ? sign('sha384', tbs, { key, ...PSS })
+      : sign('sha256', tbs, { key, dsaEncoding: 'der' })
+  return sequence(tbs, algorithmOf(key), bitString(signature))
 }
 
 function name(commonName: string): Uint8Array {
