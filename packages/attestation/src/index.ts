@@ -1,17 +1,28 @@
 export {
   type Appraisal,
-  type AppraisalPolicy,
-  AppraisalPolicyError,
   appraiseEvidence,
   isDebugEnclave,
-  type PolicyDigest,
-  policyDigestOf,
-  type Reason,
-  type ReasonCode,
   type RejectedAppraisal,
-  type SignerRule,
   type TrustedAppraisal,
-} from './appraise.ts'
+} from './appraisal/appraise.ts'
+export { PUBLIC_TEST_SIGNERS } from './appraisal/enclave-rules.ts'
+export { explainAppraisal } from './appraisal/explain.ts'
+export { AppraisalPolicyError } from './appraisal/fields.ts'
+export {
+  APPRAISAL_POLICY_VERSION,
+  type AppraisalPolicy,
+  type EnclaveRule,
+  type GuestRule,
+  type PolicyDigest,
+  type PolicyFieldsRead,
+  policyDigestOf,
+  type QuotePlatformPolicy,
+  readAppraisalPolicy,
+  SNP_PLATFORM_FLAGS,
+  type SnpPlatformPolicy,
+  type TdRule,
+} from './appraisal/policy.ts'
+export { REASON_CODES, type Reason, type ReasonCode } from './appraisal/reasons.ts'
 export type { Brand } from './brand.ts'
 export type { Collateral } from './collateral/collateral.ts'
 export { CollateralError } from './collateral/errors.ts'

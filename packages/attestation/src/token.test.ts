@@ -2,7 +2,8 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import fc from 'fast-check'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { type AppraisalPolicy, appraiseEvidence, type TrustedAppraisal } from './appraise.ts'
+import { appraiseEvidence, type TrustedAppraisal } from './appraisal/appraise.ts'
+import { readAppraisalPolicy } from './appraisal/policy.ts'
 import { type ReleaseBinding, ReportDataError, reportDataFor } from './report-data.ts'
 import { createSimPlatform } from './sim/platform.ts'
 import { type IssueTokenOptions, issueToken, TokenError, verifyToken } from './token.ts'
@@ -31,17 +32,12 @@ const platform = createSimPlatform({
   tcbStatus: 'SWHardeningNeeded',
   advisoryIds: ['INTEL-SA-00334'],
 })
-const policy: AppraisalPolicy = {
+const policy = readAppraisalPolicy({
+  version: 1,
   tees: ['sim'],
-  tcbStatuses: ['SWHardeningNeeded'],
-  allowDebugEnclave: false,
-  mrEnclaves: [new Uint8Array(32).fill(1)],
-  mrSigners: [],
-  mrTds: [],
-  minTcbDate: new Date(0),
-  minTcbEvaluationDataNumber: 0,
-  rejectedAdvisoryIds: [],
-}
+  enclaves: [{ mrEnclave: '01'.repeat(32) }],
+  platform: { tcbStatuses: ['SWHardeningNeeded'] },
+})
 const appraisalOf = (bound: ReleaseBinding): TrustedAppraisal => {
   const evidence = verifyEvidence({
     evidence: platform.quote({

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, randomUUID } from 'node:crypto'
 import { errors, jwtVerify, SignJWT } from 'jose'
-import { isDebugEnclave, type PolicyDigest, type TrustedAppraisal } from './appraise.ts'
+import { isDebugEnclave, type TrustedAppraisal } from './appraisal/appraise.ts'
+import type { PolicyDigest } from './appraisal/policy.ts'
 import type { Brand } from './brand.ts'
 import { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
 import { CodedError } from './errors.ts'
@@ -105,7 +106,7 @@ export type VerifiedToken = Brand<TokenClaims, 'VerifiedToken'>
  */
 export async function issueToken(options: IssueTokenOptions): Promise<string> {
   const { appraisal, binding, key, at, lifetimeSeconds } = options
-  const { evidence, policyDigest } = appraisal
+  const { evidence, goodUntil, policyDigest } = appraisal
   if (key.type !== 'private' || kindOf(key) !== 'P-256') {
     throw new TokenError('KEY', 'wanted a private key of P-256')
   }
@@ -114,7 +115,7 @@ export async function issueToken(options: IssueTokenOptions): Promise<string> {
     throw new TokenError('EVIDENCE', 'tokens tell of enclaves; the evidence is of a TD')
   }
   const iat = secondsOf(at)
-  const exp = expirationOf(iat, lifetimeSeconds, evidence.earliestExpiration)
+  const exp = expirationOf(iat, lifetimeSeconds, goodUntil)
   const { report } = evidence
   return await new SignJWT({
     eat_nonce: Buffer.from(binding.challenge).toString('base64url'),

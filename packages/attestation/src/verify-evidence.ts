@@ -1,6 +1,7 @@
 import type { Collateral } from './collateral/collateral.ts'
 import type { SnpCollateral } from './sev-snp/collateral.ts'
 import type { QuoteClaims, SnpClaims, Verified, VerifiedEvidence } from './verify/claims.ts'
+import { graceMsOf } from './verify/documents.ts'
 import { verifyQuote } from './verify/quote.ts'
 import type { TrustRoot } from './verify/roots.ts'
 import { isSnpReport, otherTee, readSnpCollateral, verifySnpReport } from './verify/snp.ts'
@@ -19,6 +20,11 @@ export interface VerifyEvidenceOptions<Given = Collateral | SnpCollateral | Veri
   readonly roots: readonly TrustRoot[]
   /** The instant to judge at. */
   readonly at: Date
+  /**
+   * For how many days after their end documents and revocation lists of SGX and TDX still serve; 0
+   * unless told. Claims keep the true end, and only a policy that grants as much accepts it.
+   */
+  readonly collateralGraceDays?: number
 }
 
 /**
@@ -30,12 +36,13 @@ export function verifyEvidence(options: VerifyEvidenceOptions<Collateral>): Veri
 export function verifyEvidence(options: VerifyEvidenceOptions<SnpCollateral>): Verified<SnpClaims>
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence {
-  const { evidence, collateral, roots, at } = options
+  const { evidence, collateral, roots, at, collateralGraceDays } = options
   const inside = insideOf(collateral)
   if (!isSnpReport(evidence)) {
     const given = inside ?? collateral
     if (!('documents' in given || 'tcbInfo' in given)) throw otherTee('SGX or TDX')
-    return verifyQuote(evidence, given, roots, at) as VerifiedEvidence
+    const instant = { at, graceMs: graceMsOf(collateralGraceDays) }
+    return verifyQuote(evidence, given, roots, instant) as VerifiedEvidence
   }
   if (inside !== undefined && 'vek' in inside.collateral) {
     const known = new Known(inside.known)

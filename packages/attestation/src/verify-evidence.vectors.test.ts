@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { type AppraisalPolicy, appraiseEvidence } from './appraise.ts'
+import { appraiseEvidence } from './appraisal/appraise.ts'
+import { readAppraisalPolicy } from './appraisal/policy.ts'
 import type { Collateral } from './collateral/collateral.ts'
 import { TCB_STATUSES } from './collateral/tcb-status.ts'
 import { CodedError } from './errors.ts'
+import type { TdReport } from './tdx/td-report.ts'
 import {
   CASES,
   collateralOf,
@@ -11,7 +13,7 @@ import {
   SKIPPED,
   type VectorCase,
 } from './vectors.test.support.ts'
-import { measurementOf } from './verify/claims.ts'
+import type { QuoteClaims } from './verify/claims.ts'
 import { verifyCollateral } from './verify/verified-collateral.ts'
 import { verifyEvidence } from './verify-evidence.ts'
 
@@ -45,16 +47,40 @@ const codeOf = (run: () => unknown): string => {
   return 'none'
 }
 
-const open: AppraisalPolicy = {
-  tees: ['sgx', 'tdx'],
-  tcbStatuses: TCB_STATUSES,
-  allowDebugEnclave: false,
-  mrEnclaves: [],
-  mrSigners: [],
-  mrTds: [],
-  minTcbDate: new Date(0),
-  minTcbEvaluationDataNumber: 0,
-  rejectedAdvisoryIds: [],
+/** A policy that names the workload, and what is unusual about it; debug is no part of that. */
+function naming(claims: QuoteClaims, change: Readonly<Record<string, unknown>> = {}) {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  const lax = { allowDynamicPlatform: true, allowCachedKeys: true, allowSmt: true }
+  return {
+    version: 1,
+    tees: ['sgx', 'tdx'],
+    platform: { tcbStatuses: TCB_STATUSES, ...lax },
+    ...(claims.kind === 'td'
+      ? { tds: [tdRule(claims.tdReport)] }
+      : {
+          enclaves: [
+            {
+              mrEnclave: hex(claims.report.mrEnclave),
+              configId: hex(claims.report.configId),
+              minConfigSvn: claims.report.configSvn,
+              isvFamilyId: hex(claims.report.isvFamilyId),
+              isvExtProdId: hex(claims.report.isvExtProdId),
+            },
+          ],
+        }),
+    ...change,
+  }
+}
+
+function tdRule(report: TdReport) {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  return {
+    mrTd: hex(report.mrTd),
+    mrConfigId: hex(report.mrConfigId),
+    mrOwner: hex(report.mrOwner),
+    mrOwnerConfig: hex(report.mrOwnerConfig),
+    ...(report.version === '1.5' ? { mrServiceTd: hex(report.mrServiceTd) } : {}),
+  }
 }
 
 describe.skipIf(!HAS_VECTORS)(`verifyEvidence on quotes of real hardware${SKIPPED}`, () => {
@@ -105,19 +131,16 @@ describe.skipIf(!HAS_VECTORS)(`verifyEvidence on quotes of real hardware${SKIPPE
 
   it.each(good)('$name: trusted by its measurement alone, and never while in debug', one => {
     const claims = judge(one)
-    const named =
-      claims.kind === 'td'
-        ? { mrTds: [measurementOf(claims)] }
-        : { mrEnclaves: [measurementOf(claims)] }
-    const reasons = (policy: Partial<AppraisalPolicy>) => {
-      const appraisal = appraiseEvidence(claims, { ...open, ...policy })
+    const reasons = (change: Readonly<Record<string, unknown>> = {}) => {
+      const policy = readAppraisalPolicy(naming(claims, change))
+      const appraisal = appraiseEvidence(claims, policy)
       return appraisal.verdict === 'trusted' ? [] : appraisal.reasons.map(({ code }) => code)
     }
     const debug = one.expected.flags?.['debug'] === true ? ['DEBUG'] : []
-    expect(reasons(named)).toEqual(debug)
-    expect(reasons({})).toEqual(['MEASUREMENT', ...debug])
-    expect(reasons({ ...named, tees: ['sim'] })).toEqual(['TEE', ...debug])
-    expect(reasons({ ...named, allowDebugEnclave: true })).toEqual([])
+    expect(reasons()).toEqual(debug)
+    expect(reasons({ tees: ['sim'] })).toEqual(['TEE', ...debug])
+    expect(reasons({ enclaves: [], tds: [] })).toEqual(['MEASUREMENT'])
+    expect(reasons({ platform: { tcbStatuses: [] } })).toContain('TCB_STATUS')
   })
 
   it.each(bad)('$name: refused', one => {

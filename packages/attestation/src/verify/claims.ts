@@ -19,6 +19,8 @@ export interface Issued {
 export interface CommonClaims {
   /** Of the pinned root that verified and the signed body; no other field of the evidence says it. */
   readonly tee: Tee
+  /** The instant that was judged at. */
+  readonly verifiedAt: Date
   /** First instant at which a certificate, a list or a document of the input has expired. */
   readonly earliestExpiration: Date
   /** SHA-384 of the root's SubjectPublicKeyInfo, 48 bytes. */

@@ -10,6 +10,12 @@ import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import type { Known } from '../x509/known.ts'
 import { type QuoteRoot, TCB_SIGNERS } from './roots.ts'
 
+/** When to judge, and how long after its end a document or list still serves. */
+export interface Instant {
+  readonly at: Date
+  readonly graceMs: number
+}
+
 /** Collateral whose certificates and lists have been read. Nothing in it is verified. */
 export interface ReadCollateral {
   readonly source: Collateral
@@ -41,14 +47,14 @@ export function verifyCollateralChains(
   collateral: ReadCollateral,
   root: QuoteRoot,
   known: Known,
-  at: Date,
+  { at, graceMs }: Instant,
 ): void {
   const { crls, crlChain, tcbInfoChain, qeIdentityChain } = collateral
   const roots = [root.spki]
-  verifyChainKnowing(known, { chain: crlChain, roots, crls, at })
-  verifyChainKnowing(known, { chain: tcbInfoChain, roots, crls, at })
+  verifyChainKnowing(known, { chain: crlChain, roots, crls, at }, graceMs)
+  verifyChainKnowing(known, { chain: tcbInfoChain, roots, crls, at }, graceMs)
   requireSigner('TCB info', tcbInfoChain, root)
-  verifyChainKnowing(known, { chain: qeIdentityChain, roots, crls, at })
+  verifyChainKnowing(known, { chain: qeIdentityChain, roots, crls, at }, graceMs)
   requireSigner('QE identity', qeIdentityChain, root)
 }
 
@@ -81,11 +87,16 @@ export function openDocuments(collateral: ReadCollateral, known: Known): Documen
   }
 }
 
-/** A document is of use from its issue until the next is due. */
+/** A grace period in milliseconds: none unless told, and none that is negative or no number. */
+export function graceMsOf(days = 0): number {
+  return days > 0 ? days * 24 * 60 * 60 * 1000 : 0
+}
+
+/** A document is of use from its issue until the next is due, or a grace period after. */
 export function requireInDate(
   what: string,
   { issueDate, nextUpdate }: DocumentFacts,
-  at: Date,
+  { at, graceMs }: Instant,
 ): void {
   if (!(at.getTime() >= issueDate.getTime())) {
     throw new CollateralError(
@@ -93,7 +104,7 @@ export function requireInDate(
       `${what}: issued ${issueDate.toISOString()}, judged at ${String(at)}`,
     )
   }
-  if (!(at.getTime() <= nextUpdate.getTime())) {
+  if (!(at.getTime() <= nextUpdate.getTime() + graceMs)) {
     throw new CollateralError(
       'EXPIRED',
       `${what}: expired ${nextUpdate.toISOString()}, judged at ${at.toISOString()}`,

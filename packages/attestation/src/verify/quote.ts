@@ -10,6 +10,7 @@ import { convergedStatus, type TdParts } from './converge.ts'
 import { datesOf } from './dates.ts'
 import {
   type Documents,
+  type Instant,
   openDocuments,
   readCollateral,
   requireInDate,
@@ -39,8 +40,9 @@ export function verifyQuote(
   evidence: Uint8Array,
   given: Collateral | QuoteCollateralInside,
   roots: readonly TrustRoot[],
-  at: Date,
+  instant: Instant,
 ): QuoteClaims {
+  const { at, graceMs } = instant
   // 1. What is quoted, and whose root may stand behind it.
   const quote = parseQuote(evidence)
   const fitting = rootsOfVendor(roots, quote)
@@ -52,16 +54,16 @@ export function verifyQuote(
   const { crls } = collateral
   const pckChain = pckChainOf(quote, collateral.source, known)
   const spkis = fitting.map(({ spki }) => spki)
-  verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at })
+  verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at }, graceMs)
   // One vendor may have several pinned roots; none of them vouches for another's platforms.
   const root = rootOf(pckChain, fitting, roots)
-  verifyCollateralChains(collateral, root, known, at)
+  verifyCollateralChains(collateral, root, known, instant)
 
   // 4, 5. Documents: signed, in date, for this TEE and this platform.
   const documents = verified?.documents ?? openDocuments(collateral, known)
   const { tcbInfo, qeIdentity } = documents
-  requireInDate('TCB info', tcbInfo, at)
-  requireInDate('QE identity', qeIdentity, at)
+  requireInDate('TCB info', tcbInfo, instant)
+  requireInDate('QE identity', qeIdentity, instant)
   requireDocumentsFit(quote, documents)
   const pck = pckExtensionOf(quote, pckChain)
   requireSamePlatform(pck, tcbInfo)
@@ -87,6 +89,7 @@ export function verifyQuote(
   return {
     ...bodyClaims(quote, module?.id, moduleLevel),
     tee: teeOf(root, quote),
+    verifiedAt: new Date(at),
     quoteVersion: quote.header.version,
     pck,
     tcbStatus: convergedStatus(levels, qeLevel, tdParts),

@@ -114,6 +114,7 @@ export function verifySnpReport(
   return {
     kind: 'snp',
     tee: root.kind === 'amd' ? 'sev-snp' : 'sim',
+    verifiedAt: new Date(at),
     ...{ report, product: vek.product, tcb, vek },
     revocation:
       crl === undefined

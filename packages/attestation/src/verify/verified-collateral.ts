@@ -7,6 +7,8 @@ import { sameBytes } from '../x509/der.ts'
 import { Known } from '../x509/known.ts'
 import {
   type Documents,
+  graceMsOf,
+  type Instant,
   openDocuments,
   type ReadCollateral,
   readCollateral,
@@ -55,6 +57,8 @@ export interface VerifyCollateralOptions {
   readonly roots: readonly TrustRoot[]
   /** The instant to judge at. */
   readonly at: Date
+  /** As of `verifyEvidence`; 0 unless told. */
+  readonly collateralGraceDays?: number
 }
 
 /**
@@ -66,10 +70,11 @@ export function verifyCollateral({
   collateral,
   roots,
   at,
+  collateralGraceDays,
 }: VerifyCollateralOptions): VerifiedCollateral {
   return 'vek' in collateral
     ? verifiedSnp(collateral, roots, at)
-    : verifiedQuotes(collateral, roots, at)
+    : verifiedQuotes(collateral, roots, { at, graceMs: graceMsOf(collateralGraceDays) })
 }
 
 function verifiedSnp(
@@ -92,7 +97,7 @@ function verifiedSnp(
 function verifiedQuotes(
   source: Collateral,
   roots: readonly TrustRoot[],
-  at: Date,
+  instant: Instant,
 ): VerifiedCollateral {
   const known = new Known()
   const collateral = readCollateral({ ...source }, known)
@@ -103,10 +108,10 @@ function verifiedQuotes(
   if (root === undefined) {
     throw new ChainError('UNTRUSTED_ROOT', 'the collateral leads up to no pinned root')
   }
-  verifyCollateralChains(collateral, root, known, at)
+  verifyCollateralChains(collateral, root, known, instant)
   const documents = openDocuments(collateral, known)
-  requireInDate('TCB info', documents.tcbInfo, at)
-  requireInDate('QE identity', documents.qeIdentity, at)
+  requireInDate('TCB info', documents.tcbInfo, instant)
+  requireInDate('QE identity', documents.qeIdentity, instant)
   const { id, fmspc } = documents.tcbInfo
   const verified = { of: id, fmspc: fmspc.slice() } as VerifiedCollateral
   insides.set(verified, { collateral, documents, known })

@@ -55,11 +55,14 @@ export function verifyChain(options: VerifyChainOptions): void {
   verifyChainKnowing(new Known(), options)
 }
 
-/** {@link verifyChain}, where some of the signatures may have been verified already. */
-export function verifyChainKnowing(known: Known, options: VerifyChainOptions): void {
+/**
+ * {@link verifyChain}, where some of the signatures may have been verified already.
+ * @param graceMs - How long after its end a revocation list still serves.
+ */
+export function verifyChainKnowing(known: Known, options: VerifyChainOptions, graceMs = 0): void {
   const { crls, at } = options
   verifyPath(known, options, (certificate, issuer) => {
-    checkRevocation(known, certificate, issuer, crls, at)
+    checkRevocation(known, certificate, issuer, { crls, at, graceMs })
   })
 }
 
@@ -123,15 +126,14 @@ function checkRevocation(
   known: Known,
   certificate: Certificate,
   issuer: Certificate,
-  crls: readonly CertificateRevocationList[],
-  at: Date,
+  { crls, at, graceMs }: Pick<VerifyChainOptions, 'crls' | 'at'> & { readonly graceMs: number },
 ): void {
   const own = crls.filter(crl => sameBytes(crl.issuer.raw, issuer.subject.raw))
   if (own.length === 0) {
     throw new ChainError('CRL_ISSUER', `no revocation list by ${label(issuer)}`)
   }
   for (const crl of own) {
-    verifyCrlKnowing(known, { crl, issuer, at })
+    verifyCrlKnowing(known, { crl, issuer, at }, graceMs)
     if (isRevoked(crl, certificate)) {
       throw new ChainError('REVOKED', `${label(certificate)} is revoked`)
     }
@@ -149,7 +151,11 @@ export function verifyCrl(options: VerifyCrlOptions): void {
 }
 
 /** {@link verifyCrl}, where its signature may have been verified already. */
-export function verifyCrlKnowing(known: Known, { crl, issuer, at }: VerifyCrlOptions): void {
+export function verifyCrlKnowing(
+  known: Known,
+  { crl, issuer, at }: VerifyCrlOptions,
+  graceMs = 0,
+): void {
   if (!sameBytes(crl.issuer.raw, issuer.subject.raw)) {
     throw new ChainError('CRL_ISSUER', `the revocation list is not by ${label(issuer)}`)
   }
@@ -162,7 +168,7 @@ export function verifyCrlKnowing(known: Known, { crl, issuer, at }: VerifyCrlOpt
   if (!(at.getTime() >= crl.thisUpdate.getTime())) {
     throw new ChainError('NOT_YET_VALID', `the revocation list of ${label(issuer)} is too new`)
   }
-  if (!(at.getTime() <= crl.nextUpdate.getTime())) {
+  if (!(at.getTime() <= crl.nextUpdate.getTime() + graceMs)) {
     throw new ChainError('CRL_EXPIRED', `the revocation list of ${label(issuer)} has expired`)
   }
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type AppraisalPolicy, readAppraisalPolicy } from '@cloister/attestation'
 import { KmsClient } from '@cloister/kms'
-import { type PlatformAppraisal, Secret, startKms } from '@cloister/kms/server'
+import { Secret, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
@@ -74,15 +75,12 @@ Examples:
 }
 
 /** What a key service of the command line demands of platforms. */
-export function platformAppraisal(allowSimulated: boolean): PlatformAppraisal {
-  return {
+export function platformAppraisal(allowSimulated: boolean): AppraisalPolicy {
+  return readAppraisalPolicy({
+    version: 1,
     tees: allowSimulated ? ['sim'] : [],
-    tcbStatuses: ['UpToDate'],
-    allowDebugEnclave: false,
-    minTcbDate: new Date(0),
-    minTcbEvaluationDataNumber: 0,
-    rejectedAdvisoryIds: [],
-  }
+    platform: { tcbStatuses: ['UpToDate'] },
+  })
 }
 
 async function serve(session: Session, flags: ServeFlags): Promise<void> {

@@ -14,7 +14,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { exportSimPlatform } from '@cloister/attestation'
+import { exportSimPlatform, readAppraisalPolicy } from '@cloister/attestation'
 import type { JobStatement, KmsPin } from '@cloister/kms'
 import { type RunningKms, startKms } from '@cloister/kms/server'
 import { MANIFEST_NAME } from '@cloister/sealed'
@@ -376,10 +376,11 @@ describe('a host between instance and key service', () => {
       other = await startKms({
         ...{ dataDir: join(folder, 'kms'), port: 0, rootKey: { kind: 'file' } },
         ...{ roots: [world.platform.trustRoot], collateralDir: world.folder },
-        appraisal: {
-          ...{ tees: ['sim'], tcbStatuses: ['UpToDate'], allowDebugEnclave: true },
-          ...{ minTcbDate: new Date(0), minTcbEvaluationDataNumber: 0, rejectedAdvisoryIds: [] },
-        },
+        appraisal: readAppraisalPolicy({
+          version: 1,
+          tees: ['sim'],
+          platform: { tcbStatuses: ['UpToDate'] },
+        }),
       })
     })
 

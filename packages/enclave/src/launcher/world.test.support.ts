@@ -9,6 +9,7 @@ import {
   parseCertificate,
   parsePckExtension,
   parseQuote,
+  readAppraisalPolicy,
   type SimPlatform,
 } from '@cloister/attestation'
 import {
@@ -86,14 +87,11 @@ async function serve(folder: string, platform: SimPlatform, port: number): Promi
     rootKey: { kind: 'file' },
     roots: [platform.trustRoot],
     collateralDir: folder,
-    appraisal: {
+    appraisal: readAppraisalPolicy({
+      version: 1,
       tees: ['sim'],
-      tcbStatuses: ['UpToDate'],
-      allowDebugEnclave: false,
-      minTcbDate: new Date(0),
-      minTcbEvaluationDataNumber: 0,
-      rejectedAdvisoryIds: [],
-    },
+      platform: { tcbStatuses: ['UpToDate'] },
+    }),
   })
 }
 

@@ -8,6 +8,7 @@ import {
   parseCertificate,
   parsePckExtension,
   parseQuote,
+  readAppraisalPolicy,
   reportDataFor,
   type SimEnclave,
   type SimPlatform,
@@ -25,18 +26,14 @@ import type { ReleaseRequest } from '../protocol/messages.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
-import type { PlatformAppraisal } from './service.ts'
 import { type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
 
 /** What the platforms of these tests must be like. */
-export const APPRAISAL: PlatformAppraisal = {
+export const APPRAISAL = readAppraisalPolicy({
+  version: 1,
   tees: ['sim'],
-  tcbStatuses: ['UpToDate'],
-  allowDebugEnclave: false,
-  minTcbDate: new Date(0),
-  minTcbEvaluationDataNumber: 0,
-  rejectedAdvisoryIds: [],
-}
+  platform: { tcbStatuses: ['UpToDate'] },
+})
 
 /** The enclave that a measurement stands for. */
 export const enclaveOf = (measurement: string): Omit<SimEnclave, 'reportData'> => ({

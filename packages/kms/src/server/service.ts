@@ -8,12 +8,6 @@ import type { Keys } from './keys/index.ts'
 import type { Policies } from './policy/index.ts'
 import type { Accounts, Store } from './store/index.ts'
 
-/**
- * What a platform must be like, whatever runs on it. Which measurement may use which key is for the
- * release policies to say.
- */
-export type PlatformAppraisal = Omit<AppraisalPolicy, 'mrEnclaves' | 'mrSigners' | 'mrTds'>
-
 /** All that the acts of a key service work with. */
 export interface KmsService {
   readonly identity: StoredIdentity
@@ -26,7 +20,11 @@ export interface KmsService {
   readonly challenges: Challenges
   readonly collateral: CollateralFolder
   readonly roots: readonly TrustRoot[]
-  readonly appraisal: PlatformAppraisal
+  /**
+   * What evidence must be like. Enclaves that it does not list may be any: the job names the one,
+   * and release policies say which may use which key.
+   */
+  readonly appraisal: AppraisalPolicy
   readonly tokenLifetimeSeconds: number
   /** The time, which is the key service's own. */
   readonly now: () => Date

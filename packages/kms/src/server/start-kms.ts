@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { TrustRoot } from '@cloister/attestation'
+import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { FastifyInstance } from 'fastify'
 import type { KmsPin } from '../protocol/pin.ts'
 import { Challenges } from './attest/challenge.ts'
@@ -16,7 +16,7 @@ import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-iden
 import { Keys } from './keys/index.ts'
 import { Policies } from './policy/index.ts'
 import { openRootKey, type Secret } from './root/index.ts'
-import type { KmsService, PlatformAppraisal } from './service.ts'
+import type { KmsService } from './service.ts'
 import { Accounts, openStore, purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
 
 /** Name of the file, in the data folder, that holds what clients pin. */
@@ -41,7 +41,8 @@ export interface StartKmsOptions {
   readonly roots: readonly TrustRoot[]
   /** Folder of `<fmspc>.json`. */
   readonly collateralDir: string
-  readonly appraisal: PlatformAppraisal
+  /** What evidence must be like; enclaves that it does not list may be any. */
+  readonly appraisal: AppraisalPolicy
   /** 300 unless told. */
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */

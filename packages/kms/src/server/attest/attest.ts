@@ -1,4 +1,5 @@
 import {
+  type AppraisalPolicy,
   appraiseEvidence,
   CodedError,
   type Collateral,
@@ -7,6 +8,7 @@ import {
   type QuoteClaims,
   type ReleaseBinding,
   ReportDataError,
+  readAppraisalPolicy,
   type TrustedAppraisal,
   type Verified,
   verifyEvidence,
@@ -21,7 +23,7 @@ import { type JobStatement, jobDigest, parseJobStatement } from '../../protocol/
 import type { answers, requests } from '../../protocol/messages.ts'
 import { parsePublicKey } from '../../protocol/public-key.ts'
 import { type Act, denied, perform } from '../acts.ts'
-import type { KmsService, PlatformAppraisal } from '../service.ts'
+import type { KmsService } from '../service.ts'
 import { consume } from '../store/index.ts'
 import { type ClaimedPlatform, claimedPlatform } from './collateral-folder.ts'
 
@@ -119,13 +121,14 @@ function claimed(quote: Uint8Array): ClaimedPlatform {
 }
 
 function verified(
-  { roots }: KmsService,
+  { roots, appraisal }: KmsService,
   quote: Uint8Array,
   collateral: Collateral,
   at: Date,
 ): Verified<QuoteClaims> {
   try {
-    return verifyEvidence({ evidence: quote, collateral, roots, at })
+    const { collateralGraceDays = 0 } = appraisal.platform ?? {}
+    return verifyEvidence({ evidence: quote, collateral, roots, at, collateralGraceDays })
   } catch (error) {
     throw evidenceError(error)
   }
@@ -167,14 +170,12 @@ function requireMeasurement(evidence: Verified<QuoteClaims>, job: JobStatement):
   throw new KmsError('MEASUREMENT_MISMATCH', message, { reasons })
 }
 
-function appraised(policy: PlatformAppraisal, evidence: Verified<QuoteClaims>): TrustedAppraisal {
-  // Any measurement: it must be the job's, and release policies say what that may have.
-  const measurement = [measurementOf(evidence)]
-  const named =
-    evidence.kind === 'td'
-      ? { mrEnclaves: [], mrTds: measurement }
-      : { mrEnclaves: measurement, mrTds: [] }
-  const appraisal = appraiseEvidence(evidence, { ...policy, ...named, mrSigners: [] })
+function appraised(policy: AppraisalPolicy, evidence: Verified<QuoteClaims>): TrustedAppraisal {
+  // Any enclave: it must be the job's, and release policies say what that may have.
+  const enclaves = [{ mrEnclave: toHex(measurementOf(evidence)) }]
+  const isNamed = evidence.kind !== 'enclave' || policy.enclaves !== undefined
+  const named = isNamed ? policy : readAppraisalPolicy({ ...policy, enclaves })
+  const appraisal = appraiseEvidence(evidence, named)
   switch (appraisal.verdict) {
     case 'trusted':
       return appraisal

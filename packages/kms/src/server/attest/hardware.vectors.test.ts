@@ -2,14 +2,21 @@ import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Collateral, INTEL_ROOT, parseQuote, TCB_STATUSES } from '@cloister/attestation'
+import {
+  type AppraisalPolicy,
+  type Collateral,
+  INTEL_ROOT,
+  parseQuote,
+  readAppraisalPolicy,
+  TCB_STATUSES,
+  type TdReport,
+} from '@cloister/attestation'
 import { describe, expect, it } from 'vitest'
 import { collateralToJson } from '../../protocol/collateral.ts'
 import { toBase64Url, toHex } from '../../protocol/encoding.ts'
 import type { KmsError } from '../../protocol/errors.ts'
 import { encodePublicKey } from '../../protocol/public-key.ts'
-import { APPRAISAL, newKey, Scene, World } from '../flow.test.support.ts'
-import type { PlatformAppraisal } from '../service.ts'
+import { newKey, Scene, World } from '../flow.test.support.ts'
 import { claimedPlatform } from './collateral-folder.ts'
 
 const VECTORS = `${
@@ -64,7 +71,7 @@ function readCase(name: string): HardwareCase {
 }
 
 /** Shows a key service, at the case's time, a genuine quote as if it were an instance's own. */
-async function shown(one: HardwareCase, appraisal: PlatformAppraisal): Promise<KmsError> {
+async function shown(one: HardwareCase, appraisal: AppraisalPolicy): Promise<KmsError> {
   const world = await World.start({ roots: [INTEL_ROOT], appraisal })
   try {
     const { fmspc, teeType } = claimedPlatform(one.quote)
@@ -93,15 +100,38 @@ async function shown(one: HardwareCase, appraisal: PlatformAppraisal): Promise<K
   }
 }
 
-const open: PlatformAppraisal = {
-  ...APPRAISAL,
-  tees: ['sgx', 'tdx'],
-  tcbStatuses: TCB_STATUSES,
+/** A policy that names the case's platform and workload, with changes to what it says of platforms. */
+function naming(
+  one: HardwareCase,
+  { tees = ['sgx', 'tdx'], ...platform }: Readonly<Record<string, unknown>> = {},
+): AppraisalPolicy {
+  const { body } = parseQuote(one.quote)
+  const workload =
+    body.kind === 'enclave'
+      ? { enclaves: [{ mrEnclave: toHex(body.report.mrEnclave) }] }
+      : { tds: [tdRule(body.report)] }
+  const lax = { allowDynamicPlatform: true, allowCachedKeys: true, allowSmt: true }
+  const tcbStatuses = [one.status]
+  return readAppraisalPolicy({
+    ...{ version: 1, tees, ...workload },
+    platform: { tcbStatuses, ...lax, ...platform },
+  })
+}
+
+function tdRule({ mrTd, mrConfigId, mrOwner, mrOwnerConfig, ...report }: TdReport) {
+  const serviceTd = report.version === '1.5' ? { mrServiceTd: toHex(report.mrServiceTd) } : {}
+  return {
+    mrTd: toHex(mrTd),
+    mrConfigId: toHex(mrConfigId),
+    mrOwner: toHex(mrOwner),
+    mrOwnerConfig: toHex(mrOwnerConfig),
+    ...serviceTd,
+  }
 }
 
 describe.skipIf(!HAS_VECTORS)(`another’s genuine quote of real hardware${SKIPPED}`, () => {
   it.each(CASES)('%s is refused for its report data alone', async name => {
-    const { code, reasons } = await shown(readCase(name), open)
+    const { code, reasons } = await shown(readCase(name), naming(readCase(name)))
     expect(code).toBe('REPORT_DATA_MISMATCH')
     expect(reasons?.map(reason => reason.code)).toEqual(['REPORT_DATA_MISMATCH'])
   })
@@ -109,13 +139,17 @@ describe.skipIf(!HAS_VECTORS)(`another’s genuine quote of real hardware${SKIPP
   it.each(CASES)('%s is refused by a policy that does not name its TEE or status', async name => {
     const one = readCase(name)
     const statuses = TCB_STATUSES.filter(status => status !== one.status)
-    const { code, reasons } = await shown(one, { ...open, tees: ['sim'], tcbStatuses: statuses })
+    const { code, reasons } = await shown(
+      one,
+      naming(one, { tees: ['sim'], tcbStatuses: statuses }),
+    )
     expect(code).toBe('APPRAISAL_REJECTED')
     expect(reasons?.map(reason => reason.code)).toEqual(['TEE', 'TCB_STATUS'])
   })
 
   it('is refused for its debug attribute first, whatever statuses are allowed', async () => {
-    const { code, reasons } = await shown(readCase('sgx/occlum-out-of-date-2025'), open)
+    const debug = readCase('sgx/occlum-out-of-date-2025')
+    const { code, reasons } = await shown(debug, naming(debug))
     expect(code).toBe('APPRAISAL_REJECTED')
     expect(reasons?.map(reason => reason.code)).toEqual(['DEBUG'])
   })
@@ -123,7 +157,7 @@ describe.skipIf(!HAS_VECTORS)(`another’s genuine quote of real hardware${SKIPP
   it('is refused once its collateral has expired', async () => {
     const one = readCase('sgx/icelake-automata-2025-08')
     const late = { ...one, at: new Date(one.at.getTime() + 400 * 24 * 60 * 60 * 1000) }
-    const { code } = await shown(late, open)
+    const { code } = await shown(late, naming(late))
     expect(code).toBe('EVIDENCE_INVALID')
   })
 })

@@ -1,0 +1,82 @@
+import type { VerifiedEvidence } from '../verify/claims.ts'
+import { enclaveReasons, isDebugReport } from './enclave-rules.ts'
+import { guestReasons, isDebugGuest } from './guest-rules.ts'
+import { type AppraisalPolicy, type PolicyDigest, policyDigestOf } from './policy.ts'
+import { DAY_MS, quotePlatformReasons } from './quote-platform-rules.ts'
+import { anyOf, type Reason } from './reasons.ts'
+import { snpPlatformReasons } from './snp-platform-rules.ts'
+import { isDebugTd, tdReasons } from './td-rules.ts'
+
+/** Evidence that meets a policy. */
+export interface TrustedAppraisal {
+  readonly verdict: 'trusted'
+  readonly evidence: VerifiedEvidence
+  /** When the first input of the evidence ends, with the policy's grace for collateral. */
+  readonly goodUntil: Date
+  readonly policyDigest: PolicyDigest
+}
+
+/** Evidence that does not, with every reason. */
+export interface RejectedAppraisal {
+  readonly verdict: 'rejected'
+  readonly reasons: readonly [Reason, ...Reason[]]
+  readonly policyDigest: PolicyDigest
+}
+
+/** The verdict of a policy on evidence. */
+export type Appraisal = TrustedAppraisal | RejectedAppraisal
+
+/**
+ * Appraises verified evidence. Reads no clock: what is judged by time is judged at the instant that
+ * the evidence was verified at.
+ */
+export function appraiseEvidence(evidence: VerifiedEvidence, policy: AppraisalPolicy): Appraisal {
+  const policyDigest = policyDigestOf(policy)
+  const [first, ...more] = [
+    ...teeReasons(evidence, policy),
+    ...workloadReasons(evidence, policy),
+    ...platformReasons(evidence, policy),
+  ]
+  return first === undefined
+    ? { verdict: 'trusted', evidence, goodUntil: goodUntil(evidence, policy), policyDigest }
+    : { verdict: 'rejected', reasons: [first, ...more], policyDigest }
+}
+
+function goodUntil(evidence: VerifiedEvidence, { platform }: AppraisalPolicy): Date {
+  const days = evidence.kind === 'snp' ? 0 : (platform?.collateralGraceDays ?? 0)
+  return new Date(evidence.earliestExpiration.getTime() + days * DAY_MS)
+}
+
+/** Whether the host can read the memory of what was attested. */
+export function isDebugEnclave(evidence: VerifiedEvidence): boolean {
+  switch (evidence.kind) {
+    case 'enclave':
+      return isDebugReport(evidence.report)
+    case 'td':
+      return isDebugTd(evidence.tdReport)
+    case 'snp':
+      return isDebugGuest(evidence.report)
+  }
+}
+
+function* teeReasons({ tee }: VerifiedEvidence, { tees }: AppraisalPolicy): Iterable<Reason> {
+  if (tees.includes(tee)) return
+  yield { code: 'TEE', wanted: anyOf(tees), seen: tee, change: `add ${tee} to \`tees\`` }
+}
+
+function workloadReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {
+  switch (evidence.kind) {
+    case 'enclave':
+      return enclaveReasons(evidence.report, policy.enclaves ?? [])
+    case 'td':
+      return tdReasons(evidence.tdReport, policy.tds ?? [])
+    case 'snp':
+      return guestReasons(evidence.report, policy.guests ?? [])
+  }
+}
+
+function platformReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {
+  return evidence.kind === 'snp'
+    ? snpPlatformReasons(evidence, policy.snpPlatform)
+    : quotePlatformReasons(evidence, policy.platform)
+}

@@ -1,0 +1,104 @@
+import { SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
+import type { EnclaveRule } from './policy.ts'
+import {
+  anyOf,
+  hexText,
+  nearestReasons,
+  type Reason,
+  type RuleVerdict,
+  unlessAllowed,
+  unlessAtLeast,
+  unlessMasked,
+  unlessNamed,
+} from './reasons.ts'
+
+/**
+ * Signers whose private keys are published, so that everybody signs as they do: the key that
+ * Intel's SDK ships with its samples, which Occlum's and Fortanix's examples took over.
+ */
+export const PUBLIC_TEST_SIGNERS: readonly string[] = [
+  '83d719e77deaca1470f6baf62a4d774303c899db69020f9c70ee1dfc08c7ce9e',
+]
+
+/** What the rules say against an enclave. */
+export function enclaveReasons(
+  report: SgxReportBody,
+  rules: readonly EnclaveRule[],
+): readonly Reason[] {
+  const verdicts = rules.map((rule, index) => verdictOf(report, rule, `enclaves[${index}]`))
+  const mrEnclave = hexText(report.mrEnclave)
+  return nearestReasons(verdicts, {
+    code: 'MEASUREMENT',
+    wanted: anyOf(rules.map(named)),
+    seen: `MRENCLAVE ${mrEnclave}, MRSIGNER ${hexText(report.mrSigner)}`,
+    change: `\`enclaves: [{ mrEnclave: ${mrEnclave} }]\``,
+  })
+}
+
+/** Whether the host can read the enclave's memory. */
+export function isDebugReport({ attributes }: SgxReportBody): boolean {
+  return (attributes.flags & SGX_FLAGS.debug) !== 0n
+}
+
+function named({ mrEnclave, mrSigner }: EnclaveRule): string {
+  return [
+    ...(mrEnclave === undefined ? [] : [`MRENCLAVE ${mrEnclave}`]),
+    ...(mrSigner === undefined ? [] : [`MRSIGNER ${mrSigner}`]),
+  ].join(' of ')
+}
+
+function verdictOf(report: SgxReportBody, rule: EnclaveRule, path: string): RuleVerdict {
+  const isEnclave = rule.mrEnclave === undefined || rule.mrEnclave === hexText(report.mrEnclave)
+  const isSigner = rule.mrSigner === undefined || rule.mrSigner === hexText(report.mrSigner)
+  return { isOf: isEnclave && isSigner, reasons: [...reasonsOf(report, rule, path)] }
+}
+
+function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Iterable<Reason> {
+  const { isvProdId, isvSvn, configSvn } = report
+  if (rule.isvProdId !== undefined && rule.isvProdId !== isvProdId) {
+    const change = `a rule of its own with \`isvProdId: ${isvProdId}\``
+    yield { code: 'ISV_PROD_ID', wanted: `${rule.isvProdId}`, seen: `${isvProdId}`, change }
+  }
+  yield* unlessAtLeast('ISV_SVN', `${path}.minIsvSvn`, isvSvn, rule.minIsvSvn)
+  yield* unlessAllowed('DEBUG', `${path}.allowDebug`, isDebugReport(report), rule.allowDebug, [
+    'no debug enclave',
+    'a debug enclave',
+  ])
+  const isTest =
+    rule.mrEnclave === undefined && PUBLIC_TEST_SIGNERS.includes(hexText(report.mrSigner))
+  const allowTest = `${path}.allowPublicTestSigner`
+  yield* unlessAllowed('PUBLIC_TEST_SIGNER', allowTest, isTest, rule.allowPublicTestSigner, [
+    'a signer whose key is secret',
+    'a signer whose private key is published',
+  ])
+  yield* unlessMasked('ATTRIBUTES', `${path}.attributes`, attributeBytes(report), rule.attributes)
+  yield* unlessMasked(
+    'MISC_SELECT',
+    `${path}.miscSelect`,
+    u32le(report.miscSelect),
+    rule.miscSelect,
+  )
+  yield* unlessNamed('CONFIG_ID', `${path}.configId`, report.configId, rule.configId)
+  if (rule.minConfigSvn === undefined && configSvn !== 0) {
+    const change = `\`${path}.minConfigSvn: ${configSvn}\``
+    yield { code: 'CONFIG_SVN', wanted: '0', seen: `${configSvn}`, change }
+  }
+  yield* unlessAtLeast('CONFIG_SVN', `${path}.minConfigSvn`, configSvn, rule.minConfigSvn)
+  const { isvFamilyId, isvExtProdId } = report
+  yield* unlessNamed('ISV_FAMILY_ID', `${path}.isvFamilyId`, isvFamilyId, rule.isvFamilyId)
+  yield* unlessNamed('ISV_EXT_PROD_ID', `${path}.isvExtProdId`, isvExtProdId, rule.isvExtProdId)
+}
+
+/** Flags, then XFRM: 16 bytes as the report holds them. */
+function attributeBytes({ attributes }: SgxReportBody): Uint8Array {
+  const bytes = Buffer.alloc(16)
+  bytes.writeBigUInt64LE(attributes.flags, 0)
+  bytes.writeBigUInt64LE(attributes.xfrm, 8)
+  return bytes
+}
+
+function u32le(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}

@@ -1,0 +1,250 @@
+import { createHash } from 'node:crypto'
+import type { Brand } from '../brand.ts'
+import { canonicalJson, type Json } from '../canonical-json.ts'
+import { TCB_STATUSES } from '../collateral/tcb-status.ts'
+import type { SNP_PRODUCTS } from '../sev-snp/tcb.ts'
+import { TEES } from '../tee.ts'
+import {
+  AppraisalPolicyError,
+  advisory,
+  flag,
+  hexOf,
+  instant,
+  integerTo,
+  listOf,
+  oneOf,
+  PolicyFields,
+  type ReadValue,
+} from './fields.ts'
+
+/** Version of the policies that are read. */
+export const APPRAISAL_POLICY_VERSION = 1
+
+/** Bits of a SEV-SNP platform that a policy can demand or refuse, by `PLATFORM_INFO`'s names. */
+export const SNP_PLATFORM_FLAGS = [
+  'smtEnabled',
+  'tsmeEnabled',
+  'eccEnabled',
+  'raplDisabled',
+  'ciphertextHidingEnabled',
+  'aliasCheckComplete',
+  'tioEnabled',
+] as const
+
+const MAX_SVN = 0xffff
+const MAX_DAYS = 3650
+
+/** Bits that must have these values: hexadecimal, in the order in which the report holds them. */
+const maskedBytes =
+  (size: number): ReadValue<{ readonly value: string; readonly mask: string }> =>
+  (given, path) => {
+    const fields = new PolicyFields(given, path)
+    const value = fields.required('value', hexOf(size))
+    const mask = fields.required('mask', hexOf(size))
+    fields.done()
+    return { value, mask }
+  }
+
+/** Platforms of SGX and TDX, and simulated ones. */
+const quotePlatform = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const platform = {
+    tcbStatuses: fields.required('tcbStatuses', listOf(oneOf(TCB_STATUSES))),
+    ...fields.present({
+      minTcbDate: instant,
+      minTcbEvaluationDataNumber: integerTo(0xffffffff),
+      acceptedAdvisories: listOf(advisory),
+      refusedAdvisories: listOf(advisory),
+      platformGraceDays: integerTo(MAX_DAYS),
+      collateralGraceDays: integerTo(MAX_DAYS),
+      allowDynamicPlatform: flag,
+      allowCachedKeys: flag,
+      allowSmt: flag,
+      ppids: listOf(hexOf(16)),
+      platformInstanceIds: listOf(hexOf(16)),
+    }),
+  }
+  fields.done()
+  if ((platform.platformGraceDays ?? 0) > 0 && (platform.collateralGraceDays ?? 0) > 0) {
+    throw new AppraisalPolicyError(path, 'a grace period is of the platform or of the collateral')
+  }
+  return platform
+}
+
+const tcbVersion = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const svn = integerTo(0xff)
+  const tcb = {
+    bootLoader: fields.required('bootLoader', svn),
+    tee: fields.required('tee', svn),
+    snp: fields.required('snp', svn),
+    microcode: fields.required('microcode', svn),
+    ...fields.present({ fmc: svn }),
+  }
+  fields.done()
+  return tcb
+}
+
+/** Platforms of SEV-SNP, and simulated ones. */
+const snpPlatform = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const platform = {
+    minTcb: fields.required('minTcb', (given, at) => {
+      const products = new PolicyFields(given, at)
+      const [Milan, Genoa, Turin] = [tcbVersion, tcbVersion, tcbVersion]
+      const tcb = products.present({ Milan, Genoa, Turin } satisfies Record<
+        (typeof SNP_PRODUCTS)[number],
+        unknown
+      >)
+      products.done()
+      return tcb
+    }),
+    ...fields.present({
+      allowUncheckedRevocation: flag,
+      allowWithoutAliasCheck: flag,
+      demandedFlags: listOf(oneOf(SNP_PLATFORM_FLAGS)),
+      refusedFlags: listOf(oneOf(SNP_PLATFORM_FLAGS)),
+      chipIds: listOf(hexOf(64)),
+    }),
+  }
+  fields.done()
+  return platform
+}
+
+const enclaveRule = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const rule = fields.present({
+    mrEnclave: hexOf(32),
+    mrSigner: hexOf(32),
+    isvProdId: integerTo(MAX_SVN),
+    minIsvSvn: integerTo(MAX_SVN),
+    attributes: maskedBytes(16),
+    miscSelect: maskedBytes(4),
+    configId: hexOf(64),
+    minConfigSvn: integerTo(MAX_SVN),
+    isvFamilyId: hexOf(16),
+    isvExtProdId: hexOf(16),
+    allowDebug: flag,
+    allowPublicTestSigner: flag,
+  })
+  fields.done()
+  const bySigner = [rule.mrSigner, rule.isvProdId, rule.minIsvSvn]
+  const isWhole = bySigner.every(member => member !== undefined)
+  if (rule.mrEnclave === undefined && !isWhole) {
+    throw new AppraisalPolicyError(
+      path,
+      'wanted mrEnclave, or all three of mrSigner, isvProdId and minIsvSvn',
+    )
+  }
+  return rule
+}
+
+const tdRule = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const rule = {
+    mrTd: fields.required('mrTd', hexOf(48)),
+    ...fields.present({
+      rtmr0: hexOf(48),
+      rtmr1: hexOf(48),
+      rtmr2: hexOf(48),
+      rtmr3: hexOf(48),
+      mrSeams: listOf(hexOf(48)),
+      tdAttributes: maskedBytes(8),
+      xfam: maskedBytes(8),
+      mrConfigId: hexOf(48),
+      mrOwner: hexOf(48),
+      mrOwnerConfig: hexOf(48),
+      mrServiceTd: hexOf(48),
+      allowDebug: flag,
+      allowSeptVe: flag,
+    }),
+  }
+  fields.done()
+  return rule
+}
+
+const guestRule = (value: unknown, path: string) => {
+  const fields = new PolicyFields(value, path)
+  const rule = {
+    measurement: fields.required('measurement', hexOf(48)),
+    ...fields.present({
+      hostData: hexOf(32),
+      idKeyDigest: hexOf(48),
+      authorKeyDigest: hexOf(48),
+      familyId: hexOf(16),
+      imageId: hexOf(16),
+      minGuestSvn: integerTo(0xffffffff),
+      maxVmpl: integerTo(3),
+      allowDebug: flag,
+      allowMigrationAgent: flag,
+      demandSingleSocket: flag,
+      refuseSmt: flag,
+    }),
+  }
+  fields.done()
+  return rule
+}
+
+/** What is demanded of a platform of SGX or TDX, or a simulated one. */
+export type QuotePlatformPolicy = ReturnType<typeof quotePlatform>
+/** What is demanded of a platform of SEV-SNP, or a simulated one. */
+export type SnpPlatformPolicy = ReturnType<typeof snpPlatform>
+/** Enclaves allowed: one measurement, or a signer's product from a version on. */
+export type EnclaveRule = ReturnType<typeof enclaveRule>
+/** A trust domain allowed. */
+export type TdRule = ReturnType<typeof tdRule>
+/** A SEV-SNP guest allowed. */
+export type GuestRule = ReturnType<typeof guestRule>
+
+/** What a policy says. Bytes are lower-case hexadecimal, instants ISO 8601. */
+export interface PolicyFieldsRead {
+  readonly version: typeof APPRAISAL_POLICY_VERSION
+  readonly tees: readonly (typeof TEES)[number][]
+  /** Absent: no platform of SGX or TDX. */
+  readonly platform?: QuotePlatformPolicy
+  /** Absent: no platform of SEV-SNP. */
+  readonly snpPlatform?: SnpPlatformPolicy
+  readonly enclaves?: readonly EnclaveRule[]
+  readonly tds?: readonly TdRule[]
+  readonly guests?: readonly GuestRule[]
+}
+
+/**
+ * What a relying party demands of verified evidence. What it does not name is refused, and an empty
+ * list allows nothing. Only {@link readAppraisalPolicy} makes one.
+ */
+export type AppraisalPolicy = Brand<PolicyFieldsRead, 'AppraisalPolicy'>
+
+/** SHA-256 of a policy, 32 bytes. */
+export type PolicyDigest = Brand<Uint8Array, 'PolicyDigest'>
+
+/**
+ * Reads a policy: what parsed YAML or JSON gave.
+ * @throws AppraisalPolicyError with the place, what was wanted and what was seen
+ * @see docs/formats/appraisal-policy.md
+ */
+export function readAppraisalPolicy(value: unknown): AppraisalPolicy {
+  const fields = new PolicyFields(value, '')
+  const policy = {
+    version: fields.required('version', (version, path) => {
+      if (version === APPRAISAL_POLICY_VERSION) return APPRAISAL_POLICY_VERSION
+      throw new AppraisalPolicyError(path, `wanted ${APPRAISAL_POLICY_VERSION}`)
+    }),
+    tees: fields.required('tees', listOf(oneOf(TEES))),
+    ...fields.present({
+      platform: quotePlatform,
+      snpPlatform,
+      enclaves: listOf(enclaveRule),
+      tds: listOf(tdRule),
+      guests: listOf(guestRule),
+    }),
+  }
+  fields.done()
+  return policy as AppraisalPolicy
+}
+
+/** SHA-256 of the policy as canonical JSON (RFC 8785), members left out left out. */
+export function policyDigestOf(policy: AppraisalPolicy): PolicyDigest {
+  const text = canonicalJson(policy as unknown as Json)
+  return new Uint8Array(createHash('sha256').update(text, 'utf8').digest()) as PolicyDigest
+}

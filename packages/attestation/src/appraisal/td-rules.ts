@@ -1,0 +1,69 @@
+import { TD_ATTRIBUTES, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
+import type { TdRule } from './policy.ts'
+import {
+  anyOf,
+  hexText,
+  ifNamed,
+  nearestReasons,
+  type Reason,
+  unlessAllowed,
+  unlessMasked,
+  unlessNamed,
+} from './reasons.ts'
+
+/** What the rules say against a trust domain. */
+export function tdReasons(report: TdReport, rules: readonly TdRule[]): readonly Reason[] {
+  const mrTd = hexText(report.mrTd)
+  const verdicts = rules.map((rule, index) => ({
+    isOf: rule.mrTd === mrTd,
+    reasons: [...reasonsOf(report, rule, `tds[${index}]`)],
+  }))
+  return nearestReasons(verdicts, {
+    code: 'MEASUREMENT',
+    wanted: anyOf(rules.map(rule => `MRTD ${rule.mrTd}`)),
+    seen: `MRTD ${mrTd}`,
+    change: `\`tds: [{ mrTd: ${mrTd} }]\``,
+  })
+}
+
+/** Whether the host can read the trust domain's memory. */
+export function isDebugTd({ tdAttributes }: TdReport): boolean {
+  return (tdAttributes & TD_UNTRUSTED) !== 0n
+}
+
+function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reason> {
+  yield* unlessAllowed('DEBUG', `${path}.allowDebug`, isDebugTd(report), rule.allowDebug, [
+    'no debug trust domain',
+    'a debug trust domain',
+  ])
+  const rtmrs = ['rtmr0', 'rtmr1', 'rtmr2', 'rtmr3'] as const
+  for (const [index, name] of rtmrs.entries()) {
+    const seen = report.rtmrs[index] ?? new Uint8Array(48)
+    yield* ifNamed('RTMR', `${path}.${name}`, seen, rule[name])
+  }
+  const mrSeam = hexText(report.mrSeam)
+  if (rule.mrSeams !== undefined && !rule.mrSeams.includes(mrSeam)) {
+    const change = `add it to \`${path}.mrSeams\``
+    yield { code: 'MR_SEAM', wanted: anyOf(rule.mrSeams), seen: mrSeam, change }
+  }
+  const septVe = (report.tdAttributes & TD_ATTRIBUTES.septVeDisable) === 0n
+  yield* unlessAllowed('SEPT_VE', `${path}.allowSeptVe`, septVe, rule.allowSeptVe, [
+    'SEPT_VE_DISABLE set',
+    'clear: the host can raise exceptions in the TD',
+  ])
+  const attributes = u64le(report.tdAttributes)
+  yield* unlessMasked('TD_ATTRIBUTES', `${path}.tdAttributes`, attributes, rule.tdAttributes)
+  yield* unlessMasked('XFAM', `${path}.xfam`, u64le(report.xfam), rule.xfam)
+  yield* unlessNamed('MR_CONFIG_ID', `${path}.mrConfigId`, report.mrConfigId, rule.mrConfigId)
+  yield* unlessNamed('MR_OWNER', `${path}.mrOwner`, report.mrOwner, rule.mrOwner)
+  const { mrOwnerConfig } = report
+  yield* unlessNamed('MR_OWNER_CONFIG', `${path}.mrOwnerConfig`, mrOwnerConfig, rule.mrOwnerConfig)
+  const serviceTd = report.version === '1.5' ? report.mrServiceTd : new Uint8Array(48)
+  yield* unlessNamed('SERVICE_TD', `${path}.mrServiceTd`, serviceTd, rule.mrServiceTd)
+}
+
+function u64le(value: bigint): Uint8Array {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(value)
+  return bytes
+}
