@@ -41,7 +41,7 @@ module.exports = {
       from: { path: '^packages/([^/]+)/', pathNot: `^packages/${name}/` },
       to: {
         path: `^packages/${name}/`,
-        pathNot: `^packages/${name}/dist/(index|server/index)\\.(js|d\\.ts)$`,
+        pathNot: `^packages/${name}/dist/(index|server/index|sigstruct/index|inspect/index)\\.(js|d\\.ts)$`,
       },
     })),
   ],

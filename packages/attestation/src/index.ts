@@ -25,6 +25,7 @@ export {
 export { REASON_CODES, type Reason, type ReasonCode } from './appraisal/reasons.ts'
 export type { Brand } from './brand.ts'
 export type { Collateral } from './collateral/collateral.ts'
+export { collateralJson, readCollateralJson } from './collateral/collateral-json.ts'
 export { CollateralError } from './collateral/errors.ts'
 export type { SgxTcbLevel, TdxTcbLevel } from './collateral/tcb-info.ts'
 export type { TcbLevelFacts } from './collateral/tcb-level.ts'
@@ -65,6 +66,7 @@ export { type HclEnvelope, isHclEnvelope, parseHclEnvelope } from './sev-snp/hcl
 export {
   encodeSnpReport,
   encodeSnpSignedPart,
+  isSnpReport,
   parseSnpReport,
   SNP_HOST_REQUESTED,
   SNP_PLATFORM,

@@ -1,5 +1,4 @@
 import { createPublicKey, type KeyObject, randomUUID } from 'node:crypto'
-import { errors, jwtVerify, SignJWT } from 'jose'
 import { isDebugEnclave, type TrustedAppraisal } from './appraisal/appraise.ts'
 import type { PolicyDigest } from './appraisal/policy.ts'
 import type { Brand } from './brand.ts'
@@ -117,6 +116,7 @@ export async function issueToken(options: IssueTokenOptions): Promise<string> {
   const iat = secondsOf(at)
   const exp = expirationOf(iat, lifetimeSeconds, goodUntil)
   const { report } = evidence
+  const { SignJWT } = await import('jose')
   return await new SignJWT({
     eat_nonce: Buffer.from(binding.challenge).toString('base64url'),
     cnf: { jwk: jwkOf(binding.signKey) },
@@ -153,6 +153,8 @@ export async function verifyToken(options: VerifyTokenOptions): Promise<Verified
   }
   secondsOf(at)
   assertCompact(token)
+  // Loaded only here, as most who verify evidence see no token.
+  const { errors, jwtVerify } = await import('jose')
   const { protectedHeader, payload } = await jwtVerify(token, key, {
     algorithms: [ALGORITHM],
     typ: TYPE,
@@ -162,7 +164,9 @@ export async function verifyToken(options: VerifyTokenOptions): Promise<Verified
     maxTokenAge: MAX_TOKEN_LIFETIME_SECONDS,
     clockTolerance: 0,
     currentDate: at,
-  }).catch(refuse)
+  }).catch((cause: unknown) => {
+    throw new TokenError(refusalOf(cause, errors), 'the token does not verify', { cause })
+  })
   // The library also takes "application/eat+jwt" and any case.
   if (protectedHeader.typ !== TYPE) throw new TokenError('TYPE', `wanted typ "${TYPE}"`)
   requireMembers('header', protectedHeader, ['alg', 'typ'])
@@ -183,11 +187,7 @@ function assertCompact(token: string): void {
   }
 }
 
-function refuse(cause: unknown): never {
-  throw new TokenError(refusalOf(cause), 'the token does not verify', { cause })
-}
-
-function refusalOf(error: unknown): TokenErrorCode {
+function refusalOf(error: unknown, errors: typeof import('jose').errors): TokenErrorCode {
   if (error instanceof errors.JOSEAlgNotAllowed) return 'ALGORITHM'
   if (error instanceof errors.JWSSignatureVerificationFailed) return 'SIGNATURE'
   if (error instanceof errors.JWTExpired) return 'EXPIRED'

@@ -1,10 +1,11 @@
 import type { Collateral } from './collateral/collateral.ts'
 import type { SnpCollateral } from './sev-snp/collateral.ts'
+import { isSnpReport } from './sev-snp/report.ts'
 import type { QuoteClaims, SnpClaims, Verified, VerifiedEvidence } from './verify/claims.ts'
 import { graceMsOf } from './verify/documents.ts'
 import { verifyQuote } from './verify/quote.ts'
 import type { TrustRoot } from './verify/roots.ts'
-import { isSnpReport, otherTee, readSnpCollateral, verifySnpReport } from './verify/snp.ts'
+import { otherTee, readSnpCollateral, verifySnpReport } from './verify/snp.ts'
 import { insideOf, type VerifiedCollateral } from './verify/verified-collateral.ts'
 import { Known } from './x509/known.ts'
 

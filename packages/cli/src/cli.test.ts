@@ -211,7 +211,7 @@ describe('what a person gets wrong', () => {
 
   it('finds examples in the help of every command, and every command in the docs', async () => {
     const page = await readFile(new URL('../../../docs/cli.md', import.meta.url), 'utf8')
-    for (const command of leavesOf(createProgram())) {
+    for (const command of leavesOf(await createProgram())) {
       const argv = pathOf(command)
       const { code, stdout } = await cloister(...argv, '--help')
       expect([argv, code]).toEqual([argv, 0])

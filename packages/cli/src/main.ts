@@ -3,7 +3,8 @@ import { failureOf } from './output/failure.ts'
 import { createProgram } from './program.ts'
 
 try {
-  await createProgram().parseAsync(process.argv)
+  const program = await createProgram(process.argv)
+  await program.parseAsync(process.argv)
 } catch (error) {
   const failure = failureOf(error)
   if (failure.text !== '') process.stderr.write(failure.text)

@@ -1,17 +1,41 @@
 import { Command } from 'commander'
-import { addDatasetCommands } from './commands/dataset.ts'
-import { addDemoCommand } from './commands/demo.ts'
-import { addDoctorCommand } from './commands/doctor.ts'
-import { addEnclaveCommands } from './commands/enclave.ts'
-import { addKeyCommands } from './commands/key.ts'
-import { addKmsCommands } from './commands/kms.ts'
-import { addPolicyCommands } from './commands/policy.ts'
-import { addReceiptCommands } from './commands/receipt.ts'
-import { addRunCommand } from './commands/run.ts'
-import { addSqlCommand } from './commands/sql.ts'
 
-/** The `cloister` command with all its sub-commands. Parses, calls, prints; no logic of its own. */
-export function createProgram(): Command {
+type AddCommands = (program: Command) => void
+
+interface Family {
+  readonly names: readonly string[]
+  readonly load: () => Promise<AddCommands>
+}
+
+/** The commands, in the order of the help. Loading them all takes most of a second. */
+const FAMILIES: readonly Family[] = [
+  { names: ['demo'], load: async () => (await import('./commands/demo.ts')).addDemoCommand },
+  { names: ['kms'], load: async () => (await import('./commands/kms.ts')).addKmsCommands },
+  { names: ['key'], load: async () => (await import('./commands/key.ts')).addKeyCommands },
+  { names: ['policy'], load: async () => (await import('./commands/policy.ts')).addPolicyCommands },
+  {
+    names: ['encrypt', 'decrypt', 'rewrap'],
+    load: async () => (await import('./commands/dataset.ts')).addDatasetCommands,
+  },
+  {
+    names: ['enclave'],
+    load: async () => (await import('./commands/enclave.ts')).addEnclaveCommands,
+  },
+  { names: ['run'], load: async () => (await import('./commands/run.ts')).addRunCommand },
+  { names: ['sql'], load: async () => (await import('./commands/sql.ts')).addSqlCommand },
+  {
+    names: ['receipt'],
+    load: async () => (await import('./commands/receipt.ts')).addReceiptCommands,
+  },
+  { names: ['attest'], load: async () => (await import('./commands/attest.ts')).addAttestCommands },
+  { names: ['doctor'], load: async () => (await import('./commands/doctor.ts')).addDoctorCommand },
+]
+
+/**
+ * The `cloister` command. Parses, calls, prints; no logic of its own.
+ * @param argv - Where commands are named in it, only those are loaded.
+ */
+export async function createProgram(argv: readonly string[] = []): Promise<Command> {
   const program = new Command('cloister')
     .description('run jobs on data that is plaintext only inside an attested enclave')
     .option('--home <folder>', 'where credentials and keys are kept (default: ~/.cloister)')
@@ -19,16 +43,11 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what can be given)')
     .exitOverride()
-  addDemoCommand(program)
-  addKmsCommands(program)
-  addKeyCommands(program)
-  addPolicyCommands(program)
-  addDatasetCommands(program)
-  addEnclaveCommands(program)
-  addRunCommand(program)
-  addSqlCommand(program)
-  addReceiptCommands(program)
-  addDoctorCommand(program)
+  const named = FAMILIES.filter(({ names }) => names.some(name => argv.includes(name)))
+  for (const { load } of named.length > 0 ? named : FAMILIES) {
+    const add = await load()
+    add(program)
+  }
   for (const command of program.commands) {
     command.exitOverride()
     for (const nested of command.commands) nested.exitOverride()

@@ -114,6 +114,13 @@ export interface SnpReport {
   readonly signature: Uint8Array
 }
 
+/** Whether evidence is a SEV-SNP report: a quote's first four bytes hold a key type too. */
+export function isSnpReport(evidence: Uint8Array): boolean {
+  if (evidence.length < 4) return false
+  const first = new DataView(evidence.buffer, evidence.byteOffset, 4).getUint32(0, true)
+  return SNP_REPORT_VERSIONS.some(version => version === first)
+}
+
 /**
  * Reads a report, strictly: exactly its size, reserved bytes zero, fields that only later versions
  * have zero in earlier ones.

@@ -1,12 +1,7 @@
 import { createHash } from 'node:crypto'
 import { CollateralError } from '../collateral/errors.ts'
 import { REVOCATION_UNCHECKED, type SnpCollateral } from '../sev-snp/collateral.ts'
-import {
-  parseSnpReport,
-  SNP_REPORT_VERSIONS,
-  SNP_SIGNED_SIZE,
-  type SnpReport,
-} from '../sev-snp/report.ts'
+import { parseSnpReport, SNP_SIGNED_SIZE, type SnpReport } from '../sev-snp/report.ts'
 import { parseSnpTcb, productOfCpuid, type SnpTcb, snpPartsBelow } from '../sev-snp/tcb.ts'
 import { parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
 import type { Certificate } from '../x509/certificate.ts'
@@ -25,13 +20,6 @@ export interface ReadSnpCollateral {
   readonly chain: readonly [vek: Certificate, ...issuers: Certificate[]]
   readonly vek: VekExtensions
   readonly crl: CertificateRevocationList | undefined
-}
-
-/** Whether evidence is a SEV-SNP report: a quote's first four bytes hold a key type too. */
-export function isSnpReport(evidence: Uint8Array): boolean {
-  if (evidence.length < 4) return false
-  const first = new DataView(evidence.buffer, evidence.byteOffset, 4).getUint32(0, true)
-  return SNP_REPORT_VERSIONS.some(version => version === first)
 }
 
 /** Reads collateral; the bytes are copied, so that what was verified stays. */

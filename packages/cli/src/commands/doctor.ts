@@ -4,7 +4,7 @@ import { freemem } from 'node:os'
 import { findBubblewrap, strongestConfinement } from '@cloister/enclave'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 
 interface Finding {

@@ -8,7 +8,7 @@ import {
 } from '@cloister/enclave'
 import { queryRunnerDefinition } from '@cloister/engine'
 import type { Command } from 'commander'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 
 /** `cloister enclave …`: build and look at images. */

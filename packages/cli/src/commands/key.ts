@@ -1,7 +1,7 @@
 import type { KeyDescription, KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { keyIdOf } from '../key-name.ts'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import type { GlobalFlags } from '../session.ts'
 import { Session } from '../session.ts'
 

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type AppraisalPolicy, readAppraisalPolicy } from '@cloister/attestation'
+import { type AppraisalPolicy, INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { KmsClient } from '@cloister/kms'
 import { Secret, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
+import { readPolicyFile } from '../appraisal-policy.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
@@ -15,6 +16,7 @@ interface ServeFlags extends GlobalFlags {
   readonly host: string
   readonly port: string
   readonly passphraseFile?: string
+  readonly appraisal?: string
   readonly allowSimulatedPlatform?: true
 }
 
@@ -30,6 +32,10 @@ export function addKmsCommands(program: Command): void {
     .option('--port <number>', 'port to listen on; 0 takes a free one', '8443')
     .option('--passphrase-file <file>', 'derive the root key from the passphrase in this file')
     .option(
+      '--appraisal <file>',
+      'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx',
+    )
+    .option(
       '--allow-simulated-platform',
       "release keys to this home's simulated TEE, which protects nothing from its host",
     )
@@ -38,6 +44,7 @@ export function addKmsCommands(program: Command): void {
       `
 Examples:
   cloister kms serve --allow-simulated-platform
+  cloister kms serve --appraisal appraisal.yaml
   cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --passphrase-file /run/secrets/root`,
     )
     .action(async (_flags, command: Command) => {
@@ -88,11 +95,20 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   const collateralDir = join(dataDir, 'collateral')
   const allowSimulated = flags.allowSimulatedPlatform === true
   const platform = allowSimulated ? await simulatedPlatform(session.home) : undefined
-  if (platform === undefined) {
+  const appraisal =
+    flags.appraisal === undefined
+      ? platformAppraisal(allowSimulated)
+      : await readPolicyFile(flags.appraisal)
+  const roots = [
+    ...(appraisal.tees.some(tee => tee === 'sgx' || tee === 'tdx') ? [INTEL_ROOT] : []),
+    ...(platform === undefined ? [] : [platform.trustRoot]),
+  ]
+  if (roots.length === 0) {
     session.printer.note(
-      'no root is pinned: every instance is refused (--allow-simulated-platform pins one of your own)',
+      'no root is pinned: every instance is refused (--appraisal names hardware, --allow-simulated-platform pins a root of your own)',
     )
-  } else {
+  }
+  if (platform !== undefined) {
     session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
     await publishCollateral(platform, collateralDir)
   }
@@ -104,9 +120,9 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       flags.passphraseFile === undefined
         ? { kind: 'file' }
         : { kind: 'passphrase', passphrase: await passphraseFrom(flags.passphraseFile) },
-    roots: platform === undefined ? [] : [platform.trustRoot],
+    roots,
     collateralDir,
-    appraisal: platformAppraisal(allowSimulated),
+    appraisal,
     logTo: line => process.stderr.write(`${line}\n`),
   })
   const republishing =

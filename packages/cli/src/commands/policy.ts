@@ -3,7 +3,7 @@ import { readJobFile, statementOf } from '@cloister/engine'
 import { jobDigest, type NewPolicy, type PolicyDescription } from '@cloister/kms'
 import type { Command } from 'commander'
 import { keyIdOf } from '../key-name.ts'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type ReceiptSummary, verifyReceipt } from '@cloister/enclave'
 import type { Command } from 'commander'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'

@@ -6,7 +6,7 @@ import { PpmlContext } from '@cloister/engine'
 import { openOwnDataset, unverifiedDatasetId } from '@cloister/kms'
 import type { Command } from 'commander'
 import { EXIT } from '../output/exit-codes.ts'
-import { table } from '../output/printer.ts'
+import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 

@@ -1,5 +1,3 @@
-import Table from 'cli-table3'
-
 /** Where a command's result goes: one object, printed for people or as JSON. */
 export interface Printer {
   /** Prints the command's result. `human` is not called with `--json`. */
@@ -25,33 +23,4 @@ function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
   return value
-}
-
-/** A plain table: a head line and rows, without frames. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const plain = new Table({
-    head: [...head],
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: Object.fromEntries(
-      [
-        'top',
-        'top-mid',
-        'top-left',
-        'top-right',
-        'bottom',
-        'bottom-mid',
-        'bottom-left',
-        'bottom-right',
-        'left',
-        'left-mid',
-        'mid',
-        'mid-mid',
-        'right',
-        'right-mid',
-        'middle',
-      ].map(name => [name, '']),
-    ),
-  })
-  for (const row of rows) plain.push([...row])
-  return plain.toString()
 }

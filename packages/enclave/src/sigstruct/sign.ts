@@ -40,7 +40,7 @@ function quotients(
 }
 
 /** MRSIGNER of a modulus as a SIGSTRUCT stores it: 384 bytes, little-endian. */
-function mrSignerOf(modulus: Uint8Array): Uint8Array {
+export function mrSignerOf(modulus: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(modulus).digest())
 }
 

@@ -1,0 +1,58 @@
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  type Collateral,
+  REVOCATION_UNCHECKED,
+  readCollateralJson,
+  type SnpCollateral,
+} from '@cloister/attestation'
+import { UsageError } from '../usage-error.ts'
+
+const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
+
+/**
+ * Collateral of a quote: a JSON file, or a folder that holds `collateral.json`.
+ * @throws UsageError, CollateralError
+ */
+export async function readQuoteCollateral(path: string): Promise<Collateral> {
+  const file = (await stat(path)).isDirectory() ? join(path, 'collateral.json') : path
+  const text = await readFile(file, 'utf8')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new UsageError(`${file} is not JSON`, 'docs/formats/collateral.md says what it holds', {
+      cause,
+    })
+  }
+  return readCollateralJson(value)
+}
+
+/**
+ * Collateral of a SEV-SNP report: a folder with `vek.der`, `chain.pem` and `crl.der`.
+ * @param allowUnchecked - Whether the list may be missing.
+ * @throws UsageError
+ */
+export async function readSnpCollateral(
+  folder: string,
+  allowUnchecked: boolean,
+): Promise<SnpCollateral> {
+  const files = await readdir(folder)
+  const has = (name: string) => files.includes(name)
+  if (!has('vek.der') || !has('chain.pem')) {
+    throw new UsageError(`${folder}: wanted ${SNP_FILES}`, 'get them from AMD’s KDS')
+  }
+  if (!has('crl.der') && !allowUnchecked) {
+    throw new UsageError(
+      `${folder}: crl.der is not there, so nothing says that AMD’s keys are not revoked`,
+      'get it from AMD’s KDS, or give --allow-unchecked-revocation',
+    )
+  }
+  return {
+    vek: new Uint8Array(await readFile(join(folder, 'vek.der'))),
+    chain: await readFile(join(folder, 'chain.pem'), 'utf8'),
+    crl: has('crl.der')
+      ? new Uint8Array(await readFile(join(folder, 'crl.der')))
+      : REVOCATION_UNCHECKED,
+  }
+}

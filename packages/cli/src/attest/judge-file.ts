@@ -1,0 +1,52 @@
+import {
+  type Appraisal,
+  appraiseEvidence,
+  explainAppraisal,
+  type TrustRoot,
+  type VerifiedEvidence,
+} from '@cloister/attestation'
+import { Home } from '../home.ts'
+import { describeClaims } from './describe-claims.ts'
+import { type VerifyFlags, verifyFile } from './verify-file.ts'
+
+/** Flags of the commands that verify and appraise. */
+export interface JudgeFlags extends VerifyFlags {
+  readonly home?: string
+  readonly policy?: string
+}
+
+/** What was found of evidence. */
+export interface Judged {
+  readonly claims: VerifiedEvidence
+  /** Absent where no policy was given. */
+  readonly appraisal: Appraisal | undefined
+  /** The policy's verdict, for people. */
+  readonly explanation: string
+  /** All of it, for people. */
+  readonly text: string
+}
+
+/** Verifies the evidence of a file, and appraises it where a policy is given. */
+export async function judgeFile(file: string, flags: JudgeFlags): Promise<Judged> {
+  const policy = flags.policy === undefined ? undefined : await policyOf(flags.policy)
+  const claims = await verifyFile(file, flags, policy, await simulatedRoots(flags))
+  const appraisal = policy === undefined ? undefined : appraiseEvidence(claims, policy)
+  const explanation =
+    appraisal === undefined
+      ? 'verified, NOT APPRAISED: give --policy to say what you demand of it'
+      : explainAppraisal(appraisal)
+  return { claims, appraisal, explanation, text: `${describeClaims(claims)}\n${explanation}` }
+}
+
+/** YAML is loaded only where there is a policy. */
+async function policyOf(file: string) {
+  const { readPolicyFile } = await import('../appraisal-policy.ts')
+  return await readPolicyFile(file)
+}
+
+async function simulatedRoots(flags: JudgeFlags): Promise<readonly TrustRoot[]> {
+  if (flags.allowSimulatedPlatform !== true) return []
+  // Loaded only here: it brings the key service’s client with it.
+  const { simulatedPlatform } = await import('../simulated-platform.ts')
+  return [(await simulatedPlatform(new Home(flags.home))).trustRoot]
+}

@@ -1,0 +1,203 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import {
+  certificatesInQuote,
+  collateralJson,
+  createSimPlatform,
+  createSimSnpPlatform,
+  exportSimPlatform,
+  parseQuote,
+} from '@cloister/attestation'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { EXIT } from '../output/exit-codes.ts'
+
+const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
+const VECTORS = `${
+  process.env['CLOISTER_VECTORS'] ??
+  fileURLToPath(new URL('../../../../../shared/vectors', import.meta.url))
+}/attestation`
+const HAS_VECTORS = existsSync(VECTORS)
+const SKIPPED = HAS_VECTORS ? '' : ` (SKIPPED: no folder ${VECTORS}; set CLOISTER_VECTORS)`
+
+const AT = new Date('2026-03-01T00:00:00Z')
+const MR_ENCLAVE = 'e1'.repeat(32)
+const platform = createSimPlatform({ createdAt: AT, tcbStatus: 'SWHardeningNeeded' })
+const quote = platform.quote({
+  mrEnclave: Buffer.from(MR_ENCLAVE, 'hex'),
+  mrSigner: new Uint8Array(32).fill(0x51),
+  ...{ isvProdId: 7, isvSvn: 3, debug: false },
+  reportData: new Uint8Array(64),
+})
+const collateral = platform.collateral(AT)
+const milan = createSimSnpPlatform({ createdAt: AT })
+
+let folder: string
+
+/** Runs the command in a folder of the test's own. */
+function cloister(...argv: readonly string[]) {
+  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
+    const options = { cwd: folder, maxBuffer: 1 << 24 }
+    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
+    })
+  })
+}
+
+const ofQuote = (...argv: readonly string[]) =>
+  cloister(
+    ...['attest', ...argv, '--collateral', 'collateral.json', '--at', '2026-03-02'],
+    '--allow-simulated-platform',
+  )
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cloister-attest-'))
+  const put = (name: string, content: string | Uint8Array) =>
+    writeFile(join(folder, name), content, { mode: 0o600 })
+  await mkdir(join(folder, 'home'))
+  await mkdir(join(folder, 'snp'))
+  await put('home/sim-platform.json', exportSimPlatform(platform))
+  await put('quote.bin', quote)
+  await put('quote.hex', `${Buffer.from(quote).toString('hex').replace(/.{64}/g, '$&\n')}\n`)
+  await put('quote.b64', Buffer.from(quote).toString('base64'))
+  const flipped = quote.slice()
+  flipped[112] = (flipped[112] ?? 0) ^ 1
+  await put('flipped.bin', flipped)
+  await put('collateral.json', JSON.stringify(collateralJson(collateral)))
+  await put('pck.der', certificatesInQuote(parseQuote(quote))[0] ?? '')
+  await put('chain.pem', collateral.pckCrlIssuerChain)
+  await put('crl.der', collateral.pckCrl)
+  await put('tcb.json', `{"tcbInfo":${collateral.tcbInfo},"signature":""}`)
+  await put('identity.json', `{"enclaveIdentity":${collateral.qeIdentity},"signature":""}`)
+  const snp = milan.collateral(AT)
+  await put('report.bin', milan.report({ platformInfo: 1n << 5n }))
+  await put('snp/vek.der', snp.vek)
+  await put('snp/chain.pem', String(snp.chain))
+  await put('snp/crl.der', snp.crl)
+  const [, ark = ''] = String(snp.chain).split(/(?<=-----END CERTIFICATE-----\n)/)
+  await put('ark.pem', ark)
+  const workload = `enclaves:\n  - mrEnclave: ${MR_ENCLAVE}\n`
+  const statuses = 'platform:\n  tcbStatuses: [UpToDate, SWHardeningNeeded]\n'
+  await put('policy.yaml', `version: 1\ntees: [sim]\n${statuses}${workload}`)
+  await put('strict.yaml', 'version: 1\ntees: [sgx]\nplatform:\n  tcbStatuses: [UpToDate]\n')
+  await put('broken.yaml', 'version: 1\ntees: [sgx]\nplatform:\n  tcbStatuses: [Fine]\n')
+  await put('twice.yaml', 'version: 1\ntees: [sgx]\ntees: [sim]\n')
+  await put('garbage', 'no quote at all!')
+})
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('cloister attest verify', () => {
+  it('verifies, and says that nothing was appraised', async () => {
+    for (const file of ['quote.bin', 'quote.hex', 'quote.b64']) {
+      const { code, stdout, stderr } = await ofQuote('verify', file)
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toContain('SIMULATED: nothing is hidden from its host')
+      expect(stdout).toMatch(/TCB status +SWHardeningNeeded/)
+      expect(stdout).toContain(MR_ENCLAVE)
+      expect(stdout).toContain('NOT APPRAISED')
+    }
+  })
+
+  it('trusts or rejects by a policy, with the change that would pass', async () => {
+    const good = await ofQuote('verify', 'quote.bin', '--policy', 'policy.yaml', '--json')
+    expect(good.code).toBe(0)
+    const { verdict, claims } = JSON.parse(good.stdout)
+    expect([verdict, claims.tcbStatus]).toEqual(['trusted', 'SWHardeningNeeded'])
+    expect(claims.report.mrEnclave).toBe(MR_ENCLAVE)
+    for (const verb of ['verify', 'explain']) {
+      const bad = await ofQuote(verb, 'quote.bin', '--policy', 'strict.yaml')
+      expect(bad.code).toBe(EXIT.refused)
+      expect(bad.stdout).toContain('rejected for 3 reasons')
+      expect(bad.stdout).toContain('add sim to `tees`')
+      expect(bad.stdout).toContain(`mrEnclave: ${MR_ENCLAVE}`)
+    }
+    const json = await ofQuote('explain', 'quote.bin', '--policy', 'strict.yaml', '--json')
+    const codes = JSON.parse(json.stdout).reasons.map((reason: { code: string }) => reason.code)
+    expect(codes).toEqual(['TEE', 'MEASUREMENT', 'TCB_STATUS'])
+  })
+
+  it('refuses what is altered, expired, or under a root that is not pinned', async () => {
+    const altered = await ofQuote('verify', 'flipped.bin')
+    expect([altered.code, altered.stdout]).toEqual([EXIT.notAuthentic, ''])
+    expect(altered.stderr).toContain('QUOTE_SIGNATURE')
+    const files = ['attest', 'verify', 'quote.bin', '--collateral', 'collateral.json']
+    const unpinned = await cloister(...files, '--at', '2026-03-02')
+    expect([unpinned.code, unpinned.stderr.includes('QE_VENDOR')]).toEqual([4, true])
+    const late = await cloister(...files, '--at', '2026-06-01', '--allow-simulated-platform')
+    expect([late.code, late.stderr.includes('EXPIRED')]).toEqual([4, true])
+  })
+
+  it('verifies a SEV-SNP report under a root that is given, and wants its revocation list', async () => {
+    const files = ['attest', 'verify', 'report.bin', '--collateral', 'snp', '--at', '2026-03-02']
+    const unpinned = await cloister(...files)
+    expect([unpinned.code, unpinned.stderr.includes('UNTRUSTED_ROOT')]).toEqual([4, true])
+    const good = await cloister(...files, '--trust-root', 'ark.pem')
+    expect([good.code, good.stdout.includes('Milan')]).toEqual([0, true])
+    await rm(join(folder, 'snp', 'crl.der'))
+    const without = await cloister(...files, '--trust-root', 'ark.pem')
+    expect(without.code).toBe(EXIT.usage)
+    expect(without.stderr).toContain('--allow-unchecked-revocation')
+    const unchecked = ['--trust-root', 'ark.pem', '--allow-unchecked-revocation']
+    const loud = await cloister(...files, ...unchecked)
+    expect([loud.code, loud.stdout.includes('NOT CHECKED')]).toEqual([0, true])
+  })
+
+  it('names line and column of a policy that is none', async () => {
+    const broken = await ofQuote('verify', 'quote.bin', '--policy', 'broken.yaml')
+    expect(broken.code).toBe(EXIT.usage)
+    expect(broken.stderr).toContain('broken.yaml:4:17: platform.tcbStatuses[0]: wanted UpToDate')
+    const twice = await ofQuote('verify', 'quote.bin', '--policy', 'twice.yaml')
+    expect([twice.code, twice.stderr.includes('twice.yaml:3:1')]).toEqual([EXIT.usage, true])
+  })
+
+  it.skipIf(!HAS_VECTORS)(`verifies quotes of real hardware at their time${SKIPPED}`, async () => {
+    const tdx = `${VECTORS}/tdx/v5-td-relaunch-advised`
+    const files = ['attest', 'verify', `${tdx}/quote.bin`, '--collateral', tdx, '--json']
+    const { code, stdout } = await cloister(...files, '--at', '1741604669')
+    expect([code, JSON.parse(stdout).claims.tcbStatus]).toEqual([0, 'TDRelaunchAdvised'])
+    expect((await cloister(...files)).code).toBe(EXIT.notAuthentic)
+    const snp = `${VECTORS}/snp/milan-v5-gcp`
+    const report = ['attest', 'verify', `${snp}/report.bin`, '--collateral', snp, '--json']
+    const unchecked = await cloister(...report, '--allow-unchecked-revocation')
+    expect([unchecked.code, JSON.parse(unchecked.stdout).claims.tee]).toEqual([0, 'sev-snp'])
+  })
+})
+
+describe('cloister attest inspect', () => {
+  it.each([
+    ['quote.bin', 'SGX quote', 'MRENCLAVE'],
+    ['quote.hex', 'SGX quote', 'MRSIGNER'],
+    ['quote.b64', 'SGX quote', 'certification data'],
+    ['report.bin', 'SEV-SNP report', 'aliasCheckComplete'],
+    ['pck.der', 'certificate', 'FMSPC'],
+    ['snp/vek.der', 'certificate', 'chip id'],
+    ['chain.pem', 'certificate chain', 'Platform CA'],
+    ['crl.der', 'revocation list', 'next update'],
+    ['tcb.json', 'TCB info', 'SWHardeningNeeded'],
+    ['identity.json', 'identity', 'ISVSVN'],
+    ['collateral.json', 'collateral', 'TCB signing chain'],
+  ])('reads %s: %s', async (file, kind, fact) => {
+    const { code, stdout, stderr } = await cloister('attest', 'inspect', file)
+    expect([code, stderr]).toEqual([0, 'nothing here is verified\n'])
+    expect(stdout.split('\n')[0]).toBe(kind)
+    expect(stdout).toContain(fact)
+    const { stdout: json } = await cloister('attest', 'inspect', file, '--json')
+    expect(JSON.parse(json)).toMatchObject({ kind, verified: false })
+  })
+
+  it.skipIf(!HAS_VECTORS)(`reads a SIGSTRUCT${SKIPPED}`, async () => {
+    const file = `${VECTORS}/../sgx-enclaves/sigstruct/ftx_test_enclave.sig`
+    const { code, stdout } = await cloister('attest', 'inspect', file)
+    expect([code, stdout.split('\n')[0]]).toEqual([0, 'SIGSTRUCT'])
+    expect(stdout).toMatch(/MRSIGNER +[0-9a-f]{64}/)
+  })
+
+  it('says what is nothing that it knows', async () => {
+    const { code, stderr } = await cloister('attest', 'inspect', 'garbage')
+    expect([code, stderr.includes('nothing that is known here')]).toEqual([EXIT.usage, true])
+  })
+})

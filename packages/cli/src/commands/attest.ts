@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises'
+import type { Appraisal } from '@cloister/attestation'
+import { inspect } from '@cloister/attestation/inspect'
+import type { Command } from 'commander'
+import type { JudgeFlags } from '../attest/judge-file.ts'
+import { factLines } from '../attest/print-facts.ts'
+import { inspectSigstruct } from '../attest/sigstruct.ts'
+import { EXIT } from '../output/exit-codes.ts'
+import { createPrinter } from '../output/printer.ts'
+import { UsageError } from '../usage-error.ts'
+
+interface Flags extends JudgeFlags {
+  readonly json?: boolean
+}
+
+/** `cloister attest …`: evidence, offline. */
+export function addAttestCommands(program: Command): void {
+  const attest = program
+    .command('attest')
+    .description('verify, appraise and read evidence, offline')
+
+  verifying(attest, 'verify')
+    .description('verify a quote or a report; with a policy, appraise it')
+    .option('--policy <file>', 'appraise it by this policy (YAML)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister attest verify quote.bin --collateral collateral.json
+  cloister attest verify report.bin --collateral snp/ --policy policy.yaml --at 2026-01-31`,
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<Flags>()
+      const printer = createPrinter({ json: flags.json === true })
+      const { claims, appraisal, text } = await judge(file, flags)
+      const { verdict = 'verified' } = appraisal ?? {}
+      printer.result({ verdict, ...reasonsOf(appraisal), claims }, () => text)
+      if (verdict === 'rejected') process.exitCode = EXIT.refused
+    })
+
+  verifying(attest, 'explain')
+    .description('say why a policy rejects evidence, and the smallest change that would pass')
+    .requiredOption('--policy <file>', 'the policy (YAML)')
+    .addHelpText(
+      'after',
+      '\nExample:\n  cloister attest explain quote.bin --collateral collateral.json --policy policy.yaml',
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<Flags>()
+      const printer = createPrinter({ json: flags.json === true })
+      const { appraisal, explanation } = await judge(file, flags)
+      const verdict = appraisal?.verdict
+      printer.result({ verdict, ...reasonsOf(appraisal) }, () => explanation)
+      if (verdict === 'rejected') process.exitCode = EXIT.refused
+    })
+
+  attest
+    .command('inspect')
+    .description('read any evidence, certificate, list, document or SIGSTRUCT; verifies nothing')
+    .argument('<file>', 'binary, PEM, JSON, hexadecimal or base64')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister attest inspect quote.bin
+  cloister attest inspect vcek.der --json`,
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<Flags>()
+      const printer = createPrinter({ json: flags.json === true })
+      const bytes = new Uint8Array(await readFile(file))
+      const found = inspect(bytes) ?? (await inspectSigstruct(bytes))
+      if (found === undefined) {
+        throw new UsageError(
+          `${file} is nothing that is known here`,
+          'give a quote, a report, a certificate, a revocation list, TCB info, an identity, collateral or a SIGSTRUCT',
+        )
+      }
+      printer.note('nothing here is verified')
+      printer.result({ ...found, verified: false }, () =>
+        [found.kind, ...factLines(found.facts, '  ')].join('\n'),
+      )
+    })
+}
+
+function verifying(attest: Command, name: string): Command {
+  return attest
+    .command(name)
+    .argument('<file>', 'a quote or a report: binary, hexadecimal or base64')
+    .requiredOption(
+      '--collateral <path>',
+      'JSON of a quote’s collateral; or a folder with it, or with vek.der, chain.pem and crl.der',
+    )
+    .option('--at <instant>', 'judge at this time (default: now)')
+    .option('--trust-root <file>', 'trust this certificate’s key in place of Intel’s and AMD’s')
+    .option('--allow-simulated-platform', "trust this home's simulated TEE too")
+    .option(
+      '--allow-unchecked-revocation',
+      'verify a SEV-SNP report without a list of what AMD revoked',
+    )
+}
+
+/** Loads what verifies and appraises; inspection goes without. */
+async function judge(file: string, flags: Flags) {
+  const { judgeFile } = await import('../attest/judge-file.ts')
+  return await judgeFile(file, flags)
+}
+
+function reasonsOf(appraisal: Appraisal | undefined) {
+  return appraisal?.verdict === 'rejected' ? { reasons: appraisal.reasons } : {}
+}
