@@ -24,16 +24,20 @@ export abstract class CodedError<Code extends string> extends Error {
  * names something this parser does not read; `LENGTH` a size disagrees with what holds it or what it holds; `LIMIT` a
  * size exceeds what this parser is willing to read; `RESERVED` reserved bits are not as they must be.
  */
-export type QuoteFormatErrorCode =
-  | 'TRUNCATED'
-  | 'VERSION'
-  | 'KEY_TYPE'
-  | 'TEE_TYPE'
-  | 'BODY_TYPE'
-  | 'CERT_TYPE'
-  | 'LENGTH'
-  | 'LIMIT'
-  | 'RESERVED'
+export const QUOTE_FORMAT_ERROR_CODES = [
+  'TRUNCATED',
+  'VERSION',
+  'KEY_TYPE',
+  'TEE_TYPE',
+  'BODY_TYPE',
+  'CERT_TYPE',
+  'LENGTH',
+  'LIMIT',
+  'RESERVED',
+] as const
+
+/** Why a quote or a report could not be read. */
+export type QuoteFormatErrorCode = (typeof QUOTE_FORMAT_ERROR_CODES)[number]
 
 /** Thrown when bytes are not a well-formed quote, or a value cannot be encoded as one. */
 export class QuoteFormatError extends CodedError<QuoteFormatErrorCode> {}

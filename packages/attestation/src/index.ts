@@ -110,7 +110,7 @@ export {
   type SimPlatformOptions,
   withSimConditions,
 } from './sim/platform.ts'
-export type { SimEnclave } from './sim/quote.ts'
+export type { SimEnclave, SimQuoteLayout } from './sim/quote.ts'
 export {
   createSimSnpPlatform,
   SIM_SNP_REVOCABLES,
@@ -118,6 +118,7 @@ export {
   type SimSnpPlatform,
 } from './sim/snp-platform.ts'
 export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
+export type { SimTd, SimTdxConditions } from './sim/td.ts'
 export {
   encodeTdReport,
   impossibleTdBits,

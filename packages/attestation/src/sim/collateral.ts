@@ -6,6 +6,7 @@ import { issueCrl, pemOf } from './certificate-writer.ts'
 import type { SimConditions, SimExpirable, SimRevocable } from './conditions.ts'
 import { SIM_NAMES } from './names.ts'
 import { SIM_QE, SIM_TCB, type SimState, wholeSeconds } from './state.ts'
+import { SIM_TDX, type SimTdxConditions } from './td.ts'
 
 /** Days for which collateral is valid, as the vendor's is. */
 const SIM_COLLATERAL_DAYS = 30
@@ -17,8 +18,11 @@ interface Validity {
   readonly expires: Date
 }
 
-/** Issues collateral that is valid from `at` for 30 days. */
-export function simCollateral(state: SimState, at: Date): Collateral {
+/**
+ * Issues collateral that is valid from `at` for 30 days: of trust domains where `tdx` is given, of
+ * enclaves otherwise.
+ */
+export function simCollateral(state: SimState, at: Date, tdx?: SimTdxConditions): Collateral {
   const { conditions, keys, certificates } = state
   const validity = (what: SimExpirable): Validity => {
     const late = conditions.expired.includes(what) ? 2 * SIM_COLLATERAL_DAYS * DAY : 0
@@ -35,8 +39,8 @@ export function simCollateral(state: SimState, at: Date): Collateral {
         .map(revocable => parseCertificate(certificates[revocable]).serial),
     })
   const signerChain = pemOf(certificates.tcbSigning, certificates.root)
-  const tcbInfo = tcbInfoText(state, validity('tcbInfo'))
-  const qeIdentity = qeIdentityText(conditions, validity('qeIdentity'))
+  const tcbInfo = tcbInfoText(state, validity('tcbInfo'), tdx)
+  const qeIdentity = qeIdentityText(conditions, validity('qeIdentity'), tdx ? 'TD_QE' : 'QE')
   return {
     pckCrlIssuerChain: pemOf(certificates.platformCa, certificates.root),
     rootCaCrl: crl('rootCaCrl', 'root', ['platformCa', 'tcbSigning']),
@@ -51,10 +55,14 @@ export function simCollateral(state: SimState, at: Date): Collateral {
 }
 
 /** TCB info of version 3, its members in the vendor's order. */
-function tcbInfoText({ conditions, certificates }: SimState, validity: Validity): string {
+function tcbInfoText(
+  { conditions, certificates }: SimState,
+  validity: Validity,
+  tdx: SimTdxConditions | undefined,
+): string {
   const pck = parsePckExtension(parseCertificate(certificates.pck))
   return JSON.stringify({
-    id: 'SGX',
+    id: tdx === undefined ? 'SGX' : 'TDX',
     version: 3,
     issueDate: instant(validity.issued),
     nextUpdate: instant(validity.expires),
@@ -62,10 +70,12 @@ function tcbInfoText({ conditions, certificates }: SimState, validity: Validity)
     pceId: hex(pck.pceid),
     tcbType: 0,
     tcbEvaluationDataNumber: conditions.tcbEvaluationDataNumber,
+    ...(tdx === undefined ? {} : tdxModules(conditions, tdx)),
     tcbLevels: levelsAround(conditions.tcbStatus).map(({ step, status }) => ({
       tcb: {
         sgxtcbcomponents: SIM_TCB.components.map(svn => ({ svn: svn + step })),
         pcesvn: SIM_TCB.pceSvn,
+        ...(tdx === undefined ? {} : { tdxtcbcomponents: tdxComponents(step) }),
       },
       tcbDate: instant(conditions.tcbDate),
       tcbStatus: status,
@@ -76,10 +86,35 @@ function tcbInfoText({ conditions, certificates }: SimState, validity: Validity)
   })
 }
 
+/** The module's own version, which its identity counts, and the loader's. */
+function tdxComponents(step: number): readonly { readonly svn: number }[] {
+  const { moduleSvn, loaderSvn } = SIM_TDX
+  const svns = [moduleSvn + step, 0, loaderSvn + Math.min(step, 0)]
+  return Array.from({ length: 16 }, (_, index) => ({ svn: svns[index] ?? 0 }))
+}
+
+function tdxModules(
+  { tcbDate }: SimConditions,
+  { moduleTcbStatus = 'UpToDate' }: SimTdxConditions,
+) {
+  const module = {
+    mrsigner: '00'.repeat(48),
+    attributes: '00'.repeat(8),
+    attributesMask: 'FF'.repeat(8),
+  }
+  const levels = levelsAround(moduleTcbStatus).map(({ step, status }) => ({
+    tcb: { isvsvn: SIM_TDX.moduleSvn + step },
+    tcbDate: instant(tcbDate),
+    tcbStatus: status,
+  }))
+  const id = `TDX_${String(SIM_TDX.moduleMajor).padStart(2, '0')}`
+  return { tdxModule: module, tdxModuleIdentities: [{ id, ...module, tcbLevels: levels }] }
+}
+
 /** QE identity of version 2, its members in the vendor's order. */
-function qeIdentityText(conditions: SimConditions, validity: Validity): string {
+function qeIdentityText(conditions: SimConditions, validity: Validity, id: 'QE' | 'TD_QE'): string {
   return JSON.stringify({
-    id: 'QE',
+    id,
     version: 2,
     issueDate: instant(validity.issued),
     nextUpdate: instant(validity.expires),

@@ -7,8 +7,9 @@ import { simCollateral } from './collateral.ts'
 import type { SimConditions } from './conditions.ts'
 import { SIM_NAMES, SIM_QE_VENDOR_ID } from './names.ts'
 import { encodePckExtension } from './pck-extension.ts'
-import { type SimEnclave, simQuote } from './quote.ts'
+import { type SimEnclave, type SimQuoteLayout, simQuote, simTdQuote } from './quote.ts'
 import { SIM_TCB, type SimState, wholeSeconds } from './state.ts'
+import { type SimTd, type SimTdxConditions, simTdReport } from './td.ts'
 
 /** A simulated platform with a root of its own. Whoever holds it can quote anything. */
 export interface SimPlatform {
@@ -16,12 +17,19 @@ export interface SimPlatform {
   readonly trustRoot: SimRoot
   readonly conditions: SimConditions
   /**
-   * Quotes an enclave, as version 3.
+   * Quotes an enclave, as version 3 unless told.
    * @throws QuoteFormatError LENGTH when a field does not have its size
    */
-  quote(enclave: SimEnclave): Uint8Array
-  /** Issues collateral that is valid from `at` for 30 days. */
+  quote(enclave: SimEnclave, layout?: SimQuoteLayout): Uint8Array
+  /**
+   * Quotes a trust domain: a report 1.5 as version 5, a report 1.0 as version 4 unless told.
+   * @throws QuoteFormatError LENGTH when a field does not have its size
+   */
+  quoteTd(td: SimTd, layout?: SimQuoteLayout): Uint8Array
+  /** Issues collateral for enclaves that is valid from `at` for 30 days. */
   collateral(at: Date): Collateral
+  /** Issues collateral for trust domains that is valid from `at` for 30 days. */
+  tdxCollateral(at: Date, tdx?: SimTdxConditions): Collateral
 }
 
 /** Options of {@link createSimPlatform}; conditions left out are those of a platform in order. */
@@ -99,8 +107,10 @@ export function platformOf(state: SimState): SimPlatform {
       qeVendorId: SIM_QE_VENDOR_ID.slice(),
     },
     conditions: state.conditions,
-    quote: enclave => simQuote(state, enclave),
+    quote: (enclave, layout) => simQuote(state, enclave, layout),
+    quoteTd: (td, layout) => simTdQuote(state, simTdReport(td), layout),
     collateral: at => simCollateral(state, at),
+    tdxCollateral: (at, tdx = {}) => simCollateral(state, at, tdx),
   }
   states.set(platform, state)
   return platform

@@ -1,8 +1,11 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
+import type { QuoteBody } from '../quote/body.ts'
+import type { CertificationData } from '../quote/certification-data.ts'
 import { encodeQuote, encodeSignedPart } from '../quote/quote.ts'
 import { encodeSgxReportBody, SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
+import type { TdReport } from '../tdx/td-report.ts'
 import { parseCertificate } from '../x509/certificate.ts'
-import { parsePckExtension } from '../x509/pck.ts'
+import { type PckExtension, parsePckExtension } from '../x509/pck.ts'
 import { pemOf } from './certificate-writer.ts'
 import { SIM_QE_VENDOR_ID } from './names.ts'
 import { SIM_QE, type SimState } from './state.ts'
@@ -21,6 +24,14 @@ export interface SimEnclave {
   readonly reportData: Uint8Array
 }
 
+/** How a simulated quote is laid out; version and certificates as the vendor's unless told. */
+export interface SimQuoteLayout {
+  /** 3 for enclaves and 4 for trust domains unless told. */
+  readonly version?: 3 | 4 | 5
+  /** 1: the quote holds the platform's PPID; 4: its PCK certificate; 5, unless told: the chain. */
+  readonly certification?: 1 | 4 | 5
+}
+
 /** What Intel's quoting enclave puts there: the bytes 0 to 31. */
 const QE_AUTH_DATA = Uint8Array.from({ length: 32 }, (_, index) => index)
 
@@ -28,14 +39,48 @@ const QE_AUTH_DATA = Uint8Array.from({ length: 32 }, (_, index) => index)
 const XFRM = 7n
 
 /**
- * Quotes an enclave: an SGX quote of version 3 with the platform's PCK chain.
+ * Quotes an enclave: an SGX quote with the platform's PCK chain.
  * @throws QuoteFormatError LENGTH when a field does not have its size
  */
-export function simQuote(state: SimState, enclave: SimEnclave): Uint8Array {
-  const { conditions, keys, certificates } = state
-  const pck = parsePckExtension(parseCertificate(certificates.pck))
-  const attestationKey = pointOf(keys.attestation)
+export function simQuote(
+  state: SimState,
+  enclave: SimEnclave,
+  layout: SimQuoteLayout = {},
+): Uint8Array {
   const flags = SGX_FLAGS.init | SGX_FLAGS.mode64Bit | (enclave.debug ? SGX_FLAGS.debug : 0n)
+  const report = reportBody({
+    cpuSvn: pckOf(state).cpusvn,
+    attributes: { flags, xfrm: XFRM },
+    mrEnclave: enclave.mrEnclave,
+    mrSigner: enclave.mrSigner,
+    isvProdId: enclave.isvProdId,
+    isvSvn: enclave.isvSvn,
+    reportData: enclave.reportData,
+  })
+  return quoted(state, { kind: 'enclave', report }, { version: 3, ...layout })
+}
+
+/**
+ * Quotes a trust domain: a TDX quote with the platform's PCK chain. A report 1.5 takes version 5.
+ * @throws QuoteFormatError LENGTH when a field does not have its size
+ */
+export function simTdQuote(
+  state: SimState,
+  report: TdReport,
+  layout: SimQuoteLayout = {},
+): Uint8Array {
+  const version = report.version === '1.5' ? 5 : 4
+  return quoted(state, { kind: 'td', report }, { version, ...layout })
+}
+
+function quoted(
+  state: SimState,
+  body: QuoteBody,
+  { version, certification = 5 }: SimQuoteLayout & { readonly version: 3 | 4 | 5 },
+): Uint8Array {
+  const { conditions, keys } = state
+  const pck = pckOf(state)
+  const attestationKey = pointOf(keys.attestation)
   const bound = createHash('sha256').update(attestationKey).update(QE_AUTH_DATA).digest()
   const qeReport = reportBody({
     cpuSvn: pck.cpusvn,
@@ -48,40 +93,40 @@ export function simQuote(state: SimState, enclave: SimEnclave): Uint8Array {
   })
   const fields = {
     header: {
-      version: 3,
+      version,
       attestationKeyType: 2,
-      teeType: 'sgx',
+      teeType: body.kind === 'enclave' ? 'sgx' : 'tdx',
       qeSvn: SIM_QE.isvSvn,
       pceSvn: pck.pcesvn,
       qeVendorId: SIM_QE_VENDOR_ID,
       // The QE id, by which a caching service looks a platform up: here the PPID stands for it.
       userData: Buffer.concat([pck.ppid, new Uint8Array(4)]),
     },
-    body: {
-      kind: 'enclave',
-      report: reportBody({
-        cpuSvn: pck.cpusvn,
-        attributes: { flags, xfrm: XFRM },
-        mrEnclave: enclave.mrEnclave,
-        mrSigner: enclave.mrSigner,
-        isvProdId: enclave.isvProdId,
-        isvSvn: enclave.isvSvn,
-        reportData: enclave.reportData,
-      }),
-    },
+    body,
     attestationKey,
     qeReport,
     qeReportSignature: signP256(keys.pck, encodeSgxReportBody(qeReport)),
     qeAuthData: QE_AUTH_DATA,
-    certificationData: {
-      type: 5,
-      data: Buffer.from(pemOf(certificates.pck, certificates.platformCa, certificates.root)),
-    },
+    certificationData: certificationOf(state, certification),
   } as const
   return encodeQuote({
     ...fields,
     signature: signP256(keys.attestation, encodeSignedPart(fields)),
   })
+}
+
+function certificationOf(state: SimState, type: 1 | 4 | 5): CertificationData {
+  const { certificates } = state
+  if (type === 1) {
+    const { ppid, cpusvn, pcesvn, pceid } = pckOf(state)
+    return { type, ppid, cpuSvn: cpusvn, pceSvn: pcesvn, pceId: pceid }
+  }
+  const issuers = type === 5 ? [certificates.platformCa, certificates.root] : []
+  return { type, data: Buffer.from(pemOf(certificates.pck, ...issuers)) }
+}
+
+function pckOf({ certificates }: SimState): PckExtension {
+  return parsePckExtension(parseCertificate(certificates.pck))
 }
 
 type ReportFields = Pick<

@@ -5,18 +5,22 @@ import { sameBytes } from './der.ts'
 import { Known } from './known.ts'
 
 /** Why a chain or a revocation list was refused. */
-export type ChainErrorCode =
-  | 'UNTRUSTED_ROOT'
-  | 'SIGNATURE'
-  | 'EXPIRED'
-  | 'NOT_YET_VALID'
-  | 'NAME'
-  | 'NOT_A_CA'
-  | 'REVOKED'
-  | 'CRL_EXPIRED'
-  | 'CRL_SIGNATURE'
-  | 'CRL_ISSUER'
-  | 'LENGTH'
+export const CHAIN_ERROR_CODES = [
+  'UNTRUSTED_ROOT',
+  'SIGNATURE',
+  'EXPIRED',
+  'NOT_YET_VALID',
+  'NAME',
+  'NOT_A_CA',
+  'REVOKED',
+  'CRL_EXPIRED',
+  'CRL_SIGNATURE',
+  'CRL_ISSUER',
+  'LENGTH',
+] as const
+
+/** Why a chain or a revocation list was refused. */
+export type ChainErrorCode = (typeof CHAIN_ERROR_CODES)[number]
 
 /** A chain or a revocation list that does not verify. */
 export class ChainError extends CodedError<ChainErrorCode> {}

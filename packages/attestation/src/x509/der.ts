@@ -1,7 +1,17 @@
 import { CodedError } from '../errors.ts'
 
 /** Why bytes were refused by the DER reader or by a parser built on it. */
-export type DerErrorCode = 'TRUNCATED' | 'TAG' | 'LENGTH' | 'TRAILING_BYTES' | 'LIMIT' | 'VALUE'
+export const DER_ERROR_CODES = [
+  'TRUNCATED',
+  'TAG',
+  'LENGTH',
+  'TRAILING_BYTES',
+  'LIMIT',
+  'VALUE',
+] as const
+
+/** Why bytes were refused. */
+export type DerErrorCode = (typeof DER_ERROR_CODES)[number]
 
 /** Bytes that are not the strict DER, PEM, certificate or CRL they were read as. */
 export class DerError extends CodedError<DerErrorCode> {}
