@@ -185,6 +185,7 @@ export {
   type KeyUsage,
   type Name,
   parseCertificate,
+  parseRaTlsCertificate,
 } from './x509/certificate.ts'
 export {
   ChainError,

@@ -95,14 +95,20 @@ export function readSigned(node: DerNode, what: string): SignedObject {
   return { tbs, algorithm, signature: bytes }
 }
 
-/** Reads an AlgorithmIdentifier that must equal the one outside the signed part. */
-export function readAlgorithm(inner: DerNode, outer: DerNode): string {
+/**
+ * Reads an AlgorithmIdentifier that must equal the one outside the signed part.
+ * @param mayHaveNull - Whether NULL may follow the OID of ECDSA, against RFC 5758 section 3.2.
+ */
+export function readAlgorithm(inner: DerNode, outer: DerNode, mayHaveNull = false): string {
   if (!sameBytes(inner.raw, outer.raw)) {
     throw new DerError('VALUE', 'the inner and outer signature algorithms differ')
   }
   const fields = new DerFields(inner, TAG.sequence, 'algorithm')
   const oid = readOid(fields.take(TAG.oid))
   if (oid === RSASSA_PSS) requirePss384(fields.take(TAG.sequence))
+  if (oid === ECDSA_SHA256 && mayHaveNull && (fields.optional(TAG.null)?.value.length ?? 0) > 0) {
+    throw new DerError('VALUE', 'NULL has contents')
+  }
   if (oid === ECDSA_SHA256 || oid === RSASSA_PSS) fields.done()
   return oid
 }
@@ -189,6 +195,20 @@ export function readExplicit(node: DerNode): DerNode {
  * @throws DerError when it is malformed, has a duplicate extension or a critical unknown one.
  */
 export function parseCertificate(der: Uint8Array): Certificate {
+  return readCertificate(der, false)
+}
+
+/**
+ * Parses a certificate as {@link parseCertificate} does, but lets NULL follow the OID of ECDSA,
+ * against RFC 5758 section 3.2: the RA-TLS certificates of Gramine and Open Enclave have it.
+ * @param der - The certificate in DER, at most 64 KiB.
+ * @throws DerError
+ */
+export function parseRaTlsCertificate(der: Uint8Array): Certificate {
+  return readCertificate(der, true)
+}
+
+function readCertificate(der: Uint8Array, mayHaveNull: boolean): Certificate {
   const root = parseDer(der)
   const signed = readSigned(root, 'certificate')
   const fields = new DerFields(signed.tbs, TAG.sequence, 'certificate body')
@@ -196,7 +216,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
     throw new DerError('VALUE', 'certificate is not version 3')
   }
   const serial = readSerial(fields.take(TAG.integer))
-  const signatureAlgorithm = readAlgorithm(fields.take(TAG.sequence), signed.algorithm)
+  const signatureAlgorithm = readAlgorithm(fields.take(TAG.sequence), signed.algorithm, mayHaveNull)
   const issuer = readName(fields.take(TAG.sequence))
   const validity = new DerFields(fields.take(TAG.sequence), TAG.sequence, 'validity')
   const notBefore = readTime(validity.take())

@@ -5,7 +5,6 @@ export const RSASSA_PSS = '1.2.840.113549.1.1.10'
 
 const MGF1 = '1.2.840.113549.1.1.8'
 const SHA384 = '2.16.840.1.101.3.4.2.2'
-const NULL = 0x05
 
 /**
  * Requires the parameters of RSASSA-PSS to be those that AMD signs with: SHA-384, MGF1 with
@@ -33,7 +32,7 @@ export function requirePss384(parameters: DerNode): void {
 function requireSha384(node: DerNode): void {
   const fields = new DerFields(node, TAG.sequence, 'hash algorithm')
   if (readOid(fields.take(TAG.oid)) !== SHA384) throw new DerError('VALUE', 'PSS hash: no SHA-384')
-  const none = fields.optional(NULL)
+  const none = fields.optional(TAG.null)
   fields.done()
   if (none !== undefined && none.value.length > 0) throw new DerError('VALUE', 'NULL has contents')
 }
