@@ -1,4 +1,6 @@
 import { constants, type KeyObject, verify } from 'node:crypto'
+import { ECDSA_SHA256 } from './x509/certificate.ts'
+import { RSASSA_PSS } from './x509/pss.ts'
 import { publicKeyOf } from './x509/public-keys.ts'
 
 /**
@@ -20,6 +22,8 @@ export interface VerifyingKey {
 
 /** Where signatures are verified: all that this package asks of an implementation. */
 export interface SignatureVerifier {
+  /** The algorithm of an X.509 signature's OID; `undefined` when it is none of these. */
+  algorithmOf(oid: string): SignatureAlgorithm | undefined
   /** Imports a SubjectPublicKeyInfo in DER; `undefined` when it is no key for the algorithm. */
   keyFromSpki(spki: Uint8Array, algorithm: SignatureAlgorithm): VerifyingKey | undefined
   /** Imports x then y, big-endian, 64 bytes; `undefined` when they are no point of P-256. */
@@ -29,6 +33,10 @@ export interface SignatureVerifier {
 /** SubjectPublicKeyInfo of P-256 up to the coordinates of an uncompressed point. @see RFC 5480 */
 const SPKI_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex')
 
+const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
+  [ECDSA_SHA256, 'ES256'],
+  [RSASSA_PSS, 'PS384'],
+])
 const CURVES = { ES256: 'prime256v1', ES384: 'secp384r1' } as const
 const HASHES = { ES256: 'sha256', ES384: 'sha384', PS384: 'sha384' } as const
 const RAW_SIZES = { ES256: 64, ES384: 96 } as const
@@ -37,6 +45,7 @@ const MIN_RSA_BITS = 2048
 
 /** `node:crypto`'s. */
 export const nodeSignatures: SignatureVerifier = {
+  algorithmOf: oid => ALGORITHMS.get(oid),
   keyFromSpki: imported,
   keyFromPoint: point =>
     point.length === 64 ? imported(Buffer.concat([SPKI_PREFIX, point]), 'ES256') : undefined,

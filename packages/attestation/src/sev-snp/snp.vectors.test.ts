@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
 import { HAS_VECTORS, SKIPPED, VECTORS } from '../vectors.test.support.ts'
@@ -9,42 +9,13 @@ import { verifyEvidence } from '../verify-evidence.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { verifyPath } from '../x509/chain.ts'
 import { Known } from '../x509/known.ts'
-import { REVOCATION_UNCHECKED, type SnpCollateral } from './collateral.ts'
 import { parseHclEnvelope } from './hcl.ts'
 import { encodeSnpReport, parseSnpReport, SNP_SIGNED_SIZE } from './report.ts'
+import { bytesIn, SNP_CASES, SNP_FOLDER, type SnpCase } from './snp-cases.test.support.ts'
 import { parseVekExtensions } from './vek.ts'
 
 const SLOW = process.env['SLOW'] === '1'
-const FOLDER = `${VECTORS}/snp`
-
-interface SnpCase {
-  readonly name: string
-  readonly evidence: Uint8Array
-  readonly collateral: SnpCollateral
-  readonly expected: {
-    readonly time: number
-    readonly verdict: 'ok' | 'error'
-    readonly reportedTcb: Readonly<Record<string, number>>
-    readonly vek: { readonly ext: Readonly<Record<string, unknown>> }
-    readonly report: Readonly<Record<string, unknown>>
-  }
-}
-
-const bytesIn = (path: string) => new Uint8Array(readFileSync(path))
-
-const CASES: readonly SnpCase[] = (HAS_VECTORS ? readdirSync(FOLDER) : [])
-  .filter(name => existsSync(`${FOLDER}/${name}/report.bin`))
-  .map(name => ({
-    name,
-    evidence: bytesIn(`${FOLDER}/${name}/report.bin`),
-    collateral: {
-      vek: bytesIn(`${FOLDER}/${name}/vek.der`),
-      chain: readFileSync(`${FOLDER}/${name}/chain.pem`, 'utf8'),
-      crl: REVOCATION_UNCHECKED,
-    },
-    expected: JSON.parse(readFileSync(`${FOLDER}/${name}/expected.json`, 'utf8')),
-  }))
-
+const CASES = SNP_CASES
 const good = CASES.filter(({ expected }) => expected.verdict === 'ok')
 const bad = CASES.filter(({ expected }) => expected.verdict === 'error')
 
@@ -157,7 +128,7 @@ describe.skipIf(!HAS_VECTORS)(
     })
 
     it('an envelope of Azure’s paravisor binds its runtime data, and holds a report that verifies', () => {
-      const path = `${FOLDER}/milan-v2-azure-hcl`
+      const path = `${SNP_FOLDER}/milan-v2-azure-hcl`
       const envelope = bytesIn(`${path}/hcl-report.bin`)
       const { report, runtimeData } = parseHclEnvelope(envelope)
       expect(hex(report)).toBe(hex(bytesIn(`${path}/report.bin`)))
@@ -168,7 +139,7 @@ describe.skipIf(!HAS_VECTORS)(
     })
 
     it('a Turin key is of eight bytes of chip, under the root of Turin', () => {
-      const path = `${FOLDER}/turin-vcek-extensions`
+      const path = `${SNP_FOLDER}/turin-vcek-extensions`
       const vek = parseCertificate(bytesIn(`${path}/vek.der`))
       expect(parseVekExtensions(vek)).toMatchObject({
         kind: 'VCEK',

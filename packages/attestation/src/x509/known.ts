@@ -1,13 +1,12 @@
-import { nodeSignatures, type SignatureAlgorithm, type VerifyingKey } from '../signatures.ts'
-import { type Certificate, ECDSA_SHA256, parseCertificate } from './certificate.ts'
+import {
+  nodeSignatures,
+  type SignatureAlgorithm,
+  type SignatureVerifier,
+  type VerifyingKey,
+} from '../signatures.ts'
+import { type Certificate, parseCertificate } from './certificate.ts'
 import { sameBytes } from './der.ts'
 import { splitPemCertificates } from './pem.ts'
-import { RSASSA_PSS } from './pss.ts'
-
-const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
-  [ECDSA_SHA256, 'ES256'],
-  [RSASSA_PSS, 'PS384'],
-])
 
 /** A certificate or a list, as far as its signature goes. */
 type Signed = Pick<Certificate, 'tbs' | 'signature' | 'signatureAlgorithm'>
@@ -19,12 +18,18 @@ type Signed = Pick<Certificate, 'tbs' | 'signature' | 'signatureAlgorithm'>
  */
 export class Known {
   readonly #earlier: Known | undefined
+  readonly #signatures: SignatureVerifier
   readonly #certificates: Certificate[] = []
   readonly #signed = new WeakMap<Signed, WeakSet<Certificate>>()
   readonly #keys = new WeakMap<Certificate, Map<SignatureAlgorithm, VerifyingKey | undefined>>()
 
-  constructor(earlier?: Known) {
+  /**
+   * @param earlier - What an earlier verification found.
+   * @param signatures - What verifies signatures.
+   */
+  constructor(earlier?: Known, signatures: SignatureVerifier = nodeSignatures) {
     this.#earlier = earlier
+    this.#signatures = signatures
   }
 
   /** Reads a chain. @throws DerError */
@@ -50,7 +55,7 @@ export class Known {
   keyOf(certificate: Certificate, algorithm: SignatureAlgorithm): VerifyingKey | undefined {
     const known = this.#keysOf(certificate, algorithm)
     if (known?.has(algorithm) === true) return known.get(algorithm)
-    const key = nodeSignatures.keyFromSpki(certificate.spki, algorithm)
+    const key = this.#signatures.keyFromSpki(certificate.spki, algorithm)
     const keys = this.#keys.get(certificate) ?? new Map()
     this.#keys.set(certificate, keys.set(algorithm, key))
     return key
@@ -67,7 +72,7 @@ export class Known {
 
   /** Whether the issuer's key signed this, by an algorithm of the vendors. */
   isSigned(signed: Signed, issuer: Certificate): boolean {
-    const algorithm = ALGORITHMS.get(signed.signatureAlgorithm)
+    const algorithm = this.#signatures.algorithmOf(signed.signatureAlgorithm)
     if (algorithm === undefined) return false
     if (this.#wasSigned(signed, issuer)) return true
     const key = this.keyOf(issuer, algorithm)
