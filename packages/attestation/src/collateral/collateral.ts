@@ -19,8 +19,8 @@ export interface Collateral {
   /** Raw r||s, 64 bytes. */
   readonly qeIdentitySignature: Uint8Array
   /**
-   * PEM, PCK certificate first: for quotes that hold none (certification data 1 to 3). Of a quote
-   * that holds its chain, it is not looked at.
+   * PEM, PCK certificate first: for quotes that hold none (certification data 1 to 4), and in place
+   * of the chain of one that does.
    */
   readonly pckCertificateChain?: string
 }

@@ -19,7 +19,7 @@ const MAX_MODULES = 256
 
 /** One level of an SGX TCB info. */
 export interface SgxTcbLevel extends TcbLevelFacts {
-  /** The 16 component SVNs, each 0 to 255. */
+  /** The 16 component SVNs. A platform's are at most 255; a level above that is out of reach. */
   readonly components: readonly number[]
   readonly pceSvn: number
 }
@@ -134,13 +134,13 @@ function componentsOf(name: string, tcb: JsonObject): readonly number[] {
   if (components.length !== 16) {
     throw new CollateralError('FORMAT', `${name}: wanted 16, saw ${components.length}`)
   }
-  return components.map(part => asInteger('svn', asObject(name, part)['svn'], 0xff))
+  return components.map(part => asInteger('svn', asObject(name, part)['svn'], 0xffff))
 }
 
 function componentsOfV2(tcb: JsonObject): readonly number[] {
   return Array.from({ length: 16 }, (_, index) => {
     const name = `sgxtcbcomp${String(index + 1).padStart(2, '0')}svn`
-    return asInteger(name, tcb[name], 0xff)
+    return asInteger(name, tcb[name], 0xffff)
   })
 }
 

@@ -11,13 +11,14 @@ import { EvidenceError } from './errors.ts'
 export type PckChain = readonly [leaf: Certificate, ...issuers: Certificate[]]
 
 /**
- * The PCK chain of a quote: its own, or for one that holds none the one that the collateral gives.
+ * The PCK chain of a quote: the one that the collateral gives, or the quote's own. Either has to lead
+ * up to the pinned root, and its key to have signed the QE report.
  * @throws EvidenceError CERTIFICATION_DATA when there is neither
  */
 export function pckChainOf(quote: Quote, collateral: Collateral, known: Known): PckChain {
   const { certificationData } = quote
-  const inQuote = certificationData.type === 5
-  const pem = inQuote ? certificationData.data : collateral.pckCertificateChain
+  const own = certificationData.type === 5 ? certificationData.data : undefined
+  const pem = collateral.pckCertificateChain ?? own
   if (pem === undefined) {
     throw new EvidenceError(
       'CERTIFICATION_DATA',
@@ -27,8 +28,8 @@ export function pckChainOf(quote: Quote, collateral: Collateral, known: Known): 
   const [leaf, ...issuers] = known.readChain(pem)
   if (leaf === undefined) throw new EvidenceError('CERTIFICATION_DATA', 'the PCK chain is empty')
   if ('data' in certificationData && certificationData.type === 4) {
-    const [own] = known.readChain(certificationData.data)
-    if (own === undefined || !sameBytes(own.raw, leaf.raw)) {
+    const [quoted] = known.readChain(certificationData.data)
+    if (quoted === undefined || !sameBytes(quoted.raw, leaf.raw)) {
       throw new EvidenceError('CERTIFICATION_DATA', 'the chain given is not of the quote’s PCK')
     }
   }
