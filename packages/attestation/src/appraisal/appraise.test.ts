@@ -405,7 +405,12 @@ const GUESTS: readonly Case[] = [
   snp('VMPL 1', ['VMPL'], { vmpl: 1 }),
   snp('VMPL 1 allowed', [], { vmpl: 1 }, { rule: { maxVmpl: 1 } }),
   snp('asked for by the host', ['VMPL'], { vmpl: SNP_HOST_REQUESTED }, { rule: { maxVmpl: 3 } }),
-  snp('guest SVN', ['GUEST_SVN'], { guestSvn: 1 }, { rule: { minGuestSvn: 2 } }),
+  snp(
+    'guest SVN',
+    ['GUEST_SVN'],
+    { guestSvn: 1, idKeyDigest: some },
+    { rule: { minGuestSvn: 2, idKeyDigest: SOME } },
+  ),
   snp('host data', ['HOST_DATA'], { hostData: new Uint8Array(32).fill(1) }),
   snp(
     'keys and ids',

@@ -35,6 +35,9 @@ const whole = {
   guests: [{ measurement: '00'.repeat(48), maxVmpl: 1 }],
 }
 
+const [guest] = whole.guests
+const milanTcb = whole.snpPlatform.minTcb.Milan
+
 describe('readAppraisalPolicy', () => {
   it('gives bytes in lower case and instants in full, and reads what it gave', () => {
     const policy = readAppraisalPolicy(whole)
@@ -77,6 +80,23 @@ describe('readAppraisalPolicy', () => {
     [{ tds: [{ ...tds[0], xfam: { value: '00' } }] }, 'tds[0].xfam.value', '16 hex digits'],
     [{ tds: [{}] }, 'tds[0].mrTd', 'is missing'],
     [{ guests: [{ measurement: '' }] }, 'guests[0].measurement', '96 hex digits'],
+    [{ guests: [{ ...guest, minGuestSvn: 1 }] }, 'guests[0].minGuestSvn', 'the host’s own word'],
+    [
+      { guests: [{ ...guest, familyId: '01'.repeat(16), idKeyDigest: '00'.repeat(48) }] },
+      'guests[0].familyId',
+      'the host’s own word',
+    ],
+    [{ guests: [{ ...guest, imageId: '01'.repeat(16) }] }, 'guests[0].imageId', 'idKeyDigest'],
+    [
+      { snpPlatform: { minTcb: { Turin: { bootLoader: 0, tee: 0, snp: 0, microcode: 0 } } } },
+      'snpPlatform.minTcb.Turin.fmc',
+      'is missing',
+    ],
+    [
+      { snpPlatform: { minTcb: { Genoa: { ...milanTcb, fmc: 0 } } } },
+      'snpPlatform.minTcb.Genoa.fmc',
+      'is unknown',
+    ],
   ]
   it.each(refused)('refuses %o at %s', (change, path, problem) => {
     const run = () => readAppraisalPolicy({ ...whole, ...change })

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Brand } from '../brand.ts'
 import { canonicalJson, type Json } from '../canonical-json.ts'
 import { TCB_STATUSES } from '../collateral/tcb-status.ts'
-import type { SNP_PRODUCTS } from '../sev-snp/tcb.ts'
+import type { SnpProduct } from '../sev-snp/tcb.ts'
 import { TEES } from '../tee.ts'
 import {
   AppraisalPolicyError,
@@ -71,7 +71,8 @@ const quotePlatform = (value: unknown, path: string) => {
   return platform
 }
 
-const tcbVersion = (value: unknown, path: string) => {
+/** Of Turin with its FMC, which other products do not have. */
+const tcbVersion = (product: SnpProduct) => (value: unknown, path: string) => {
   const fields = new PolicyFields(value, path)
   const svn = integerTo(0xff)
   const tcb = {
@@ -79,7 +80,7 @@ const tcbVersion = (value: unknown, path: string) => {
     tee: fields.required('tee', svn),
     snp: fields.required('snp', svn),
     microcode: fields.required('microcode', svn),
-    ...fields.present({ fmc: svn }),
+    ...(product === 'Turin' ? { fmc: fields.required('fmc', svn) } : {}),
   }
   fields.done()
   return tcb
@@ -91,11 +92,11 @@ const snpPlatform = (value: unknown, path: string) => {
   const platform = {
     minTcb: fields.required('minTcb', (given, at) => {
       const products = new PolicyFields(given, at)
-      const [Milan, Genoa, Turin] = [tcbVersion, tcbVersion, tcbVersion]
-      const tcb = products.present({ Milan, Genoa, Turin } satisfies Record<
-        (typeof SNP_PRODUCTS)[number],
-        unknown
-      >)
+      const tcb = products.present({
+        Milan: tcbVersion('Milan'),
+        Genoa: tcbVersion('Genoa'),
+        Turin: tcbVersion('Turin'),
+      } satisfies Record<SnpProduct, unknown>)
       products.done()
       return tcb
     }),
@@ -182,7 +183,27 @@ const guestRule = (value: unknown, path: string) => {
     }),
   }
   fields.done()
+  requireIdKey(rule, path)
   return rule
+}
+
+/**
+ * A guest's SVN and ids stand in the ID block that its host launches it with: unless the policy says
+ * whose signature is on that block, the host signs one of its own and writes there what it likes.
+ * @see AMD 56860, SNP_LAUNCH_FINISH
+ */
+function requireIdKey(
+  rule: Readonly<Partial<Record<'idKeyDigest' | 'authorKeyDigest', string>>> &
+    Readonly<Record<string, unknown>>,
+  path: string,
+): void {
+  const hosts = ['minGuestSvn', 'familyId', 'imageId'].find(name => rule[name] !== undefined)
+  const keys = [rule.idKeyDigest, rule.authorKeyDigest]
+  if (hosts === undefined || keys.some(key => key !== undefined && !/^0*$/.test(key))) return
+  throw new AppraisalPolicyError(
+    `${path}.${hosts}`,
+    'is the host’s own word: wanted idKeyDigest or authorKeyDigest beside it, not zero',
+  )
 }
 
 /** What is demanded of a platform of SGX or TDX, or a simulated one. */

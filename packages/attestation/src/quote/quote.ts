@@ -1,13 +1,18 @@
 import { Reader } from '../bytes/reader.ts'
 import { Writer } from '../bytes/writer.ts'
+import { TD_REPORT_1_5_SIZE } from '../tdx/td-report.ts'
 import { type QuoteBody, readBody, writeBody } from './body.ts'
 import { type QuoteHeader, readHeader, writeHeader } from './header.ts'
 import {
+  MAX_SIGNATURE_DATA,
   type ReadSignatureData,
   readSignatureData,
   type SignatureData,
   writeSignatureData,
 } from './signature-data.ts'
+
+/** The most bytes a quote can have: header, descriptor and body of version 5, signature data. */
+export const MAX_QUOTE_BYTES = 48 + 6 + TD_REPORT_1_5_SIZE + 4 + MAX_SIGNATURE_DATA
 
 /** The fields a quote is made of. */
 export interface QuoteFields extends SignatureData {

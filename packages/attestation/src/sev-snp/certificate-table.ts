@@ -20,21 +20,16 @@ const NO_GUID = '00000000-0000-0000-0000-000000000000'
 
 /**
  * Reads a certificate table. Entries of unknown kinds are passed over, as the specification asks.
- * @param bytes - At most 64 KiB; what follows the last certificate is not looked at.
+ * @param bytes - At most 64 KiB; bytes between and after the certificates are not looked at.
  * @throws QuoteFormatError
  */
 export function parseSnpCertificateTable(bytes: Uint8Array): SnpCertificateTable {
-  if (bytes.length > MAX_TABLE_BYTES) {
-    throw new QuoteFormatError('LIMIT', `a certificate table of ${bytes.length} bytes`)
-  }
+  requireWithinLimit(bytes.length)
   const reader = new Reader(bytes)
+  const entries = readEntries(reader)
   const table: Partial<Record<keyof typeof GUIDS, Uint8Array>> = {}
-  for (;;) {
-    const guid = textOf(reader.bytes('certificate GUID', 16))
-    const offset = reader.u32('certificate offset')
-    const length = reader.u32('certificate length')
-    if (guid === NO_GUID && offset === 0 && length === 0) return table
-    if (offset < reader.position || offset + length > bytes.length) {
+  for (const { guid, offset, length } of entries) {
+    if (length === 0 || offset < reader.position || offset + length > bytes.length) {
       throw new QuoteFormatError('LENGTH', `certificate ${guid} is not inside its table`)
     }
     const kind = kindOf(guid)
@@ -42,16 +37,45 @@ export function parseSnpCertificateTable(bytes: Uint8Array): SnpCertificateTable
     if (table[kind] !== undefined) {
       throw new QuoteFormatError('LENGTH', `the table has two of ${kind.toUpperCase()}`)
     }
-    table[kind] = bytes.subarray(offset, offset + length)
+    table[kind] = new Uint8Array(bytes.subarray(offset, offset + length))
+  }
+  return table
+}
+
+interface Entry {
+  readonly guid: string
+  readonly offset: number
+  readonly length: number
+}
+
+/** Reads entries up to the one that is zero and ends them. */
+function readEntries(reader: Reader): readonly Entry[] {
+  const entries: Entry[] = []
+  for (;;) {
+    const guid = textOf(reader.bytes('certificate GUID', 16))
+    const offset = reader.u32('certificate offset')
+    const length = reader.u32('certificate length')
+    if (guid !== NO_GUID) {
+      entries.push({ guid, offset, length })
+      continue
+    }
+    if (offset !== 0 || length !== 0) {
+      throw new QuoteFormatError('RESERVED', 'the entry that ends the table is not zero')
+    }
+    return entries
   }
 }
 
-/** Writes a certificate table, which {@link parseSnpCertificateTable} reads. */
+/**
+ * Writes a certificate table, which {@link parseSnpCertificateTable} reads.
+ * @throws QuoteFormatError LENGTH for an empty certificate, LIMIT above 64 KiB
+ */
 export function encodeSnpCertificateTable(table: SnpCertificateTable): Uint8Array {
   const entries = Object.entries(table)
   const writer = new Writer()
   let offset = (entries.length + 1) * ENTRY_SIZE
   for (const [kind, der] of entries) {
+    if (der.length === 0) throw new QuoteFormatError('LENGTH', `the ${kind} is empty`)
     writer
       .bytes('certificate GUID', bytesOf(GUIDS[kind as keyof typeof GUIDS]), 16)
       .u32('certificate offset', offset)
@@ -60,7 +84,17 @@ export function encodeSnpCertificateTable(table: SnpCertificateTable): Uint8Arra
   }
   writer.bytes('end of the table', new Uint8Array(ENTRY_SIZE), ENTRY_SIZE)
   for (const [kind, der] of entries) writer.bytes(kind, der, der.length)
+  requireWithinLimit(writer.length)
   return writer.finish()
+}
+
+function requireWithinLimit(length: number): void {
+  if (length > MAX_TABLE_BYTES) {
+    throw new QuoteFormatError(
+      'LIMIT',
+      `a certificate table of ${length} bytes exceeds ${MAX_TABLE_BYTES}`,
+    )
+  }
 }
 
 function kindOf(guid: string): keyof typeof GUIDS | undefined {

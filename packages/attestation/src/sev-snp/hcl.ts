@@ -57,5 +57,13 @@ export function parseHclEnvelope(bytes: Uint8Array): HclEnvelope {
   if (!sameBytes(bound, parseSnpReport(report).reportData)) {
     throw new QuoteFormatError('LENGTH', 'the report does not bind the runtime data')
   }
-  return { report, runtimeData: Buffer.from(data).toString('utf8') }
+  return { report, runtimeData: textOf(data) }
+}
+
+function textOf(data: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data)
+  } catch (cause) {
+    throw new QuoteFormatError('RESERVED', 'the runtime data is not UTF-8', { cause })
+  }
 }

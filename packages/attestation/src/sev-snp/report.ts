@@ -121,18 +121,22 @@ export function isSnpReport(evidence: Uint8Array): boolean {
   return SNP_REPORT_VERSIONS.some(version => version === first)
 }
 
+/** Requires bytes to be as many as a report has. @throws QuoteFormatError TRUNCATED, LENGTH */
+export function requireReportSize({ length }: Uint8Array): void {
+  if (length === SNP_REPORT_SIZE) return
+  throw new QuoteFormatError(
+    length < SNP_REPORT_SIZE ? 'TRUNCATED' : 'LENGTH',
+    `a SEV-SNP report has ${SNP_REPORT_SIZE} bytes, saw ${length}`,
+  )
+}
+
 /**
  * Reads a report, strictly: exactly its size, reserved bytes zero, fields that only later versions
  * have zero in earlier ones.
  * @throws QuoteFormatError
  */
 export function parseSnpReport(bytes: Uint8Array): SnpReport {
-  if (bytes.length !== SNP_REPORT_SIZE) {
-    throw new QuoteFormatError(
-      bytes.length < SNP_REPORT_SIZE ? 'TRUNCATED' : 'LENGTH',
-      `a SEV-SNP report has ${SNP_REPORT_SIZE} bytes, saw ${bytes.length}`,
-    )
-  }
+  requireReportSize(bytes)
   const reader = new Reader(bytes)
   const version = readVersion(reader.u32('VERSION'))
   const guestSvn = reader.u32('GUEST_SVN')

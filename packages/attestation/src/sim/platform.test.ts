@@ -232,6 +232,14 @@ describe('collateral of another simulated platform', () => {
 })
 
 describe('hostile changes', () => {
+  it('of the caller’s own buffer after verification change no claim', () => {
+    const evidence = Buffer.concat([platform.quote(enclave), Buffer.alloc(4096)])
+    const claims = judge({ evidence })
+    const before = structuredClone(claims)
+    evidence.fill(0x41)
+    expect(claims).toEqual(before)
+  })
+
   const evidence = platform.quote(enclave)
   const collateral = platform.collateral(AT)
   const flipped = (bytes: Uint8Array, bit: number): Uint8Array => {

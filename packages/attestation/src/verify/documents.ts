@@ -35,7 +35,7 @@ export interface Documents {
 export function readCollateral(source: Collateral, known: Known): ReadCollateral {
   return {
     source,
-    crls: [parseCrl(source.rootCaCrl.slice()), parseCrl(source.pckCrl.slice())],
+    crls: [parseCrl(new Uint8Array(source.rootCaCrl)), parseCrl(new Uint8Array(source.pckCrl))],
     crlChain: known.readChain(source.pckCrlIssuerChain),
     tcbInfoChain: known.readChain(source.tcbInfoIssuerChain),
     qeIdentityChain: known.readChain(source.qeIdentityIssuerChain),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Collateral } from '../collateral/collateral.ts'
 import type { SvnLevel } from '../collateral/tcb-level.ts'
-import { parseQuote, type Quote } from '../quote/quote.ts'
+import { MAX_QUOTE_BYTES, parseQuote, type Quote } from '../quote/quote.ts'
 import { impossibleTdBits } from '../tdx/td-report.ts'
 import { verifyChainKnowing } from '../x509/chain.ts'
 import { Known } from '../x509/known.ts'
@@ -44,7 +44,8 @@ export function verifyQuote(
 ): QuoteClaims {
   const { at, graceMs } = instant
   // 1. What is quoted, and whose root may stand behind it.
-  const quote = parseQuote(evidence)
+  // A copy, so that claims stay whatever the caller does to its bytes.
+  const quote = parseQuote(new Uint8Array(evidence.subarray(0, MAX_QUOTE_BYTES)))
   const fitting = rootsOfVendor(roots, quote)
   const verified = 'documents' in given ? given : undefined
   const known = new Known(verified?.known)

@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto'
 import { CollateralError } from '../collateral/errors.ts'
 import { REVOCATION_UNCHECKED, type SnpCollateral } from '../sev-snp/collateral.ts'
-import { parseSnpReport, SNP_SIGNED_SIZE, type SnpReport } from '../sev-snp/report.ts'
+import {
+  parseSnpReport,
+  requireReportSize,
+  SNP_SIGNED_SIZE,
+  type SnpReport,
+} from '../sev-snp/report.ts'
 import { parseSnpTcb, productOfCpuid, type SnpTcb, snpPartsBelow } from '../sev-snp/tcb.ts'
 import { parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
 import type { Certificate } from '../x509/certificate.ts'
@@ -22,14 +27,24 @@ export interface ReadSnpCollateral {
   readonly crl: CertificateRevocationList | undefined
 }
 
-/** Reads collateral; the bytes are copied, so that what was verified stays. */
+/**
+ * Reads collateral; the bytes are copied, so that what was verified stays.
+ * @throws CollateralError FORMAT when the key's certificate or the revocation list is left out
+ * @throws DerError
+ */
 export function readSnpCollateral(source: SnpCollateral, known: Known): ReadSnpCollateral {
-  const leaf = known.readCertificate(source.vek.slice())
+  const leaf = known.readCertificate(copyOf('vek', source.vek))
   return {
     chain: [leaf, ...known.readChain(source.chain)],
     vek: parseVekExtensions(leaf),
-    crl: source.crl === REVOCATION_UNCHECKED ? undefined : parseCrl(source.crl.slice()),
+    crl: source.crl === REVOCATION_UNCHECKED ? undefined : parseCrl(copyOf('crl', source.crl)),
   }
+}
+
+/** A caller without types can leave a revocation list out; that is no way to go without one. */
+function copyOf(field: 'vek' | 'crl', bytes: Uint8Array): Uint8Array {
+  if (bytes instanceof Uint8Array) return new Uint8Array(bytes)
+  throw new CollateralError('FORMAT', `collateral's ${field}: wanted bytes, saw ${typeof bytes}`)
 }
 
 /**
@@ -83,7 +98,9 @@ export function verifySnpReport(
   known: Known,
   at: Date,
 ): SnpClaims {
-  const bytes = evidence.slice()
+  // The size first: what is too long is not copied.
+  requireReportSize(evidence)
+  const bytes = new Uint8Array(evidence)
   const report = parseSnpReport(bytes)
   const root = verifySnpChain(collateral, roots, known, at)
   const { chain, vek, crl } = collateral
