@@ -1,12 +1,15 @@
+import { execFileSync } from 'node:child_process'
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Collateral } from './collateral/collateral.ts'
 import { COLLATERAL_ERROR_CODES } from './collateral/errors.ts'
+import { openSignedJson } from './collateral/signed-json.ts'
 import { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
 import { CodedError, QUOTE_FORMAT_ERROR_CODES } from './errors.ts'
 import { encodeQuote, encodeSignedPart, parseQuote, type QuoteFields } from './quote/quote.ts'
 import { encodeSnpTcb } from './sev-snp/tcb.ts'
 import { encodeSgxReportBody } from './sgx/report-body.ts'
+import { nodeSignatures } from './signatures.ts'
 import {
   type CertificateFields,
   issueCertificate,
@@ -22,9 +25,11 @@ import { SIM_TDX, type SimTd, type SimTdxConditions } from './sim/td.ts'
 import { EVIDENCE_ERROR_CODES } from './verify/errors.ts'
 import type { TrustRoot } from './verify/roots.ts'
 import { verifyEvidence } from './verify-evidence.ts'
-import { parseCertificate } from './x509/certificate.ts'
+import { ECDSA_SHA256, parseCertificate } from './x509/certificate.ts'
 import { CHAIN_ERROR_CODES } from './x509/chain.ts'
+import { parseCrl } from './x509/crl.ts'
 import { DER_ERROR_CODES } from './x509/der.ts'
+import { bitString, oid, sequence } from './x509/der-writer.ts'
 import { parsePckExtension, SGX_EXTENSION } from './x509/pck.ts'
 
 /**
@@ -135,13 +140,48 @@ describe('each status has evidence', () => {
     expect(claims).toMatchObject({ quoteVersion: version, tdReport: { version: report } })
   })
 
-  it.each([1, 4] as const)('certification data of type %i, with the chain given', certification => {
-    const shown = { ...inOrder(), evidence: platform.quote(ENCLAVE, { certification }) }
-    expect(codeOf(shown)).toBe('EvidenceError CERTIFICATION_DATA')
-    const { pck, platformCa, root } = certificates
-    const pckCertificateChain = pemOf(pck, platformCa, root)
-    const given = { ...shown, collateral: { ...shown.collateral, pckCertificateChain } }
-    expect(codeOf(given)).toBe('none')
+  it.each([1, 2, 3, 4] as const)(
+    'certification data of type %i, with the chain given',
+    certification => {
+      const shown = { ...inOrder(), evidence: platform.quote(ENCLAVE, { certification }) }
+      expect(codeOf(shown)).toBe('EvidenceError CERTIFICATION_DATA')
+      const { pck, platformCa, root } = certificates
+      const pckCertificateChain = pemOf(pck, platformCa, root)
+      const given = { ...shown, collateral: { ...shown.collateral, pckCertificateChain } }
+      expect(codeOf(given)).toBe('none')
+    },
+  )
+})
+
+describe('shapes that few platforms have', () => {
+  it('TCB info of version 2, which knows no advisories', () => {
+    const on = withSimConditions(platform, {
+      tcbStatus: 'OutOfDate',
+      advisoryIds: ['INTEL-SA-00001'],
+    })
+    const told = (version: 2 | 3) =>
+      verifyEvidence({ ...inOrder(on), collateral: on.collateral(AT, { version }) })
+    expect([told(2).tcbStatus, told(2).advisoryIds]).toEqual(['OutOfDate', []])
+    expect([told(3).tcbStatus, told(3).advisoryIds]).toEqual(['OutOfDate', ['INTEL-SA-00001']])
+  })
+
+  it('a TDX module of major version 0, whose version the platform’s levels count', () => {
+    const module = (svn: number) =>
+      verifyEvidence(
+        tdInOrder({ teeTcbSvn: Uint8Array.of(svn, 0, SIM_TDX.loaderSvn, ...new Uint8Array(13)) }),
+      )
+    expect(module(SIM_TDX.moduleSvn).tcbStatus).toBe('UpToDate')
+    expect(module(SIM_TDX.moduleSvn - 1).tcbStatus).toBe('OutOfDate')
+    expect(module(SIM_TDX.moduleSvn)).toMatchObject({ kind: 'td', tdxModule: {} })
+  })
+
+  it('debug, a service TD and RTMRs verify, and are told: policy judges them', () => {
+    const mrServiceTd = new Uint8Array(48).fill(7)
+    const rtmr = new Uint8Array(48).fill(9)
+    const td = { tdAttributes: 1n, mrServiceTd, rtmrs: [rtmr, rtmr, rtmr, rtmr] as const }
+    expect(verifyEvidence(tdInOrder(td))).toMatchObject({ tcbStatus: 'UpToDate', tdReport: td })
+    const evidence = platform.quote({ ...ENCLAVE, debug: true })
+    expect(verifyEvidence({ ...inOrder(), evidence }).tcbStatus).toBe('UpToDate')
   })
 })
 
@@ -338,6 +378,35 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
       ),
   ],
   [
+    'ChainError NOT_A_CA',
+    'a CA that does not say what its key is for',
+    quoting(
+      certified(
+        certificates.pck,
+        issueCertificate({ ...ca(SIM_NAMES.platformCa), keyUsage: false }),
+        certificates.root,
+      ),
+    ),
+  ],
+  [
+    'ChainError LENGTH',
+    'a CA below a root that allows none',
+    quoting(
+      certified(
+        certificates.pck,
+        certificates.platformCa,
+        issueCertificate(ca(SIM_NAMES.root, keys.root)),
+      ),
+    ),
+  ],
+  [
+    'DerError VALUE',
+    'a critical extension of a certificate that is unknown',
+    quoting(
+      chainWith({ extensions: [{ oid: '1.2.3.4', value: Uint8Array.of(5, 0), critical: true }] }),
+    ),
+  ],
+  [
     'ChainError EXPIRED',
     'a PCK certificate past its end',
     quoting(chainWith({ notAfter: new Date(AT.getTime() - 1000) })),
@@ -395,6 +464,41 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   ],
   ['DerError TRUNCATED', 'an empty list', endorsing({ pckCrl: new Uint8Array() })],
   ['DerError VALUE', 'garbage for a list', endorsing({ pckCrl: Uint8Array.of(0x30, 0) })],
+  [
+    'DerError VALUE',
+    'a list with a serial twice, signed',
+    endorsing({ pckCrl: crlBy('platformCa', { revoked: ['11', '11'] }) }),
+  ],
+  [
+    'DerError VALUE',
+    'a list with a critical extension that is unknown, signed',
+    endorsing({
+      pckCrl: crlBy('platformCa', {
+        extensions: [{ oid: '2.5.29.28', value: Uint8Array.of(0x30, 0), critical: true }],
+      }),
+    }),
+  ],
+  ['ChainError CRL_SIGNATURE', 'a list that nobody signed', endorsing({ pckCrl: unsigned(crl) })],
+  [
+    'ChainError CRL_SIGNATURE',
+    'a list by another platform, whose root is pinned too',
+    show({ collateral: { ...platform.collateral(AT), pckCrl: other.collateral(AT).pckCrl } }),
+  ],
+  [
+    'ChainError CRL_SIGNATURE',
+    'all collateral of another platform, whose root is pinned too',
+    show({ collateral: other.collateral(AT), roots: [platform.trustRoot, other.trustRoot] }),
+  ],
+  [
+    'ChainError EXPIRED',
+    'the clock after all validity',
+    show({ at: new Date('2100-01-01T00:00:00Z') }),
+  ],
+  [
+    'ChainError NOT_YET_VALID',
+    'the clock before all validity',
+    show({ at: new Date('2000-01-01T00:00:00Z') }),
+  ],
   // Collateral
   [
     'CollateralError SIGNATURE',
@@ -438,7 +542,7 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   [
     'CollateralError FMSPC',
     'TCB info of another line of processors',
-    show({ collateral: tcbInfoWith(text => text.replace('"fmspc":"C1', '"fmspc":"C2')) }),
+    endorsing(platform.collateral(AT, { fmspc: Uint8Array.of(0xc2, 1, 2, 3, 4, 5) })),
   ],
   [
     'CollateralError PCEID',
@@ -573,6 +677,11 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   ],
 ]
 
+/** A list as it is, with no bits where its signature stood. */
+function unsigned(list: Uint8Array): Uint8Array {
+  return sequence(parseCrl(list).tbs, sequence(oid(ECDSA_SHA256)), bitString(new Uint8Array()))
+}
+
 function withoutPathLen({ pathLen: _pathLen, ...fields }: CertificateFields): CertificateFields {
   return fields
 }
@@ -585,6 +694,17 @@ function boundTo(attestationKey: Uint8Array): Uint8Array {
   const auth = parseQuote(platform.quote(ENCLAVE)).qeAuthData
   const bound = createHash('sha256').update(attestationKey).update(auth).digest()
   return Buffer.concat([bound, new Uint8Array(32)])
+}
+
+/** Whether it is read; what is refused without a code of ours is thrown on. */
+function isRead(read: () => unknown): boolean {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof CodedError) return false
+    throw error
+  }
+  return true
 }
 
 function refusalOf(given: Shown | (() => unknown)): string {
@@ -634,30 +754,99 @@ describe('whatever is cut or lies about its length', () => {
       platform.quoteTd({}),
     ]
     for (const quote of quotes) {
-      for (let length = 0; length < quote.length; length += length < 1100 ? 1 : 7) {
-        expect(() => parseQuote(quote.subarray(0, length))).toThrow(CodedError)
+      for (let length = 0; length < quote.length; length++) {
+        if (isRead(() => parseQuote(quote.subarray(0, length)))) expect.unreachable(`${length}`)
       }
     }
   })
 
   it('is refused at every offset of collateral', () => {
     const collateral = platform.collateral(AT)
-    for (let length = 0; length < collateral.pckCrl.length; length++) {
-      expect(codeOf(endorsing({ pckCrl: collateral.pckCrl.slice(0, length) }))).not.toBe('none')
+    for (const list of ['pckCrl', 'rootCaCrl'] as const) {
+      for (let length = 0; length < collateral[list].length; length++) {
+        const cut = { [list]: collateral[list].slice(0, length) }
+        expect(codeOf(endorsing(cut)), `${list} ${length}`).toMatch(/^DerError /)
+      }
     }
-    for (let length = 0; length < collateral.tcbInfo.length; length += 7) {
-      expect(codeOf(endorsing({ tcbInfo: collateral.tcbInfo.slice(0, length) }))).not.toBe('none')
+    for (let length = 0; length < collateral.tcbInfo.length; length += 61) {
+      const tcbInfo = collateral.tcbInfo.slice(0, length)
+      expect(codeOf(endorsing({ tcbInfo })), `${length}`).toBe('CollateralError SIGNATURE')
+    }
+  })
+
+  it('is refused at every offset of TCB info and identity, were they signed', () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const spki = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }))
+    const key = nodeSignatures.keyFromSpki(spki, 'ES256')
+    const documents = [platform.collateral(AT), platform.tdxCollateral(AT)].flatMap(
+      ({ tcbInfo, qeIdentity }) => [tcbInfo, qeIdentity],
+    )
+    for (const text of documents) {
+      for (let length = 0; length < text.length; length++) {
+        const cut = text.slice(0, length)
+        const by = { key: privateKey, dsaEncoding: 'ieee-p1363' } as const
+        const signature = new Uint8Array(sign('sha256', Buffer.from(cut), by))
+        expect(() => openSignedJson('a document', cut, signature, key)).toThrow(
+          expect.objectContaining({ code: 'FORMAT' }),
+        )
+      }
+    }
+  })
+
+  it('is refused at every offset of a certificate', () => {
+    for (const [name, whole] of Object.entries(certificates)) {
+      for (let length = 0; length < whole.length; length++) {
+        if (isRead(() => parseCertificate(whole.slice(0, length)))) {
+          expect.unreachable(`${name} ${length}`)
+        }
+      }
+    }
+  })
+
+  it('is refused wherever one part of the collateral is another platform’s', () => {
+    const roots = [platform.trustRoot, other.trustRoot]
+    for (const [ours, theirs] of [
+      [inOrder(), other.collateral(AT)],
+      [tdInOrder(), other.tdxCollateral(AT)],
+    ] as const) {
+      for (const part of Object.keys(theirs) as (keyof Collateral)[]) {
+        if (part === 'qeIdentity') continue // says the same of every simulated platform
+        const collateral = { ...ours.collateral, [part]: theirs[part] }
+        // The same text under another signature still is what the signer said.
+        const same = ours.collateral[part] === theirs[part]
+        expect([part, codeOf({ ...ours, collateral, roots }) === 'none']).toEqual([part, same])
+      }
+      const { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain } = theirs
+      const document = { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain }
+      const collateral = { ...ours.collateral, ...document }
+      expect(codeOf({ ...ours, collateral, roots })).toBe('ChainError UNTRUSTED_ROOT')
     }
   })
 
   it('takes no memory before it is refused', () => {
-    const zeros = new Uint8Array(64 << 20)
-    const before = process.memoryUsage().arrayBuffers
-    for (const evidence of [zeros, zeros.subarray(1)]) {
-      expect(codeOf(show({ evidence }))).toBe('QuoteFormatError VERSION')
-    }
-    expect(codeOf(endorsing({ rootCaCrl: zeros }))).toBe('DerError LIMIT')
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(80 << 20)
+    // A process of its own, whose peak is that of these calls alone.
+    const script = `
+      const { parseCertificate, parseCrl, parseQuote, parseSnpReport, splitPemCertificates,
+        verifyEvidence } = await import(process.argv[1])
+      const zeros = new Uint8Array(64 << 20)
+      const verify = evidence => verifyEvidence({ evidence, collateral: { tcbInfo: '' }, roots: [], at: new Date() })
+      const before = process.resourceUsage().maxRSS
+      const codes = [verify, parseQuote, parseSnpReport, parseCertificate, parseCrl,
+        splitPemCertificates].map(read => {
+          try { read(zeros) } catch (error) { return error.name + ' ' + error.code }
+          return 'none'
+        })
+      const grownMiB = (process.resourceUsage().maxRSS - before) / 1024
+      console.log(JSON.stringify({ codes, grownMiB }))`
+    const index = new URL('index.js', import.meta.url).href
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script, index])
+    const { codes, grownMiB } = JSON.parse(said.toString())
+    expect(codes).toEqual([
+      ...['QuoteFormatError VERSION', 'QuoteFormatError VERSION', 'QuoteFormatError LENGTH'],
+      ...['DerError LIMIT', 'DerError LIMIT', 'DerError LIMIT'],
+    ])
+    expect(grownMiB).toBeLessThan(16)
+    expect(codeOf(endorsing({ rootCaCrl: new Uint8Array(64 << 20) }))).toBe('DerError LIMIT')
   })
 
   it('is refused as a key that makes signatures but is no P-256 key', () => {

@@ -102,6 +102,7 @@ export {
   type SimConditions,
   type SimExpirable,
   type SimRevocable,
+  type SimTcbInfoForm,
 } from './sim/conditions.ts'
 export { SIM_QE_VENDOR_ID } from './sim/names.ts'
 export {

@@ -26,7 +26,7 @@ export interface PckCertificates {
 export type CertificationData = PlatformIdentifier | PckCertificates
 
 /** Sizes of a PPID in types 1 to 3. @see Intel DCAP, `sgx_ql_ppid_*_cert_info_t` */
-const PPID_SIZES = { 1: 16, 2: 256, 3: 384 } as const
+export const PPID_SIZES = { 1: 16, 2: 256, 3: 384 } as const
 
 /** CPUSVN, PCESVN, PCEID. */
 const SVN_SIZE = 20

@@ -32,6 +32,13 @@ interface Issuer {
   readonly key: KeyObject
 }
 
+/** An extension, encoded; not critical unless told. */
+interface FurtherExtension {
+  readonly oid: string
+  readonly value: Uint8Array
+  readonly critical?: boolean
+}
+
 /** What a certificate is to say. */
 export interface CertificateFields {
   readonly issuer: Issuer
@@ -42,8 +49,9 @@ export interface CertificateFields {
   readonly notAfter: Date
   /** How many CAs may stand below this one; absent for one that is no CA. */
   readonly pathLen?: number
-  /** Further extensions, encoded; not critical. */
-  readonly extensions?: readonly { readonly oid: string; readonly value: Uint8Array }[]
+  /** False for one that does not say what its key is for. */
+  readonly keyUsage?: false
+  readonly extensions?: readonly FurtherExtension[]
 }
 
 /** What a revocation list is to say. */
@@ -53,6 +61,7 @@ export interface CrlFields {
   readonly nextUpdate: Date
   /** Serial numbers as `Certificate.serial` has them, in hex. */
   readonly revoked: readonly string[]
+  readonly extensions?: readonly FurtherExtension[]
 }
 
 /**
@@ -79,9 +88,9 @@ export function issueCertificate(fields: CertificateFields): Uint8Array {
         sequence(
           extension('2.5.29.35', sequence(implicit(0, keyId(issuer.key)))),
           extension('2.5.29.14', octetString(keyId(fields.key))),
-          extension('2.5.29.15', usage, boolean(true)),
+          ...(fields.keyUsage === false ? [] : [extension('2.5.29.15', usage, boolean(true))]),
           extension('2.5.29.19', sequence(...constraints), boolean(true)),
-          ...(fields.extensions ?? []).map(({ oid, value }) => extension(oid, value)),
+          ...further(fields.extensions),
         ),
       ),
     ),
@@ -89,7 +98,8 @@ export function issueCertificate(fields: CertificateFields): Uint8Array {
 }
 
 /** Issues a complete version 2 CRL, in DER. */
-export function issueCrl({ issuer, thisUpdate, nextUpdate, revoked }: CrlFields): Uint8Array {
+export function issueCrl(fields: CrlFields): Uint8Array {
+  const { issuer, thisUpdate, nextUpdate, revoked } = fields
   const entries = revoked.map(serial =>
     sequence(integer(Buffer.from(serial, 'hex')), time(thisUpdate)),
   )
@@ -109,6 +119,7 @@ export function issueCrl({ issuer, thisUpdate, nextUpdate, revoked }: CrlFields)
         sequence(
           extension('2.5.29.35', sequence(implicit(0, keyId(issuer.key)))),
           extension('2.5.29.20', integer(number)),
+          ...further(fields.extensions),
         ),
       ),
     ),
@@ -166,6 +177,12 @@ function name(commonName: string): Uint8Array {
 
 function extension(id: string, value: Uint8Array, ...critical: readonly Uint8Array[]): Uint8Array {
   return sequence(oid(id), ...critical, octetString(value))
+}
+
+function further(extensions: readonly FurtherExtension[] = []): readonly Uint8Array[] {
+  return extensions.map(({ oid: id, value, critical }) =>
+    extension(id, value, ...(critical === true ? [boolean(true)] : [])),
+  )
 }
 
 /** Positive, 20 bytes, the first of them not zero. */

@@ -3,7 +3,7 @@ import type { Collateral } from '../collateral/collateral.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parsePckExtension } from '../x509/pck.ts'
 import { issueCrl, pemOf } from './certificate-writer.ts'
-import type { SimConditions, SimExpirable, SimRevocable } from './conditions.ts'
+import type { SimConditions, SimExpirable, SimRevocable, SimTcbInfoForm } from './conditions.ts'
 import { SIM_NAMES } from './names.ts'
 import { SIM_QE, SIM_TCB, type SimState, wholeSeconds } from './state.ts'
 import { SIM_TDX, type SimTdxConditions } from './td.ts'
@@ -22,7 +22,12 @@ interface Validity {
  * Issues collateral that is valid from `at` for 30 days: of trust domains where `tdx` is given, of
  * enclaves otherwise.
  */
-export function simCollateral(state: SimState, at: Date, tdx?: SimTdxConditions): Collateral {
+export function simCollateral(
+  state: SimState,
+  at: Date,
+  form: SimTcbInfoForm = {},
+  tdx?: SimTdxConditions,
+): Collateral {
   const { conditions, keys, certificates } = state
   const validity = (what: SimExpirable): Validity => {
     const late = conditions.expired.includes(what) ? 2 * SIM_COLLATERAL_DAYS * DAY : 0
@@ -39,7 +44,7 @@ export function simCollateral(state: SimState, at: Date, tdx?: SimTdxConditions)
         .map(revocable => parseCertificate(certificates[revocable]).serial),
     })
   const signerChain = pemOf(certificates.tcbSigning, certificates.root)
-  const tcbInfo = tcbInfoText(state, validity('tcbInfo'), tdx)
+  const tcbInfo = tcbInfoText(state, validity('tcbInfo'), form, tdx)
   const qeIdentity = qeIdentityText(conditions, validity('qeIdentity'), tdx ? 'TD_QE' : 'QE')
   return {
     pckCrlIssuerChain: pemOf(certificates.platformCa, certificates.root),
@@ -54,36 +59,45 @@ export function simCollateral(state: SimState, at: Date, tdx?: SimTdxConditions)
   }
 }
 
-/** TCB info of version 3, its members in the vendor's order. */
+/** TCB info, its members in the vendor's order. */
 function tcbInfoText(
   { conditions, certificates }: SimState,
   validity: Validity,
+  { version = 3, fmspc }: SimTcbInfoForm,
   tdx: SimTdxConditions | undefined,
 ): string {
   const pck = parsePckExtension(parseCertificate(certificates.pck))
   return JSON.stringify({
-    id: tdx === undefined ? 'SGX' : 'TDX',
-    version: 3,
+    ...(version === 2 ? {} : { id: tdx === undefined ? 'SGX' : 'TDX' }),
+    version,
     issueDate: instant(validity.issued),
     nextUpdate: instant(validity.expires),
-    fmspc: hex(pck.fmspc),
+    fmspc: hex(fmspc ?? pck.fmspc),
     pceId: hex(pck.pceid),
     tcbType: 0,
     tcbEvaluationDataNumber: conditions.tcbEvaluationDataNumber,
     ...(tdx === undefined ? {} : tdxModules(conditions, tdx)),
     tcbLevels: levelsAround(conditions.tcbStatus).map(({ step, status }) => ({
       tcb: {
-        sgxtcbcomponents: SIM_TCB.components.map(svn => ({ svn: svn + step })),
+        ...sgxComponents(version, step),
         pcesvn: SIM_TCB.pceSvn,
         ...(tdx === undefined ? {} : { tdxtcbcomponents: tdxComponents(step) }),
       },
       tcbDate: instant(conditions.tcbDate),
       tcbStatus: status,
-      ...(step === 0 && conditions.advisoryIds.length > 0
+      ...(version === 3 && step === 0 && conditions.advisoryIds.length > 0
         ? { advisoryIDs: conditions.advisoryIds }
         : {}),
     })),
   })
+}
+
+/** A list since version 3; in version 2, a member for each, `sgxtcbcomp01svn` the first. */
+function sgxComponents(version: 2 | 3, step: number): Readonly<Record<string, unknown>> {
+  const svns = SIM_TCB.components.map(svn => svn + step)
+  if (version === 3) return { sgxtcbcomponents: svns.map(svn => ({ svn })) }
+  const member = (index: number) => `sgxtcbcomp${String(index + 1).padStart(2, '0')}svn`
+  return Object.fromEntries(svns.map((svn, index) => [member(index), svn]))
 }
 
 /** The module's own version, which its identity counts, and the loader's. */

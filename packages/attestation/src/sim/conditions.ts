@@ -12,6 +12,14 @@ export const SIM_EXPIRABLES = ['tcbInfo', 'qeIdentity', 'rootCaCrl', 'pckCrl'] a
 /** A document of a simulated platform's collateral that can be expired when issued. */
 export type SimExpirable = (typeof SIM_EXPIRABLES)[number]
 
+/** How a simulated platform's TCB info is written; what is left out is as the vendor's is today. */
+export interface SimTcbInfoForm {
+  /** 3 unless told; 2, which old caches still serve, has no advisories. */
+  readonly version?: 2 | 3
+  /** 6 bytes: the line of processors it is about, the platform's own unless told. */
+  readonly fmspc?: Uint8Array
+}
+
 /** How a simulated platform stands. Its keys and certificates do not depend on it. */
 export interface SimConditions {
   /** Status of the TCB level the platform matches; `NotSupported`: it matches none. */

@@ -4,7 +4,7 @@ import type { SimRoot } from '../verify/roots.ts'
 import { SGX_EXTENSION } from '../x509/pck.ts'
 import { issueCertificate, spkiOf } from './certificate-writer.ts'
 import { simCollateral } from './collateral.ts'
-import type { SimConditions } from './conditions.ts'
+import type { SimConditions, SimTcbInfoForm } from './conditions.ts'
 import { SIM_NAMES, SIM_QE_VENDOR_ID } from './names.ts'
 import { encodePckExtension } from './pck-extension.ts'
 import { type SimEnclave, type SimQuoteLayout, simQuote, simTdQuote } from './quote.ts'
@@ -27,7 +27,7 @@ export interface SimPlatform {
    */
   quoteTd(td: SimTd, layout?: SimQuoteLayout): Uint8Array
   /** Issues collateral for enclaves that is valid from `at` for 30 days. */
-  collateral(at: Date): Collateral
+  collateral(at: Date, form?: SimTcbInfoForm): Collateral
   /** Issues collateral for trust domains that is valid from `at` for 30 days. */
   tdxCollateral(at: Date, tdx?: SimTdxConditions): Collateral
 }
@@ -109,8 +109,8 @@ export function platformOf(state: SimState): SimPlatform {
     conditions: state.conditions,
     quote: (enclave, layout) => simQuote(state, enclave, layout),
     quoteTd: (td, layout) => simTdQuote(state, simTdReport(td), layout),
-    collateral: at => simCollateral(state, at),
-    tdxCollateral: (at, tdx = {}) => simCollateral(state, at, tdx),
+    collateral: (at, form) => simCollateral(state, at, form),
+    tdxCollateral: (at, tdx = {}) => simCollateral(state, at, {}, tdx),
   }
   states.set(platform, state)
   return platform

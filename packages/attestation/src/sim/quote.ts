@@ -1,6 +1,6 @@
-import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
 import type { QuoteBody } from '../quote/body.ts'
-import type { CertificationData } from '../quote/certification-data.ts'
+import { type CertificationData, PPID_SIZES } from '../quote/certification-data.ts'
 import { encodeQuote, encodeSignedPart } from '../quote/quote.ts'
 import { encodeSgxReportBody, SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import type { TdReport } from '../tdx/td-report.ts'
@@ -28,8 +28,11 @@ export interface SimEnclave {
 export interface SimQuoteLayout {
   /** 3 for enclaves and 4 for trust domains unless told. */
   readonly version?: 3 | 4 | 5
-  /** 1: the quote holds the platform's PPID; 4: its PCK certificate; 5, unless told: the chain. */
-  readonly certification?: 1 | 4 | 5
+  /**
+   * 1: the quote holds the platform's PPID; 2, 3: an encrypted one, which nobody can decrypt; 4: its
+   * PCK certificate; 5, unless told: the chain.
+   */
+  readonly certification?: CertificationData['type']
 }
 
 /** What Intel's quoting enclave puts there: the bytes 0 to 31. */
@@ -115,10 +118,11 @@ function quoted(
   })
 }
 
-function certificationOf(state: SimState, type: 1 | 4 | 5): CertificationData {
+function certificationOf(state: SimState, type: CertificationData['type']): CertificationData {
   const { certificates } = state
-  if (type === 1) {
-    const { ppid, cpusvn, pcesvn, pceid } = pckOf(state)
+  if (type === 1 || type === 2 || type === 3) {
+    const { ppid: plain, cpusvn, pcesvn, pceid } = pckOf(state)
+    const ppid = type === 1 ? plain : randomBytes(PPID_SIZES[type])
     return { type, ppid, cpuSvn: cpusvn, pceSvn: pcesvn, pceId: pceid }
   }
   const issuers = type === 5 ? [certificates.platformCa, certificates.root] : []
