@@ -36,6 +36,20 @@ export {
   type TcbStatus,
 } from './collateral/tcb-status.ts'
 export { CodedError, QuoteFormatError, type QuoteFormatErrorCode } from './errors.ts'
+export {
+  type EventDigest,
+  type EventLog,
+  encodeEventLog,
+  isEventLog,
+  type MeasuredEvent,
+  parseEventLog,
+} from './event-log/event-log.ts'
+export {
+  EventLogError,
+  replayEventLog,
+  type VerifiedEventLog,
+  verifyEventLog,
+} from './event-log/replay.ts'
 export type { QuoteBody } from './quote/body.ts'
 export { certificatesInQuote } from './quote/certificates.ts'
 export type {

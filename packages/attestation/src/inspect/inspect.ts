@@ -1,4 +1,5 @@
 import { readCollateralJson } from '../collateral/collateral-json.ts'
+import { isEventLog, parseEventLog } from '../event-log/event-log.ts'
 import { parseQuote } from '../quote/quote.ts'
 import { isHclEnvelope, parseHclEnvelope } from '../sev-snp/hcl.ts'
 import { isSnpReport, parseSnpReport } from '../sev-snp/report.ts'
@@ -7,6 +8,7 @@ import { parseCrl } from '../x509/crl.ts'
 import { splitPemCertificates } from '../x509/pem.ts'
 import { describeCertificate, describeCrl } from './certificate.ts'
 import { describeIdentity, describeTcbInfo, innerDocument } from './collateral.ts'
+import { describeEventLog } from './event-log.ts'
 import { describeQuote, describeSnpReport } from './evidence.ts'
 import type { Facts } from './facts.ts'
 
@@ -54,6 +56,9 @@ function inspectBinary(bytes: Uint8Array): Inspection | undefined {
     const quote = parseQuote(bytes)
     const kind = `${quote.header.teeType.toUpperCase()} quote`
     return { kind, facts: describeQuote(quote, bytes.length) }
+  }
+  if (isEventLog(bytes)) {
+    return { kind: 'event log', facts: describeEventLog(parseEventLog(bytes)) }
   }
   return bytes[0] === 0x30 ? inspectDer(bytes) : undefined
 }

@@ -1,11 +1,15 @@
+import { readFile } from 'node:fs/promises'
 import {
   type Appraisal,
   appraiseEvidence,
   explainAppraisal,
+  parseEventLog,
   type TrustRoot,
   type VerifiedEvidence,
+  verifyEventLog,
 } from '@cloister/attestation'
 import { Home } from '../home.ts'
+import { UsageError } from '../usage-error.ts'
 import { describeClaims } from './describe-claims.ts'
 import { type VerifyFlags, verifyFile } from './verify-file.ts'
 
@@ -13,6 +17,7 @@ import { type VerifyFlags, verifyFile } from './verify-file.ts'
 export interface JudgeFlags extends VerifyFlags {
   readonly home?: string
   readonly policy?: string
+  readonly eventLog?: string
 }
 
 /** What was found of evidence. */
@@ -20,6 +25,8 @@ export interface Judged {
   readonly claims: VerifiedEvidence
   /** Absent where no policy was given. */
   readonly appraisal: Appraisal | undefined
+  /** How many events the registers vouch for, where a log was given. */
+  readonly events: number | undefined
   /** The policy's verdict, for people. */
   readonly explanation: string
   /** All of it, for people. */
@@ -35,7 +42,19 @@ export async function judgeFile(file: string, flags: JudgeFlags): Promise<Judged
     appraisal === undefined
       ? 'verified, NOT APPRAISED: give --policy to say what you demand of it'
       : explainAppraisal(appraisal)
-  return { claims, appraisal, explanation, text: `${describeClaims(claims)}\n${explanation}` }
+  const events = flags.eventLog === undefined ? undefined : await eventsOf(flags.eventLog, claims)
+  const log = events === undefined ? [] : [`event log: ${events} events lead to RTMR0 to RTMR3`]
+  const text = [describeClaims(claims), ...log, explanation].join('\n')
+  return { claims, appraisal, events, explanation, text }
+}
+
+/** Compares an event log with the registers of a verified trust domain. */
+async function eventsOf(file: string, claims: VerifiedEvidence): Promise<number> {
+  if (claims.kind !== 'td') {
+    throw new UsageError('an event log is of a trust domain', 'leave --event-log out')
+  }
+  const log = parseEventLog(new Uint8Array(await readFile(file)))
+  return verifyEventLog(log, claims).events.length
 }
 
 /** YAML is loaded only where there is a policy. */

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,8 +10,10 @@ import {
   collateralJson,
   createSimPlatform,
   createSimSnpPlatform,
+  encodeEventLog,
   exportSimPlatform,
   parseQuote,
+  replayEventLog,
 } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT } from '../output/exit-codes.ts'
@@ -144,6 +147,28 @@ describe('cloister attest verify', () => {
     const unchecked = ['--trust-root', 'ark.pem', '--allow-unchecked-revocation']
     const loud = await cloister(...files, ...unchecked)
     expect([loud.code, loud.stdout.includes('NOT CHECKED')]).toEqual([0, true])
+  })
+
+  it('compares a TDX event log with the registers', async () => {
+    const data = new Uint8Array(Buffer.from('firmware'))
+    const digest = createHash('sha384').update(data).digest()
+    const event = { register: 1, type: 1, digests: [{ algorithm: 0x000c, digest }], data }
+    const log = { algorithms: [0x000c], events: [event] }
+    const [rtmr0 = data] = replayEventLog(log)
+    const zero = new Uint8Array(48)
+    const put = (name: string, bytes: Uint8Array | string) => writeFile(join(folder, name), bytes)
+    await put('td.bin', platform.quoteTd({ rtmrs: [rtmr0, zero, zero, zero] }))
+    await put('td.json', JSON.stringify(collateralJson(platform.tdxCollateral(AT))))
+    await put('ccel.bin', encodeEventLog(log))
+    await put('none.bin', encodeEventLog({ ...log, events: [] }))
+    const files = ['attest', 'verify', 'td.bin', '--collateral', 'td.json', '--at', '2026-03-02']
+    const td = [...files, '--allow-simulated-platform', '--event-log']
+    const good = await cloister(...td, 'ccel.bin')
+    expect([good.code, good.stdout.includes('1 events lead to RTMR0')]).toEqual([0, true])
+    const other = await cloister(...td, 'none.bin')
+    expect([other.code, other.stderr.includes('[RTMR]')]).toEqual([EXIT.notAuthentic, true])
+    const read = await cloister('attest', 'inspect', 'ccel.bin')
+    expect([read.code, read.stdout.includes('firmware')]).toEqual([0, true])
   })
 
   it('names line and column of a policy that is none', async () => {

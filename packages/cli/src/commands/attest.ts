@@ -22,6 +22,7 @@ export function addAttestCommands(program: Command): void {
   verifying(attest, 'verify')
     .description('verify a quote or a report; with a policy, appraise it')
     .option('--policy <file>', 'appraise it by this policy (YAML)')
+    .option('--event-log <file>', 'a TDX event log (CCEL), which must lead to the quote’s RTMRs')
     .addHelpText(
       'after',
       `
@@ -32,9 +33,9 @@ Examples:
     .action(async (file: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<Flags>()
       const printer = createPrinter({ json: flags.json === true })
-      const { claims, appraisal, text } = await judge(file, flags)
+      const { claims, appraisal, events, text } = await judge(file, flags)
       const { verdict = 'verified' } = appraisal ?? {}
-      printer.result({ verdict, ...reasonsOf(appraisal), claims }, () => text)
+      printer.result({ verdict, ...reasonsOf(appraisal), claims, events }, () => text)
       if (verdict === 'rejected') process.exitCode = EXIT.refused
     })
 

@@ -33,6 +33,8 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   EvidenceError: EXIT.notAuthentic,
   ChainError: EXIT.notAuthentic,
   DerError: EXIT.notAuthentic,
+  EventLogError: EXIT.notAuthentic,
+  SigstructError: EXIT.notAuthentic,
   ReceiptError: EXIT.notAuthentic,
   ImageError: EXIT.notAuthentic,
   TokenError: EXIT.notAuthentic,

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto'
+import { CodedError, QuoteFormatError } from '../errors.ts'
+import type { TdClaims, Verified } from '../verify/claims.ts'
+import { EV_NO_ACTION, type EventLog, type MeasuredEvent, TPM_ALG_SHA384 } from './event-log.ts'
+
+const REGISTERS = 4
+const SIZE = 48
+
+/** A log that does not lead to the registers of a verified report. */
+export class EventLogError extends CodedError<'RTMR'> {}
+
+declare const brand: unique symbol
+
+/** Events that the RTMRs of a verified quote vouch for. Only {@link verifyEventLog} makes it. */
+export type VerifiedEventLog = EventLog & { readonly [brand]: 'VerifiedEventLog' }
+
+/**
+ * Replays a log: what RTMR0 to RTMR3 must be if it tells of all that was measured.
+ * @returns 48 bytes each.
+ * @throws QuoteFormatError LENGTH when it has no SHA-384, or an event of a register that is none
+ * @see Intel TDX virtual firmware design guide: measurement registers 1 to 4 are RTMR0 to RTMR3
+ */
+export function replayEventLog({ algorithms, events }: EventLog): readonly Uint8Array[] {
+  if (!algorithms.includes(TPM_ALG_SHA384)) {
+    throw new QuoteFormatError('LENGTH', 'the log has no SHA-384 digests')
+  }
+  const registers = Array.from({ length: REGISTERS }, () => new Uint8Array(SIZE))
+  for (const event of events) {
+    if (event.type === EV_NO_ACTION) continue
+    const index = event.register - 1
+    const register = registers[index]
+    if (register === undefined) {
+      throw new QuoteFormatError('LENGTH', `measurement register ${event.register}, not 1 to 4`)
+    }
+    const extended = createHash('sha384').update(register).update(sha384Of(event)).digest()
+    registers[index] = new Uint8Array(extended)
+  }
+  return registers
+}
+
+/**
+ * Compares a log with the RTMRs of a verified quote: only when all four are as it says may its
+ * events be believed. What an event's data says is bound by its digest only for event types whose
+ * digest is over the data; that is for the caller to check.
+ * @throws EventLogError RTMR, QuoteFormatError
+ */
+export function verifyEventLog(log: EventLog, { tdReport }: Verified<TdClaims>): VerifiedEventLog {
+  for (const [index, replayed] of replayEventLog(log).entries()) {
+    const seen = hex(tdReport.rtmrs[index] ?? new Uint8Array())
+    if (hex(replayed) !== seen) {
+      throw new EventLogError(
+        'RTMR',
+        `RTMR${index}: the log leads to ${hex(replayed)}, saw ${seen}`,
+      )
+    }
+  }
+  return log as VerifiedEventLog
+}
+
+function sha384Of({ digests }: MeasuredEvent): Uint8Array {
+  const found = digests.find(({ algorithm }) => algorithm === TPM_ALG_SHA384)
+  if (found === undefined) throw new QuoteFormatError('LENGTH', 'an event without SHA-384')
+  return found.digest
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}
