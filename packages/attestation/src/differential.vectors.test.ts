@@ -1,5 +1,5 @@
-import * as dcapQvl from '@phala/dcap-qvl'
 import { describe, expect, it } from 'vitest'
+import { type ShownToBoth, theirs } from './another-verifier.test.support.ts'
 import type { Collateral } from './collateral/collateral.ts'
 import { CodedError } from './errors.ts'
 import { CASES, collateralOf, HAS_VECTORS, rootOfCase, SKIPPED } from './vectors.test.support.ts'
@@ -11,20 +11,13 @@ const judged = CASES.flatMap(one => {
 })
 type Judged = (typeof judged)[number]
 
-/** What both verifiers are shown. */
-interface Shown {
-  readonly evidence: Uint8Array
-  readonly collateral: Collateral
-  readonly seconds: number
-}
-
-const inOrder = ({ evidence, collateral, expected }: Judged): Shown => ({
+const inOrder = ({ evidence, collateral, expected }: Judged): ShownToBoth => ({
   evidence,
   collateral,
   seconds: expected.time,
 })
 
-function ours(one: Judged, { evidence, collateral, seconds }: Shown): string {
+function ours(one: Judged, { evidence, collateral, seconds }: ShownToBoth): string {
   try {
     const roots = [rootOfCase(one)]
     const at = new Date(seconds * 1000)
@@ -32,33 +25,6 @@ function ours(one: Judged, { evidence, collateral, seconds }: Shown): string {
   } catch (error) {
     if (error instanceof CodedError) return 'refused'
     throw error
-  }
-}
-
-function theirs({ evidence, collateral, seconds }: Shown): string {
-  const hex = (bytes: Uint8Array) => new Uint8Array(bytes)
-  try {
-    const report = dcapQvl.verify(
-      Buffer.from(evidence),
-      {
-        pck_crl_issuer_chain: collateral.pckCrlIssuerChain,
-        root_ca_crl: hex(collateral.rootCaCrl),
-        pck_crl: hex(collateral.pckCrl),
-        tcb_info_issuer_chain: collateral.tcbInfoIssuerChain,
-        tcb_info: collateral.tcbInfo,
-        tcb_info_signature: hex(collateral.tcbInfoSignature),
-        qe_identity_issuer_chain: collateral.qeIdentityIssuerChain,
-        qe_identity: collateral.qeIdentity,
-        qe_identity_signature: hex(collateral.qeIdentitySignature),
-        ...(collateral.pckCertificateChain === undefined
-          ? {}
-          : { pck_certificate_chain: collateral.pckCertificateChain }),
-      } as never,
-      seconds,
-    ) as { readonly status: string }
-    return report.status
-  } catch {
-    return 'refused'
   }
 }
 
