@@ -1,4 +1,4 @@
-import { CodedError } from '@cloister/attestation'
+import { CodedError, type RejectedAppraisal } from '@cloister/attestation'
 
 /**
  * Why a platform gave no evidence: `UNAVAILABLE` it has no such interface, or none that is switched
@@ -28,3 +28,35 @@ export type AttestedCertificateErrorCode =
 
 /** A certificate that is no attested one. */
 export class AttestedCertificateError extends CodedError<AttestedCertificateErrorCode> {}
+
+/**
+ * Why the other side was not believed, or there is none: `UNREACHABLE` no connection; `TLS` no
+ * handshake as demanded (version 1.3, the protocol's name, a certificate, no resumption); `TIMEOUT`
+ * not done in time; `PROTOCOL` an answer the protocol does not know; `COLLATERAL` the caller's
+ * function gave none; `EVIDENCE` the evidence does not verify; `BINDING` it is not about this
+ * connection; `REJECTED` the policy refuses it, and {@link AttestedTlsError.appraisal} says why.
+ */
+export type AttestedTlsErrorCode =
+  | 'UNREACHABLE'
+  | 'TLS'
+  | 'TIMEOUT'
+  | 'PROTOCOL'
+  | 'COLLATERAL'
+  | 'EVIDENCE'
+  | 'BINDING'
+  | 'REJECTED'
+
+/** A connection that was not made, because the other side was not believed. */
+export class AttestedTlsError extends CodedError<AttestedTlsErrorCode> {
+  /** Every reason of the policy; there with `REJECTED` alone. */
+  readonly appraisal?: RejectedAppraisal
+
+  constructor(
+    code: AttestedTlsErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly appraisal?: RejectedAppraisal } = {},
+  ) {
+    super(code, message, options)
+    if (options.appraisal !== undefined) this.appraisal = options.appraisal
+  }
+}

@@ -1,3 +1,4 @@
+export type { PeerRequirements } from './appraise-peer.ts'
 export {
   type AttestedCertificate,
   assertCertificateBinds,
@@ -11,12 +12,22 @@ export {
   type TlsCredentialsOptions,
 } from './certificate/credentials.ts'
 export type { CertificateEvidence, EvidenceForm } from './certificate/evidence-extension.ts'
+export { type AttestedDispatcherOptions, attestedDispatcher } from './dispatcher.ts'
 export {
   AttestedCertificateError,
   type AttestedCertificateErrorCode,
+  AttestedTlsError,
+  type AttestedTlsErrorCode,
   QuoteSourceError,
   type QuoteSourceErrorCode,
 } from './errors.ts'
 export type { Evidence } from './evidence.ts'
 export type { QuoteSource } from './quote-source/quote-source.ts'
 export { simQuoteSource } from './quote-source/sim.ts'
+export {
+  type AttestedConnection,
+  type ConnectAttestedOptions,
+  connectAttested,
+} from './tls/connect.ts'
+export { FRESH_PROTOCOL } from './tls/protocol.ts'
+export { type AttestedServerOptions, createAttestedServer } from './tls/server.ts'

@@ -1,7 +1,14 @@
 import 'reflect-metadata'
 import { createPublicKey, webcrypto } from 'node:crypto'
-import { createSimPlatform, type SimConditions } from '@cloister/attestation'
+import {
+  type AppraisalPolicy,
+  createSimPlatform,
+  readAppraisalPolicy,
+  type SimConditions,
+  type SimPlatform,
+} from '@cloister/attestation'
 import { Extension, X509CertificateGenerator } from '@peculiar/x509'
+import type { PeerRequirements } from './appraise-peer.ts'
 import { simQuoteSource } from './quote-source/sim.ts'
 
 /** The instant of all tests that pin one. */
@@ -16,12 +23,32 @@ export const ENCLAVE = {
   debug: false,
 } as const
 
-/** A platform, an enclave on it. */
+/** Demands the enclave of the tests, on a simulated platform in order. */
+export const POLICY: AppraisalPolicy = readAppraisalPolicy({
+  version: 1,
+  tees: ['sim'],
+  enclaves: [{ mrEnclave: '11'.repeat(32) }],
+  platform: { tcbStatuses: ['UpToDate'] },
+})
+
+/** A platform, an enclave on it, and what a relying party demands of both. */
 export function simWorld(conditions: Partial<SimConditions> = {}) {
   const platform = createSimPlatform({ createdAt: AT, ...conditions })
   return {
     platform,
     source: simQuoteSource(platform, ENCLAVE),
+    requirements: requirementsOf(platform),
+  }
+}
+
+/** What a relying party demands that pins one simulated platform. */
+export function requirementsOf(platform: SimPlatform): PeerRequirements {
+  const collateral = platform.collateral(AT)
+  return {
+    roots: [platform.trustRoot],
+    policy: POLICY,
+    collateralFor: () => Promise.resolve(collateral),
+    now: () => AT,
   }
 }
 

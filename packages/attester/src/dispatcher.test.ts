@@ -1,0 +1,87 @@
+import { createServer as createHttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { INTEL_ROOT } from '@cloister/attestation'
+import { fetch as undiciFetch } from 'undici'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { issueTlsCredentials } from './certificate/credentials.ts'
+import { attestedDispatcher } from './dispatcher.ts'
+import { createAttestedServer } from './tls/server.ts'
+import { AT, simWorld } from './world.test.support.ts'
+
+const { source, requirements } = simWorld()
+let quotes = 0
+const counting = {
+  quote: (reportData: Uint8Array) => {
+    quotes += 1
+    return source.quote(reportData)
+  },
+}
+let requests = 0
+let connections = 0
+const http = createHttpServer((_, response) => {
+  requests += 1
+  response.end('from the enclave')
+})
+let server: ReturnType<typeof createAttestedServer>
+let origin: string
+
+beforeAll(async () => {
+  const credentials = await issueTlsCredentials({
+    commonName: 'http',
+    notBefore: AT,
+    validForDays: 1,
+  })
+  server = createAttestedServer({ credentials, source: counting }, socket => {
+    connections += 1
+    http.emit('connection', socket)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  origin = `https://127.0.0.1:${port}`
+})
+afterAll(() => {
+  server.close()
+  http.closeAllConnections()
+})
+
+describe('a dispatcher', () => {
+  it('sends requests over connections that were appraised, each of them once', async () => {
+    const dispatcher = attestedDispatcher(requirements)
+    const before = { quotes, connections }
+    for (let i = 0; i < 20; i++) {
+      const response = await undiciFetch(`${origin}/${i}`, { dispatcher })
+      expect(await response.text()).toBe('from the enclave')
+    }
+    expect(quotes - before.quotes).toBe(connections - before.connections)
+    expect(quotes - before.quotes).toBeLessThan(5)
+    await dispatcher.close()
+  })
+
+  it('serves the fetch of Node', async () => {
+    const dispatcher = attestedDispatcher(requirements)
+    const init: object = { dispatcher }
+    const response = await fetch(origin, init)
+    expect(await response.text()).toBe('from the enclave')
+    await dispatcher.close()
+  })
+
+  it('sends nothing to a server that is not believed', async () => {
+    const dispatcher = attestedDispatcher({ ...requirements, roots: [INTEL_ROOT] })
+    const before = requests
+    const error: unknown = await undiciFetch(origin, {
+      dispatcher,
+      method: 'POST',
+      body: 'x',
+    }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ cause: { name: 'AttestedTlsError', code: 'EVIDENCE' } })
+    expect(requests).toBe(before)
+    await dispatcher.destroy()
+  })
+
+  it('refuses an origin without TLS', async () => {
+    const dispatcher = attestedDispatcher(requirements)
+    const attempt = undiciFetch(origin.replace('https', 'http'), { dispatcher })
+    await expect(attempt).rejects.toMatchObject({ cause: { code: 'TLS' } })
+    await dispatcher.destroy()
+  })
+})
