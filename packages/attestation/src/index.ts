@@ -35,6 +35,7 @@ export {
   TCB_STATUSES,
   type TcbStatus,
 } from './collateral/tcb-status.ts'
+export { EAR_PROFILE, type PublicSigningJwk, signingJwk } from './ear.ts'
 export { CodedError, QuoteFormatError, type QuoteFormatErrorCode } from './errors.ts'
 export {
   type EventDigest,

@@ -1,9 +1,11 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
-import { SignJWT, UnsecuredJWT } from 'jose'
+import { calculateJwkThumbprint, createLocalJWKSet, jwtVerify, SignJWT, UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { appraiseEvidence, type TrustedAppraisal } from './appraisal/appraise.ts'
 import { readAppraisalPolicy } from './appraisal/policy.ts'
+import type { TcbStatus } from './collateral/tcb-status.ts'
+import { earClaims, signingJwk } from './ear.ts'
 import { type ReleaseBinding, ReportDataError, reportDataFor } from './report-data.ts'
 import { createSimPlatform } from './sim/platform.ts'
 import { type IssueTokenOptions, issueToken, TokenError, verifyToken } from './token.ts'
@@ -83,10 +85,45 @@ const forge = async (
 ): Promise<string> => {
   const payload = payloadOf(await issueToken(options))
   change(payload)
-  const all = { alg: 'ES256', typ: 'eat+jwt', ...header }
+  const all = { alg: 'ES256', typ: 'eat+jwt', kid: signingJwk(kms.publicKey).kid, ...header }
   return new SignJWT(payload).setProtectedHeader(all).sign(key)
 }
 const unchanged = () => {}
+
+describe('an EAR', () => {
+  const policyDigest = new Uint8Array(32).fill(7)
+  const statusOf = (tee: 'sgx' | 'sim', tcbStatus: TcbStatus, debug = false) =>
+    earClaims({ tee, tcbStatus, debug, policyDigest }).submods.instance['ear.status']
+
+  it('has the tier of the worst claim of its vector', () => {
+    expect(statusOf('sgx', 'UpToDate')).toBe('affirming')
+    expect(statusOf('sgx', 'SWHardeningNeeded')).toBe('warning')
+    expect(statusOf('sgx', 'ConfigurationNeeded')).toBe('warning')
+    expect(statusOf('sgx', 'Revoked')).toBe('contraindicated')
+    expect(statusOf('sgx', 'UpToDate', true)).toBe('contraindicated')
+    expect(statusOf('sim', 'UpToDate')).toBe('contraindicated')
+  })
+
+  it('is read by a library that knows no more than JWTs, with the key of a JWKS', async () => {
+    const jwk = signingJwk(kms.privateKey)
+    expect(jwk.kid).toBe(await calculateJwkThumbprint({ ...jwk }))
+    const jwks = createLocalJWKSet({ keys: [{ ...jwk }] })
+    const token = await issueToken(options)
+    const { payload, protectedHeader } = await jwtVerify(token, jwks, { currentDate: later(1) })
+    expect(protectedHeader.kid).toBe(jwk.kid)
+    expect(payload).toMatchObject({
+      eat_profile: 'tag:github.com,2023:veraison/ear',
+      submods: {
+        instance: {
+          'ear.status': 'contraindicated',
+          'ear.trustworthiness-vector': { hardware: 97, 'runtime-opaque': 96 },
+        },
+      },
+    })
+    const other = createLocalJWKSet({ keys: [{ ...signingJwk(ec().privateKey) }] })
+    await expect(jwtVerify(token, other, { currentDate: later(1) })).rejects.toThrow()
+  })
+})
 
 describe('a token', () => {
   it('says what the evidence does, bound to the instance and the run', async () => {
@@ -95,7 +132,7 @@ describe('a token', () => {
       [
         ...['iss', 'aud', 'iat', 'exp', 'jti', 'eat_nonce', 'cnf', 'tee', 'mrEnclave', 'mrSigner'],
         ...['isvProdId', 'isvSvn', 'debug', 'tcbStatus', 'advisoryIds', 'policyDigest'],
-        'jobDigest',
+        ...['jobDigest', 'eat_profile', 'ear.verifier-id', 'submods'],
       ].sort(),
     )
     const { tokenId, ...claims } = await judge(token)
@@ -229,6 +266,11 @@ describe('verifyToken refuses', () => {
     ['mrSigner', 'ab'.repeat(31), 'FORMAT'],
     ['policyDigest', 1, 'FORMAT'],
     ['jobDigest', null, 'FORMAT'],
+    ['eat_profile', 'tag:example', 'FORMAT'],
+    ['ear.verifier-id', { developer: 'Somebody', build: '1' }, 'FORMAT'],
+    ['submods', {}, 'FORMAT'],
+    ['submods', { instance: { 'ear.status': 'affirming' } }, 'FORMAT'],
+    ['tcbStatus', 'ConfigurationNeeded', 'FORMAT'],
     ['isvProdId', 65536, 'FORMAT'],
     ['isvSvn', '4', 'FORMAT'],
     ['debug', 0, 'FORMAT'],

@@ -1,8 +1,10 @@
 import { createPublicKey, type KeyObject, randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { isDebugEnclave, type TrustedAppraisal } from './appraisal/appraise.ts'
 import type { PolicyDigest } from './appraisal/policy.ts'
 import type { Brand } from './brand.ts'
 import { TCB_STATUSES, type TcbStatus } from './collateral/tcb-status.ts'
+import { earClaims, signingJwk } from './ear.ts'
 import { CodedError } from './errors.ts'
 import { kindOf, readPublicKey } from './public-key.ts'
 import {
@@ -97,11 +99,12 @@ export interface TokenClaims {
 export type VerifiedToken = Brand<TokenClaims, 'VerifiedToken'>
 
 /**
- * Issues the attestation result of trusted evidence: an EAT as a JWT, signed with ES256. It ends
+ * Issues the attestation result of trusted evidence: an EAT, and an EAR, as a JWT signed with ES256.
+ * It ends
  * after `lifetimeSeconds`, or when the first input of the evidence expires, if that is sooner.
  * @throws TokenError KEY, TIME, LIFETIME
  * @throws ReportDataError when the evidence is not bound to `binding`
- * @see RFC 9711
+ * @see RFC 9711, draft-ietf-rats-ear
  */
 export async function issueToken(options: IssueTokenOptions): Promise<string> {
   const { appraisal, binding, key, at, lifetimeSeconds } = options
@@ -116,22 +119,25 @@ export async function issueToken(options: IssueTokenOptions): Promise<string> {
   const iat = secondsOf(at)
   const exp = expirationOf(iat, lifetimeSeconds, goodUntil)
   const { report } = evidence
+  const debug = isDebugEnclave(evidence)
+  const { tee, tcbStatus } = evidence
   const { SignJWT } = await import('jose')
   return await new SignJWT({
+    ...earClaims({ tee, debug, tcbStatus, policyDigest }),
     eat_nonce: Buffer.from(binding.challenge).toString('base64url'),
     cnf: { jwk: jwkOf(binding.signKey) },
-    tee: evidence.tee,
+    tee,
     mrEnclave: hex(report.mrEnclave),
     mrSigner: hex(report.mrSigner),
     isvProdId: report.isvProdId,
     isvSvn: report.isvSvn,
-    debug: isDebugEnclave(evidence),
-    tcbStatus: evidence.tcbStatus,
+    debug,
+    tcbStatus,
     advisoryIds: [...evidence.advisoryIds],
     policyDigest: hex(policyDigest),
     jobDigest: hex(binding.jobDigest),
   })
-    .setProtectedHeader({ alg: ALGORITHM, typ: TYPE })
+    .setProtectedHeader({ alg: ALGORITHM, typ: TYPE, kid: signingJwk(key).kid })
     .setIssuer(binding.kmsId)
     .setAudience(binding.kmsId)
     .setIssuedAt(iat)
@@ -169,7 +175,8 @@ export async function verifyToken(options: VerifyTokenOptions): Promise<Verified
   })
   // The library also takes "application/eat+jwt" and any case.
   if (protectedHeader.typ !== TYPE) throw new TokenError('TYPE', `wanted typ "${TYPE}"`)
-  requireMembers('header', protectedHeader, ['alg', 'typ'])
+  requireMembers('header', protectedHeader, ['alg', 'typ', 'kid'])
+  if (protectedHeader.kid !== signingJwk(key).kid) throw malformed('kid')
   return claimsOf(payload) as VerifiedToken
 }
 
@@ -211,6 +218,7 @@ function refusalOf(error: unknown, errors: typeof import('jose').errors): TokenE
 const CLAIMS = [
   ...['iss', 'aud', 'iat', 'exp', 'jti', 'eat_nonce', 'cnf', 'tee', 'mrEnclave', 'mrSigner'],
   ...['isvProdId', 'isvSvn', 'debug', 'tcbStatus', 'advisoryIds', 'policyDigest', 'jobDigest'],
+  ...['eat_profile', 'ear.verifier-id', 'submods'],
 ] as const
 
 type Members = Readonly<Record<string, unknown>>
@@ -218,6 +226,15 @@ type Members = Readonly<Record<string, unknown>>
 /** Reads the claims of a payload whose signature verified. */
 function claimsOf(payload: Members): TokenClaims {
   requireMembers('payload', payload, CLAIMS)
+  const claims = ownClaimsOf(payload)
+  for (const [name, wanted] of Object.entries(earClaims(claims))) {
+    // They repeat the other claims, so there is but one value that they can have.
+    if (!isDeepStrictEqual(payload[name], wanted)) throw malformed(name)
+  }
+  return claims
+}
+
+function ownClaimsOf(payload: Members): TokenClaims {
   const { iss, aud, iat, exp, jti, debug } = payload
   // One audience, not a list that holds it.
   if (typeof iss !== 'string' || aud !== iss || !isKmsId(iss)) throw malformed('aud')

@@ -158,6 +158,14 @@ resources: { memoryMiB: 512 }
       join(folder, 'forged.jws'),
       `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`,
     )
+    const payload = Buffer.from(text.split('.')[1] ?? '', 'base64url').toString()
+    const { token = '' } = /"token":"(?<token>[^"]+)"/.exec(payload)?.groups ?? {}
+    await writeFile(join(folder, 'token.jwt'), token)
+    const judged = await cloister('attest', 'token', 'verify', 'token.jwt')
+    expect([judged.code, judged.stdout.includes('SIMULATED')]).toEqual([0, true])
+    const late = await cloister('attest', 'token', 'verify', 'token.jwt', '--at', '2040-01-01')
+    expect([late.code, late.stderr.includes('EXPIRED')]).toEqual([EXIT.notAuthentic, true])
+
     const forged = await cloister('receipt', 'verify', 'forged.jws', '--allow-simulated-platform')
     expect(forged.code).toBe(4)
 

@@ -13,9 +13,9 @@ import {
   type VerifiedEvidence,
   verifyEvidence,
 } from '@cloister/attestation'
-import { UsageError } from '../usage-error.ts'
 import { readQuoteCollateral, readSnpCollateral } from './collateral-files.ts'
 import { readEvidence } from './evidence-file.ts'
+import { instantOf } from './instant.ts'
 
 /** Flags of the commands that verify evidence. */
 export interface VerifyFlags {
@@ -65,18 +65,6 @@ export async function verifyFile(
     at,
     collateralGraceDays: policy?.platform?.collateralGraceDays ?? 0,
   })
-}
-
-function instantOf(text: string | undefined): Date {
-  const at =
-    text === undefined ? new Date() : new Date(/^\d+$/.test(text) ? Number(text) * 1000 : text)
-  if (Number.isNaN(at.getTime())) {
-    throw new UsageError(
-      `--at: wanted an instant, saw ${JSON.stringify(text)}`,
-      'write 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970',
-    )
-  }
-  return at
 }
 
 /** Public key of the certificate that a person trusts in the vendors' place. */

@@ -19,6 +19,7 @@ export function addAttestCommands(program: Command): void {
     .command('attest')
     .description('verify, appraise and read evidence, offline')
 
+  addTokenCommands(attest)
   verifying(attest, 'verify')
     .description('verify a quote or a report; with a policy, appraise it')
     .option('--policy <file>', 'appraise it by this policy (YAML)')
@@ -81,6 +82,25 @@ Examples:
       printer.result({ ...found, verified: false }, () =>
         [found.kind, ...factLines(found.facts, '  ')].join('\n'),
       )
+    })
+}
+
+/** `cloister attest token …`: what key services say of instances. */
+function addTokenCommands(attest: Command): void {
+  attest
+    .command('token')
+    .description('tokens: attestation results that a key service signed')
+    .command('verify')
+    .description('verify a token (EAT and EAR) by the key service that signed it')
+    .argument('<file>', 'the token, a compact JWS')
+    .option('--pin <file>', "the key service's kms.json (default: the one in the home folder)")
+    .option('--at <instant>', 'judge at this time (default: now)')
+    .addHelpText('after', '\nExample:\n  cloister attest token verify token.jwt --pin kms.json')
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<Flags & { pin?: string }>()
+      const { verifyTokenFile } = await import('../attest/token-file.ts')
+      const { claims, text } = await verifyTokenFile(file, flags)
+      createPrinter({ json: flags.json === true }).result(claims, () => text)
     })
 }
 

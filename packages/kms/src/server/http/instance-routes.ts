@@ -1,3 +1,4 @@
+import { type PublicSigningJwk, signingJwk } from '@cloister/attestation'
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { type answers, requests } from '../../protocol/messages.ts'
@@ -17,6 +18,13 @@ export function instanceRoutes(app: FastifyInstance, service: KmsService): void 
     const { kmsId, identityKey } = service.identity
     return { kmsId, identityKey }
   })
+
+  // Both places where others look for the keys that tokens are signed with.
+  for (const path of ['/v1/jwks', '/.well-known/jwks.json']) {
+    app.get(path, async (): Promise<{ readonly keys: readonly PublicSigningJwk[] }> => {
+      return { keys: [signingJwk(service.identity.privateKey)] }
+    })
+  }
 
   app.post('/v1/challenge', async (request): Reply<'challenge'> => {
     parseAs('request', requests.challenge, request.body)

@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises'
+import { type VerifiedToken, verifyToken } from '@cloister/attestation'
+import { parsePublicKey } from '@cloister/kms'
+import { pinFrom, Session } from '../session.ts'
+import { instantOf } from './instant.ts'
+
+/** Flags of `cloister attest token verify`. */
+export interface TokenFlags {
+  readonly home?: string
+  readonly pin?: string
+  readonly at?: string
+}
+
+/** Verifies a token by the key service that the person pinned. @throws TokenError, UsageError */
+export async function verifyTokenFile(
+  file: string,
+  flags: TokenFlags,
+): Promise<{ readonly claims: VerifiedToken; readonly text: string }> {
+  const session = new Session(flags.home === undefined ? {} : { home: flags.home })
+  const pin =
+    flags.pin === undefined
+      ? await session.pin()
+      : pinFrom(await readFile(flags.pin, 'utf8'), flags.pin)
+  const claims = await verifyToken({
+    token: (await readFile(file, 'utf8')).trim(),
+    kmsId: pin.kmsId,
+    key: parsePublicKey('identity key', pin.identityKey),
+    at: instantOf(flags.at),
+  })
+  return { claims, text: describe(claims) }
+}
+
+function describe(claims: VerifiedToken): string {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  const { tee } = claims
+  return [
+    ['TEE', tee === 'sim' ? 'SIMULATED: nothing is hidden from its host' : tee],
+    ['key service', claims.kmsId],
+    ['MRENCLAVE', hex(claims.mrEnclave)],
+    ['MRSIGNER', hex(claims.mrSigner)],
+    ['ISVPRODID, ISVSVN', `${claims.isvProdId}, ${claims.isvSvn}`],
+    ['TCB status', claims.tcbStatus],
+    ['debug', claims.debug ? 'YES: its host can read its memory' : 'no'],
+    ['job digest', hex(claims.jobDigest)],
+    ['policy digest', hex(claims.policyDigest)],
+    ['valid', `${claims.issuedAt.toISOString()} to ${claims.expiresAt.toISOString()}`],
+  ]
+    .map(([name = '', value = '']) => `${name.padEnd(26)} ${value}`)
+    .join('\n')
+}
