@@ -22,6 +22,9 @@ export {
   type QuoteSourceErrorCode,
 } from './errors.ts'
 export type { Evidence } from './evidence.ts'
+export { type ConfigfsTsmOptions, configfsTsmSource } from './quote-source/configfs-tsm.ts'
+export type { DeviceFiles } from './quote-source/device-files.ts'
+export { type GramineOptions, gramineSource } from './quote-source/gramine.ts'
 export type { QuoteSource } from './quote-source/quote-source.ts'
 export { simQuoteSource } from './quote-source/sim.ts'
 export {

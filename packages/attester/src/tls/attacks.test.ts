@@ -1,9 +1,12 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import { connect } from 'node:tls'
 import { INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseAttestedCertificate } from '../certificate/attested-certificate.ts'
 import { AttestedTlsError } from '../errors.ts'
+import { derOf } from '../vectors.test.support.ts'
 import { simWorld } from '../world.test.support.ts'
 import { connectAttested } from './connect.ts'
 import { encodeChallenge, FRESH_PROTOCOL } from './protocol.ts'
@@ -44,6 +47,17 @@ describe('a genuine server', () => {
   it('is believed in fresh mode, and in certificate mode', async () => {
     expect(await echo(genuine, 'fresh')).toBe('hello')
     expect(await echo(certificate, 'certificate')).toBe('hello')
+  })
+
+  it('is read by OpenSSL, which finds the certificate that binds the key', async () => {
+    const target = `127.0.0.1:${certificate.port}`
+    const stdout = execFileSync('openssl', ['s_client', '-tls1_3', '-connect', target], {
+      timeout: 10_000,
+      input: '',
+      stdio: ['pipe', 'pipe', 'ignore'],
+    }).toString()
+    expect(stdout).toContain('TLSv1.3')
+    expect(parseAttestedCertificate(derOf(stdout)).form).toBe('interoperable')
   })
 
   it('is believed by the same code that the attackers use, when that tells the truth', async () => {
