@@ -1,16 +1,26 @@
 /**
- * Imports run one way: cli → engine → enclave → kms → attestation, sealed; attester → attestation.
+ * Imports run one way: cli → engine → enclave → kms → attestation, sealed; attester, collateral → attestation.
  * A package is entered through the entry points in its package.json only.
  */
-const packages = ['attestation', 'attester', 'sealed', 'kms', 'enclave', 'engine', 'cli']
+const packages = [
+  'attestation',
+  'attester',
+  'collateral',
+  'sealed',
+  'kms',
+  'enclave',
+  'engine',
+  'cli',
+]
 const mayImport = {
   attestation: [],
   attester: ['attestation'],
+  collateral: ['attestation'],
   sealed: [],
   kms: ['attestation', 'sealed'],
   enclave: ['attestation', 'sealed', 'kms'],
   engine: ['attestation', 'sealed', 'kms', 'enclave'],
-  cli: ['attestation', 'sealed', 'kms', 'enclave', 'engine'],
+  cli: ['attestation', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
 }
 
 module.exports = {

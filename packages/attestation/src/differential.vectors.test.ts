@@ -56,7 +56,7 @@ const DIFFERENCES: Readonly<Record<string, string>> = {
 const lists = (collateral: Collateral): Readonly<Record<string, Partial<Collateral>>> => {
   const flipped = (list: Uint8Array) =>
     list.map((byte, at) => (at === list.length - 1 ? byte ^ 1 : byte))
-  const { pckCrl, rootCaCrl } = collateral
+  const { pckCrl, rootCaCrl, tcbInfoIssuerChain } = collateral
   return {
     'no PCK list': { pckCrl: new Uint8Array() },
     'garbage for a list': { pckCrl: new Uint8Array(64).fill(0x30) },
@@ -64,6 +64,7 @@ const lists = (collateral: Collateral): Readonly<Record<string, Partial<Collater
     'the root’s list with a bit of its signature flipped': { rootCaCrl: flipped(rootCaCrl) },
     'the root’s list for the CA’s': { pckCrl: rootCaCrl },
     'the CA’s list for the root’s': { rootCaCrl: pckCrl },
+    'another chain for the list’s issuer': { pckCrlIssuerChain: tcbInfoIssuerChain },
   }
 }
 

@@ -28,6 +28,7 @@ const FAMILIES: readonly Family[] = [
     load: async () => (await import('./commands/receipt.ts')).addReceiptCommands,
   },
   { names: ['attest'], load: async () => (await import('./commands/attest.ts')).addAttestCommands },
+  { names: ['pccs'], load: async () => (await import('./commands/pccs.ts')).addPccsCommands },
   { names: ['doctor'], load: async () => (await import('./commands/doctor.ts')).addDoctorCommand },
 ]
 

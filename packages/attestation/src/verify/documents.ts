@@ -5,7 +5,7 @@ import { openSignedJson } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
 import type { DocumentFacts } from '../collateral/tcb-level.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { verifyChainKnowing } from '../x509/chain.ts'
+import { verifyChainKnowing, verifyCrlKnowing } from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import type { Known } from '../x509/known.ts'
 import { type QuoteRoot, TCB_SIGNERS } from './roots.ts'
@@ -42,7 +42,10 @@ export function readCollateral(source: Collateral, known: Known): ReadCollateral
   }
 }
 
-/** Verifies the chains of collateral up to `root`: CRL issuer, TCB info signer, identity signer. */
+/**
+ * Verifies the chains of collateral up to `root`: CRL issuer and its list, TCB info signer, identity
+ * signer.
+ */
 export function verifyCollateralChains(
   collateral: ReadCollateral,
   root: QuoteRoot,
@@ -52,6 +55,8 @@ export function verifyCollateralChains(
   const { crls, crlChain, tcbInfoChain, qeIdentityChain } = collateral
   const roots = [root.spki]
   verifyChainKnowing(known, { chain: crlChain, roots, crls, at }, graceMs)
+  const [issuer] = crlChain
+  if (issuer !== undefined) verifyCrlKnowing(known, { crl: crls[1], issuer, at }, graceMs)
   verifyChainKnowing(known, { chain: tcbInfoChain, roots, crls, at }, graceMs)
   requireSigner('TCB info', tcbInfoChain, root)
   verifyChainKnowing(known, { chain: qeIdentityChain, roots, crls, at }, graceMs)

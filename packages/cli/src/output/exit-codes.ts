@@ -23,6 +23,8 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   InstanceError: EXIT.refused,
   LaunchError: EXIT.internal,
   KmsConnectionError: EXIT.unreachable,
+  CollateralUnavailableError: EXIT.unreachable,
+  UpstreamError: EXIT.usage,
   RootKeyError: EXIT.notAuthentic,
   StoreError: EXIT.storage,
   DefinitionError: EXIT.usage,

@@ -8,6 +8,7 @@ import {
   parsePckExtension,
   parseQuote,
   type QuoteHeader,
+  readCollateralJson,
 } from '@cloister/attestation'
 import { parseCollateral } from '../../protocol/collateral.ts'
 import { toHex } from '../../protocol/encoding.ts'
@@ -56,7 +57,7 @@ export class CollateralFolder {
         if (!stats.isFile() || stats.size > MAX_FILE_BYTES) {
           throw new KmsError('COLLATERAL_UNAVAILABLE', `${path} is no file of at most 4 MiB`)
         }
-        const collateral = parseCollateral(JSON.parse(await file.readFile('utf8')))
+        const collateral = collateralFrom(JSON.parse(await file.readFile('utf8')))
         this.#cache.set(path, { stamp, collateral })
         return collateral
       } finally {
@@ -72,6 +73,12 @@ export class CollateralFolder {
       )
     }
   }
+}
+
+/** As the key service writes it, or as quote verifiers exchange it. */
+function collateralFrom(value: unknown): Collateral {
+  const isExchanged = typeof value === 'object' && value !== null && 'tcb_info' in value
+  return isExchanged ? readCollateralJson(value) : parseCollateral(value)
 }
 
 function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {

@@ -5,14 +5,15 @@ import { fileURLToPath } from 'node:url'
 import {
   type AppraisalPolicy,
   type Collateral,
+  collateralJson,
   INTEL_ROOT,
   parseQuote,
   readAppraisalPolicy,
+  readCollateralJson,
   TCB_STATUSES,
   type TdReport,
 } from '@cloister/attestation'
 import { describe, expect, it } from 'vitest'
-import { collateralToJson } from '../../protocol/collateral.ts'
 import { toBase64Url, toHex } from '../../protocol/encoding.ts'
 import type { KmsError } from '../../protocol/errors.ts'
 import { encodePublicKey } from '../../protocol/public-key.ts'
@@ -43,28 +44,13 @@ interface HardwareCase {
 
 function readCase(name: string): HardwareCase {
   const folder = `${VECTORS}/${name}`
-  const raw: Readonly<Record<string, string>> = JSON.parse(
-    readFileSync(`${folder}/collateral.json`, 'utf8'),
-  )
-  const text = (key: string) => raw[key] ?? ''
-  const hex = (key: string) => new Uint8Array(Buffer.from(text(key), 'hex'))
   const expected: { readonly time: number; readonly status: string } = JSON.parse(
     readFileSync(`${folder}/expected.json`, 'utf8'),
   )
   return {
     name,
     quote: new Uint8Array(readFileSync(`${folder}/quote.bin`)),
-    collateral: {
-      pckCrlIssuerChain: text('pck_crl_issuer_chain'),
-      rootCaCrl: hex('root_ca_crl'),
-      pckCrl: hex('pck_crl'),
-      tcbInfoIssuerChain: text('tcb_info_issuer_chain'),
-      tcbInfo: text('tcb_info'),
-      tcbInfoSignature: hex('tcb_info_signature'),
-      qeIdentityIssuerChain: text('qe_identity_issuer_chain'),
-      qeIdentity: text('qe_identity'),
-      qeIdentitySignature: hex('qe_identity_signature'),
-    },
+    collateral: readCollateralJson(JSON.parse(readFileSync(`${folder}/collateral.json`, 'utf8'))),
     at: new Date(expected.time * 1000),
     status: expected.status,
   }
@@ -76,7 +62,7 @@ async function shown(one: HardwareCase, appraisal: AppraisalPolicy): Promise<Kms
   try {
     const { fmspc, teeType } = claimedPlatform(one.quote)
     const file = `${fmspc}${teeType === 'tdx' ? '.tdx' : ''}.json`
-    await writeFile(join(world.folder, file), JSON.stringify(collateralToJson(one.collateral)))
+    await writeFile(join(world.folder, file), JSON.stringify(collateralJson(one.collateral)))
     const scene = await Scene.make(world)
     const { body } = parseQuote(one.quote)
     const named = body.kind === 'enclave' ? { measurement: toHex(body.report.mrEnclave) } : {}
