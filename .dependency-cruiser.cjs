@@ -20,7 +20,7 @@ const mayImport = {
   kms: ['attestation', 'sealed'],
   enclave: ['attestation', 'sealed', 'kms'],
   engine: ['attestation', 'sealed', 'kms', 'enclave'],
-  cli: ['attestation', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
+  cli: ['attestation', 'attester', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
 }
 
 module.exports = {

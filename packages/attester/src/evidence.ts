@@ -1,4 +1,4 @@
-import { parseQuote, parseSnpReport, SNP_REPORT_VERSIONS } from '@cloister/attestation'
+import { isSnpReport, parseQuote, parseSnpReport } from '@cloister/attestation'
 
 /** Evidence as a platform gives it. */
 export interface Evidence {
@@ -10,13 +10,6 @@ export interface Evidence {
 
 /** Bytes of report data. */
 export const REPORT_DATA_BYTES = 64
-
-/** Whether evidence is a report of SEV-SNP; a quote is what is not. */
-export function isSnpReport(evidence: Uint8Array): boolean {
-  if (evidence.length < 4) return false
-  const first = new DataView(evidence.buffer, evidence.byteOffset).getUint32(0, true)
-  return SNP_REPORT_VERSIONS.some(version => version === first)
-}
 
 /**
  * The report data that evidence bears, of which nothing is verified.

@@ -1,3 +1,4 @@
+import { isSnpReport } from '@cloister/attestation'
 import 'reflect-metadata'
 import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypto'
 import {
@@ -8,7 +9,7 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509'
 import { AttestedCertificateError } from '../errors.ts'
-import { isSnpReport, REPORT_DATA_BYTES } from '../evidence.ts'
+import { REPORT_DATA_BYTES } from '../evidence.ts'
 import type { QuoteSource } from '../quote-source/quote-source.ts'
 import {
   encodeConceptualMessage,

@@ -192,6 +192,24 @@ describe('cloister attest verify', () => {
   })
 })
 
+describe('cloister attest quote', () => {
+  it('quotes on the simulated platform, and says that it proves nothing', async () => {
+    const about = 'ab'.repeat(32)
+    const options = ['--source', 'simulated', '--report-data', about, '--out', 'own.bin']
+    const made = await cloister('attest', 'quote', ...options)
+    expect([made.code, made.stderr]).toEqual([0, 'SIMULATED: it proves nothing of any host\n'])
+    const { stdout } = await cloister('attest', 'inspect', 'own.bin')
+    expect(stdout).toContain(`${about}${'00'.repeat(32)}`)
+  })
+
+  it('says where evidence could come from', async () => {
+    const none = await cloister('attest', 'quote', '--source', 'tpm', '--out', 'own.bin')
+    expect([none.code, none.stderr.includes('configfs-tsm, gramine')]).toEqual([EXIT.usage, true])
+    const long = ['--source', 'simulated', '--report-data', 'ab'.repeat(65), '--out', 'own.bin']
+    expect((await cloister('attest', 'quote', ...long)).code).toBe(EXIT.usage)
+  })
+})
+
 describe('cloister attest inspect', () => {
   it.each([
     ['quote.bin', 'SGX quote', 'MRENCLAVE'],

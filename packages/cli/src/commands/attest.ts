@@ -4,6 +4,7 @@ import { inspect } from '@cloister/attestation/inspect'
 import type { Command } from 'commander'
 import type { JudgeFlags } from '../attest/judge-file.ts'
 import { factLines } from '../attest/print-facts.ts'
+import type { QuoteFlags } from '../attest/quote-file.ts'
 import { inspectSigstruct } from '../attest/sigstruct.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { createPrinter } from '../output/printer.ts'
@@ -20,6 +21,7 @@ export function addAttestCommands(program: Command): void {
     .description('verify, appraise and read evidence, offline')
 
   addTokenCommands(attest)
+  addQuoteCommand(attest)
   verifying(attest, 'verify')
     .description('verify a quote or a report; with a policy, appraise it')
     .option('--policy <file>', 'appraise it by this policy (YAML)')
@@ -101,6 +103,34 @@ function addTokenCommands(attest: Command): void {
       const { verifyTokenFile } = await import('../attest/token-file.ts')
       const { claims, text } = await verifyTokenFile(file, flags)
       createPrinter({ json: flags.json === true }).result(claims, () => text)
+    })
+}
+
+/** `cloister attest quote`: evidence of where this runs. */
+function addQuoteCommand(attest: Command): void {
+  attest
+    .command('quote')
+    .description('have the platform quote this guest or enclave')
+    .requiredOption('--out <file>', 'where to write the quote or report')
+    .option('--report-data <hex>', 'what the evidence is to be about, up to 64 bytes', '')
+    .option('--source <name>', 'configfs-tsm, gramine or simulated (default: what is there)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister attest quote --report-data $(sha256sum key.pem | cut -c1-64) --out quote.bin
+  cloister attest quote --source simulated --out quote.bin`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<Flags & QuoteFlags>()
+      const { writeQuote } = await import('../attest/quote-file.ts')
+      const written = await writeQuote(flags)
+      const printer = createPrinter({ json: flags.json === true })
+      if (written.source === 'simulated') printer.note('SIMULATED: it proves nothing of any host')
+      printer.result(
+        written,
+        () => `${written.bytes} bytes from ${written.source} in ${written.file}`,
+      )
     })
 }
 

@@ -25,6 +25,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   KmsConnectionError: EXIT.unreachable,
   CollateralUnavailableError: EXIT.unreachable,
   UpstreamError: EXIT.usage,
+  QuoteSourceError: EXIT.refused,
   RootKeyError: EXIT.notAuthentic,
   StoreError: EXIT.storage,
   DefinitionError: EXIT.usage,
