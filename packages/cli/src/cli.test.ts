@@ -181,7 +181,9 @@ resources: { memoryMiB: 512 }
       .replace(/dataset: abab[^,]*, key/, `dataset: ${'cd'.repeat(16)}, key`)
     await writeFile(join(folder, 'wrong.yaml'), job)
     for (const key of [dataKey.keyId, 'results']) {
-      await cloister('policy', 'add', '--key', key, '--job', 'wrong.yaml', '--tee', 'sim')
+      const options = ['--key', key, '--job', 'wrong.yaml', '--tee', 'sim']
+      const registered = await cloister('attest', 'register', ...options)
+      expect(registered.stdout).toMatch(/^policy_Id [0-9a-f-]{36}\n$/)
     }
     const wrong = await cloister('run', 'wrong.yaml')
     expect(wrong.code).toBe(7)

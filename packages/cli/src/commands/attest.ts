@@ -8,6 +8,7 @@ import type { QuoteFlags } from '../attest/quote-file.ts'
 import { inspectSigstruct } from '../attest/sigstruct.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { createPrinter } from '../output/printer.ts'
+import { withPolicyOptions } from '../policy/options.ts'
 import { UsageError } from '../usage-error.ts'
 
 interface Flags extends JudgeFlags {
@@ -22,6 +23,7 @@ export function addAttestCommands(program: Command): void {
 
   addTokenCommands(attest)
   addQuoteCommand(attest)
+  addRegisterCommand(attest)
   verifying(attest, 'verify')
     .description('verify a quote or a report; with a policy, appraise it')
     .option('--policy <file>', 'appraise it by this policy (YAML)')
@@ -103,6 +105,21 @@ function addTokenCommands(attest: Command): void {
       const { verifyTokenFile } = await import('../attest/token-file.ts')
       const { claims, text } = await verifyTokenFile(file, flags)
       createPrinter({ json: flags.json === true }).result(claims, () => text)
+    })
+}
+
+/** `cloister attest register`: the older stack's verb for `cloister policy add`. */
+function addRegisterCommand(attest: Command): void {
+  withPolicyOptions(attest.command('register'))
+    .description('let an image use a key, as `policy add` does, and print its policy_Id')
+    .addHelpText(
+      'after',
+      '\nExample:\n  cloister attest register --key patients --job job.yaml --tee sgx',
+    )
+    .action(async (_flags, command: Command) => {
+      const { addReleasePolicy } = await import('../policy/add.ts')
+      const { added, printer } = await addReleasePolicy(command)
+      printer.result({ policy_Id: added.policyId }, () => `policy_Id ${added.policyId}`)
     })
 }
 
