@@ -192,6 +192,25 @@ resources: { memoryMiB: 512 }
   })
 })
 
+describe('with --json', () => {
+  it('there is one object on standard error, whatever goes wrong', async () => {
+    const wrong: readonly (readonly string[])[] = [
+      ['key', 'create', '--nope'],
+      ['attest', 'token', 'nope'],
+      ['encrypt'],
+      ['run', 'nothere.yaml'],
+      ['run', 'wrong.yaml'],
+    ]
+    for (const argv of wrong) {
+      const { code, stdout, stderr } = await cloister('--json', ...argv)
+      expect([argv, stdout, code > 1]).toEqual([argv, '', true])
+      expect(JSON.parse(stderr)).toMatchObject({ error: { message: expect.any(String) } })
+    }
+    const { stderr } = await cloister('--json', 'run', 'wrong.yaml')
+    expect(JSON.parse(stderr).error.output).toContain('wage')
+  })
+})
+
 describe('what a person gets wrong', () => {
   it('is told in words, with a next step and an exit code', async () => {
     await writeFile(join(folder, 'bad.yaml'), 'version: 1\nimage: x\nquerys: []\n')

@@ -6,16 +6,20 @@ export class InstanceRefusal extends Error {
   readonly code: string
   readonly reasons: InstanceFailure['reasons']
 
-  constructor(failure: InstanceFailure) {
+  /** What the program said, where nobody was shown it. */
+  readonly output: string | undefined
+
+  constructor(failure: InstanceFailure, output?: string) {
     super(`${failure.where}: ${failure.message}`)
     // The class inside decides the exit code, as if it had been thrown here.
     this.name = failure.where
     this.code = failure.code
     this.reasons = failure.reasons
+    this.output = output
   }
 }
 
 /** Makes an error of what an instance said. */
-export function refusalOf(failure: InstanceFailure): InstanceRefusal {
-  return new InstanceRefusal(failure)
+export function refusalOf(failure: InstanceFailure, output?: string): InstanceRefusal {
+  return new InstanceRefusal(failure, output)
 }

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, type OutputConfiguration } from 'commander'
 
 type AddCommands = (program: Command) => void
 
@@ -44,14 +44,19 @@ export async function createProgram(argv: readonly string[] = []): Promise<Comma
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what can be given)')
     .exitOverride()
+  // Told as JSON at the end instead.
+  const silent = argv.includes('--json') ? { writeErr: () => {} } : {}
   const named = FAMILIES.filter(({ names }) => names.some(name => argv.includes(name)))
   for (const { load } of named.length > 0 ? named : FAMILIES) {
     const add = await load()
     add(program)
   }
-  for (const command of program.commands) {
-    command.exitOverride()
-    for (const nested of command.commands) nested.exitOverride()
-  }
+  overrideExits(program, silent)
   return program
+}
+
+/** Every level of commands ends by an error that main tells, and never by itself. */
+function overrideExits(command: Command, output: OutputConfiguration): void {
+  command.exitOverride().configureOutput(output)
+  for (const nested of command.commands) overrideExits(nested, output)
 }

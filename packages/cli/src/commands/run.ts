@@ -2,6 +2,7 @@ import type { LaunchEvent } from '@cloister/enclave'
 import { readJobFile, runJobFile } from '@cloister/engine'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
+import { Collected } from '../output/collected.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 
@@ -14,6 +15,8 @@ export function addRunCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  cloister run job.yaml')
     .action(async (file: string, _flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      // With --json there is one object on each stream, and what the program says is in it.
+      const said = session.json ? new Collected() : undefined
       const interrupted = new AbortController()
       process.once('SIGINT', () => interrupted.abort())
       const job = await readJobFile(file)
@@ -23,12 +26,12 @@ export function addRunCommand(program: Command): void {
         platform: await simulatedPlatform(session.home),
         onEvent: event => session.printer.note(describe(event)),
         signal: interrupted.signal,
-        stdout: process.stderr,
+        ...(said === undefined ? { stdout: process.stderr } : { stdout: said, stderr: said }),
       })
-      if (result.outcome === 'failed') throw refusalOf(result.failure)
+      if (result.outcome === 'failed') throw refusalOf(result.failure, said?.text())
       const receipts = Object.values(job.outputs).map(({ folder }) => `${folder}/receipt.jws`)
       session.printer.result(
-        { outcome: result.outcome, isolation: result.isolation, receipts },
+        { outcome: result.outcome, isolation: result.isolation, receipts, output: said?.text() },
         () =>
           `done; receipt: ${receipts.join(', ')}\nTHE TEE WAS SIMULATED: nothing was hidden from this host`,
       )

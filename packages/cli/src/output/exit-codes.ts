@@ -48,6 +48,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
 /** Codes that say more than their class does. */
 const BY_CODE: Readonly<Record<string, number>> = {
   'InstanceError PROGRAM': EXIT.query,
+  'LaunchError JOB': EXIT.query,
 }
 
 /** Node's error codes that have a meaning of their own for a person at the command line. */

@@ -15,8 +15,7 @@ export function failureOf(
   json: boolean = process.argv.includes('--json'),
 ): Failure {
   const exitCode = exitCodeOf(error)
-  // Commander has already printed its help or its complaint.
-  if (error instanceof CommanderError) return { exitCode, text: '' }
+  if (error instanceof CommanderError) return { exitCode, text: json ? usage(error, exitCode) : '' }
   const told = tell(error)
   if (json) return { exitCode, text: `${JSON.stringify({ error: told, exitCode })}\n` }
   const lines = [
@@ -28,12 +27,21 @@ export function failureOf(
   return { exitCode, text: `${lines.join('\n')}\n` }
 }
 
+/** For people Commander has printed its help or its complaint already. */
+function usage({ message }: CommanderError, exitCode: number): string {
+  if (exitCode === 0) return ''
+  const error = { message: message.replace(/^error: /, ''), code: 'USAGE', reasons: [], causes: [] }
+  return `${JSON.stringify({ error, exitCode })}\n`
+}
+
 interface Told {
   readonly message: string
   readonly code?: string
   readonly reasons: readonly string[]
   readonly causes: readonly string[]
   readonly nextStep?: string
+  /** What a job's program said. */
+  readonly output?: string
 }
 
 function tell(error: unknown): Told {
@@ -46,6 +54,7 @@ function tell(error: unknown): Told {
     ...(code === undefined ? {} : { code }),
     reasons: reasons.map(tellReason),
     causes: causesOf(error),
+    ...('output' in error && typeof error.output === 'string' ? { output: error.output } : {}),
     ...(nextStep === undefined ? {} : { nextStep }),
   }
 }

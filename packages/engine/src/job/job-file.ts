@@ -10,6 +10,11 @@ const strict = { additionalProperties: false } as const
 const name = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' })
 const hexId = Type.String({ pattern: '^[0-9a-f]{32}$' })
 const path = Type.String({ minLength: 1, maxLength: 4096 })
+/** An alias may come to mean another key; the job's digest covers the id. */
+const keyId = Type.String({
+  pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
+  description: 'wanted the id of a key, as `cloister key list` shows it, and no alias',
+})
 const format = Type.Union([Type.Literal('csv'), Type.Literal('json'), Type.Literal('parquet')])
 
 /** Schema of `job.yaml`. Fields that it does not name are refused. */
@@ -31,10 +36,7 @@ export const JobFileSchema = Type.Object(
     ),
     outputs: Type.Record(
       name,
-      Type.Object(
-        { folder: path, dataset: hexId, key: Type.String({ minLength: 1 }), format },
-        strict,
-      ),
+      Type.Object({ folder: path, dataset: hexId, key: keyId, format }, strict),
       strict,
     ),
     resources: Type.Object({ memoryMiB: Type.Integer({ minimum: 64, maximum: 1 << 24 }) }, strict),
@@ -84,7 +86,7 @@ export function parseJobFile(text: string, file = 'job.yaml'): JobFile {
   const nearest = nearestField(where)
   throw new EngineError(
     'JOB',
-    `${file}:${line}:${col}: ${where || '/'}: ${error?.message ?? 'not a job'}${nearest}`,
+    `${file}:${line}:${col}: ${where || '/'}: ${error?.schema.description ?? error?.message ?? 'not a job'}${nearest}`,
   )
 }
 
