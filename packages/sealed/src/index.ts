@@ -14,7 +14,13 @@ export {
   manifestDigestFrom,
   parseManifest,
 } from './dataset/manifest.ts'
-export { openDataset, openPart, type VerifiedDataset, type VerifiedPart } from './dataset/open.ts'
+export {
+  openDataset,
+  openPart,
+  readUnverifiedManifest,
+  type VerifiedDataset,
+  type VerifiedPart,
+} from './dataset/open.ts'
 export {
   type SignManifest,
   signManifest,

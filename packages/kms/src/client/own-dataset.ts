@@ -1,15 +1,12 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import {
   type DatasetHead,
   type DatasetId,
   type Dek,
   datasetHeadFrom,
   datasetIdFrom,
-  MANIFEST_NAME,
   openDataset,
   openPart,
-  parseManifest,
+  readUnverifiedManifest,
   type Slot,
   type VerifiedDataset,
   type VerifiedPart,
@@ -22,9 +19,7 @@ import type { KmsClient } from './kms-client.ts'
  * another dataset there, so compare it with the one that is wanted.
  */
 export async function unverifiedDatasetId(folder: string): Promise<DatasetId> {
-  const jws = await readFile(join(folder, MANIFEST_NAME), 'utf8')
-  const payload = jws.split('.')[1] ?? ''
-  return datasetIdFrom(parseManifest(Buffer.from(payload, 'base64url')).datasetId)
+  return datasetIdFrom((await readUnverifiedManifest(folder)).datasetId)
 }
 
 /**

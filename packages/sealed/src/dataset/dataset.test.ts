@@ -28,7 +28,7 @@ import {
 } from './fixture.test.support.ts'
 import type { DatasetHead, Expectation } from './head.ts'
 import type { Manifest } from './manifest.ts'
-import { openDataset, openPart } from './open.ts'
+import { openDataset, openPart, readUnverifiedManifest } from './open.ts'
 import { signManifest } from './signature.ts'
 import { createDatasetWriter, type PartContext } from './write.ts'
 import { encodeWriterKey } from './writer-key.ts'
@@ -221,6 +221,14 @@ describe('part of a dataset', () => {
     spawnSync('sh', ['-c', 'mkfifo "$1"', 'sh', path])
     expect(await codeOf(() => openAt())).toBe('PART_MISSING')
     expect(await codeOf(() => openPart(part, dek))).toBe('PART_MISSING')
+  })
+
+  it('and its manifest, read unverified, is refused when a pipe, without waiting', async () => {
+    expect((await readUnverifiedManifest(folder)).datasetId).toBe(head.datasetId)
+    const path = join(folder, 'manifest.jws')
+    await rm(path)
+    spawnSync('mkfifo', [path])
+    expect(await codeOf(() => readUnverifiedManifest(folder))).toBe('MANIFEST_MISSING')
   })
 
   it('is refused when swapped with another part', async () => {

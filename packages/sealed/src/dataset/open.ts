@@ -15,6 +15,7 @@ import {
   type ManifestDigest,
   type ManifestPart,
   manifestNameOf,
+  parseManifest,
 } from './manifest.ts'
 import { type VerifiedManifest, verifyManifest } from './signature.ts'
 import type { WriterKeyId } from './writer-key.ts'
@@ -81,6 +82,16 @@ async function readExpectedManifest(folder: string, expectation: Expectation): P
     }
   }
   return await readManifest(join(folder, MANIFEST_NAME))
+}
+
+/**
+ * What a folder's manifest says, with nothing to vouch for it: only good for finding out what to ask
+ * for. Anything but a regular file in its place is refused, and never waited for.
+ * @throws DatasetError MANIFEST_MISSING, MANIFEST_FORMAT, LIMIT; SealedFormatError
+ */
+export async function readUnverifiedManifest(folder: string): Promise<Manifest> {
+  const [, payload = ''] = (await readManifest(join(folder, MANIFEST_NAME))).split('.')
+  return parseManifest(Buffer.from(payload, 'base64url'))
 }
 
 async function readManifest(path: string): Promise<string> {
