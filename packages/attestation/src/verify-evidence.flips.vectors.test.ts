@@ -50,10 +50,14 @@ describe.skipIf(!HAS_VECTORS)(`single-bit flips, seed ${SEED}${SKIPPED}`, () => 
     const roots = [rootOfCase(one)]
     const collateral = verifyCollateral({ collateral: source, roots, at })
     const bits = signedBits(evidence)
+    // Where the chain is given, the type of the quote's own certification data says nothing.
+    const hint = source.pckCertificateChain === undefined ? -1 : bits - 6 * 8
+    const isHint = (bit: number) => hint >= 0 && bit >= hint && bit < hint + 16
     const whole = SLOW || swept.includes(name)
     const accepted: number[] = []
     const changed = evidence.slice()
     for (const bit of whole ? every(bits) : seeded(bits, 2000)) {
+      if (isHint(bit)) continue
       const mask = 1 << (bit & 7)
       const at8 = bit >> 3
       changed[at8] = (changed[at8] ?? 0) ^ mask
