@@ -24,6 +24,7 @@ import { createSimSnpPlatform } from './sim/snp-platform.ts'
 import { SIM_TDX, type SimTd, type SimTdxConditions } from './sim/td.ts'
 import { EVIDENCE_ERROR_CODES } from './verify/errors.ts'
 import type { TrustRoot } from './verify/roots.ts'
+import { verifyCollateral } from './verify/verified-collateral.ts'
 import { verifyEvidence } from './verify-evidence.ts'
 import { ECDSA_SHA256, parseCertificate } from './x509/certificate.ts'
 import { CHAIN_ERROR_CODES } from './x509/chain.ts'
@@ -742,6 +743,20 @@ describe('each reason for refusal has evidence', () => {
       ...EVIDENCE_ERROR_CODES.map(code => `EvidenceError ${code}`),
     ]
     expect(codes.filter(code => !tried.has(code))).toEqual([])
+  })
+})
+
+describe('collateral that says of itself that it was verified', () => {
+  it('is read like any other, or is none', () => {
+    const verified = verifyCollateral(inOrder())
+    const forged = { ...verified, documents: {}, known: {}, collateral: other.collateral(AT) }
+    const show = (collateral: object) =>
+      refusalOf(() => verifyEvidence({ ...inOrder(), collateral: collateral as Collateral }))
+    expect(show(verified)).toBe('none')
+    expect(show({ ...verified })).toBe('CollateralError OTHER_TEE')
+    expect(show(forged)).toBe('CollateralError OTHER_TEE')
+    expect(show({ ...other.collateral(AT), ...forged })).toBe('ChainError CRL_SIGNATURE')
+    expect(show({ ...platform.collateral(AT), ...forged })).toBe('none')
   })
 })
 

@@ -38,14 +38,18 @@ export function verifyEvidence(options: VerifyEvidenceOptions<SnpCollateral>): V
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence
 export function verifyEvidence(options: VerifyEvidenceOptions): VerifiedEvidence {
   const { evidence, collateral, roots, at, collateralGraceDays } = options
+  // Nothing but this decides what counts as verified: no member of what the caller gave.
   const inside = insideOf(collateral)
   if (!isSnpReport(evidence)) {
-    const given = inside ?? collateral
-    if (!('documents' in given || 'tcbInfo' in given)) throw otherTee('SGX or TDX')
     const instant = { at, graceMs: graceMsOf(collateralGraceDays) }
-    return verifyQuote(evidence, given, roots, instant) as VerifiedEvidence
+    if (inside !== undefined && 'documents' in inside) {
+      return verifyQuote(evidence, { verified: inside }, roots, instant) as VerifiedEvidence
+    }
+    if (inside !== undefined || !('tcbInfo' in collateral)) throw otherTee('SGX or TDX')
+    return verifyQuote(evidence, { source: collateral }, roots, instant) as VerifiedEvidence
   }
-  if (inside !== undefined && 'vek' in inside.collateral) {
+  if (inside !== undefined) {
+    if (!('vek' in inside.collateral)) throw otherTee('SEV-SNP')
     const known = new Known(inside.known)
     return verifySnpReport(evidence, inside.collateral, roots, known, at) as VerifiedEvidence
   }

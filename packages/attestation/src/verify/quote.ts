@@ -38,7 +38,7 @@ import type { QuoteCollateralInside } from './verified-collateral.ts'
  */
 export function verifyQuote(
   evidence: Uint8Array,
-  given: Collateral | QuoteCollateralInside,
+  given: { readonly source: Collateral } | { readonly verified: QuoteCollateralInside },
   roots: readonly TrustRoot[],
   instant: Instant,
 ): QuoteClaims {
@@ -47,9 +47,10 @@ export function verifyQuote(
   // A copy, so that claims stay whatever the caller does to its bytes.
   const quote = parseQuote(new Uint8Array(evidence.subarray(0, MAX_QUOTE_BYTES)))
   const fitting = rootsOfVendor(roots, quote)
-  const verified = 'documents' in given ? given : undefined
+  const verified = 'verified' in given ? given.verified : undefined
   const known = new Known(verified?.known)
-  const collateral = 'documents' in given ? given.collateral : readCollateral(given, known)
+  const collateral =
+    'verified' in given ? given.verified.collateral : readCollateral(given.source, known)
 
   // 2, 3. Chains up to the pinned root, and their revocation lists.
   const { crls } = collateral
