@@ -38,8 +38,9 @@ export async function appraisePeer(
     throw new AttestedTlsError('COLLATERAL', 'no collateral for the evidence', { cause })
   })
   const at = now()
+  const { collateralGraceDays = 0 } = policy.platform ?? {}
   const verified = verifiedOrRefused(() =>
-    verifyEvidence({ evidence: evidence.evidence, collateral, roots, at }),
+    verifyEvidence({ evidence: evidence.evidence, collateral, roots, at, collateralGraceDays }),
   )
   bound(() => assertBound(verified, at))
   const appraisal = appraiseEvidence(verified, policy)

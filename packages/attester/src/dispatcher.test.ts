@@ -1,6 +1,6 @@
 import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { INTEL_ROOT } from '@cloister/attestation'
+import { INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { issueTlsCredentials } from './certificate/credentials.ts'
@@ -55,6 +55,45 @@ describe('a dispatcher', () => {
     expect(quotes - before.quotes).toBe(connections - before.connections)
     expect(quotes - before.quotes).toBeLessThan(5)
     await dispatcher.close()
+  })
+
+  it('makes a connection anew when what it was appraised with has ended', async () => {
+    const DAY = 24 * 60 * 60 * 1000
+    const end = new Date(AT.getTime() + 30 * DAY)
+    const now = () => new Date(end.getTime() - 3000)
+    const dispatcher = attestedDispatcher({ ...requirements, now })
+    const asked = async () => await (await undiciFetch(origin, { dispatcher })).text()
+    for (let i = 0; i < 5; i++) await asked()
+    const pooled = quotes
+    await asked()
+    expect(quotes).toBe(pooled)
+    await new Promise(resolve => setTimeout(resolve, 3300))
+    await asked()
+    expect(quotes).toBeGreaterThan(pooled)
+    await dispatcher.close()
+  })
+
+  it('takes collateral past its end for as long as the policy grants', async () => {
+    const DAY = 24 * 60 * 60 * 1000
+    const late = () => new Date(AT.getTime() + 31 * DAY)
+    const grants = (collateralGraceDays: number) =>
+      readAppraisalPolicy({
+        ...requirements.policy,
+        platform: { tcbStatuses: ['UpToDate'], collateralGraceDays },
+      })
+    for (const [days, code] of [
+      [0, 'EVIDENCE'],
+      [2, 'none'],
+    ] as const) {
+      const options = { ...requirements, policy: grants(days), now: late }
+      const dispatcher = attestedDispatcher(options)
+      const seen = await undiciFetch(origin, { dispatcher }).then(
+        () => 'none',
+        (error: { cause: { code: string } }) => error.cause.code,
+      )
+      expect([days, seen]).toEqual([days, code])
+      await dispatcher.destroy()
+    }
   })
 
   it('serves the fetch of Node', async () => {

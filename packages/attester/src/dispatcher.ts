@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { Agent, type Dispatcher } from 'undici'
 import type { PeerRequirements } from './appraise-peer.ts'
 import { AttestedTlsError } from './errors.ts'
@@ -9,18 +10,31 @@ export type AttestedDispatcherOptions = PeerRequirements &
 
 /**
  * A dispatcher for `fetch` and undici. Requests go over connections alone whose other side was
- * appraised as trusted, each connection once, when it is made. An origin that is not `https:` is
- * refused.
+ * appraised as trusted, each connection once, when it is made; a connection is closed when what it
+ * was appraised with has ended. An origin that is not `https:` is refused.
  */
 export function attestedDispatcher(options: AttestedDispatcherOptions): Dispatcher {
   return new Agent({
     connect: ({ protocol, hostname, port }, callback) => {
       connectTo(protocol, hostname, port, options).then(
-        ({ socket }) => callback(null, socket),
+        ({ socket, appraisal }) => {
+          closeAt(socket, appraisal.goodUntil, options.now())
+          callback(null, socket)
+        },
         (error: unknown) => callback(asError(error), null),
       )
     },
   })
+}
+
+/** `setTimeout` takes no longer waits than 24.8 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** A connection that is used for longer than its appraisal is good is made, and appraised, anew. */
+function closeAt(socket: Socket, end: Date, now: Date): void {
+  const left = Math.min(end.getTime() - now.getTime(), MAX_TIMER_MS)
+  const timer = setTimeout(() => socket.destroy(), left).unref()
+  socket.once('close', () => clearTimeout(timer))
 }
 
 async function connectTo(
