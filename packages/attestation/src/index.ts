@@ -48,7 +48,8 @@ export {
 export {
   EventLogError,
   replayEventLog,
-  type VerifiedEventLog,
+  type VerifiedEvent,
+  type VerifiedEvents,
   verifyEventLog,
 } from './event-log/replay.ts'
 export type { QuoteBody } from './quote/body.ts'

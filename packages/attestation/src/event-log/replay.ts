@@ -11,8 +11,20 @@ export class EventLogError extends CodedError<'RTMR'> {}
 
 declare const brand: unique symbol
 
-/** Events that the RTMRs of a verified quote vouch for. Only {@link verifyEventLog} makes it. */
-export type VerifiedEventLog = EventLog & { readonly [brand]: 'VerifiedEventLog' }
+/** An event that was measured: its register and the SHA-384 that it was extended by. */
+export interface VerifiedEvent {
+  /** 0 to 3: of RTMR0 to RTMR3. */
+  readonly rtmr: number
+  /** 48 bytes. */
+  readonly sha384: Uint8Array
+  /** As the log says; nothing measures it. */
+  readonly unverifiedType: number
+  /** As the log says; bound by the digest only where that is over these bytes. */
+  readonly unverifiedData: Uint8Array
+}
+
+/** Events that the RTMRs of a verified quote vouch for. Only {@link verifyEventLog} makes them. */
+export type VerifiedEvents = readonly VerifiedEvent[] & { readonly [brand]: 'VerifiedEvents' }
 
 /**
  * Replays a log: what RTMR0 to RTMR3 must be if it tells of all that was measured.
@@ -39,12 +51,12 @@ export function replayEventLog({ algorithms, events }: EventLog): readonly Uint8
 }
 
 /**
- * Compares a log with the RTMRs of a verified quote: only when all four are as it says may its
- * events be believed. What an event's data says is bound by its digest only for event types whose
- * digest is over the data; that is for the caller to check.
+ * Compares a log with the RTMRs of a verified quote, and gives what was measured only when all four
+ * are as it says. Events that are measured nowhere are left out. A digest is all that is measured of
+ * an event: type and data are the host's word until the caller has compared a digest with them.
  * @throws EventLogError RTMR, QuoteFormatError
  */
-export function verifyEventLog(log: EventLog, { tdReport }: Verified<TdClaims>): VerifiedEventLog {
+export function verifyEventLog(log: EventLog, { tdReport }: Verified<TdClaims>): VerifiedEvents {
   for (const [index, replayed] of replayEventLog(log).entries()) {
     const seen = hex(tdReport.rtmrs[index] ?? new Uint8Array())
     if (hex(replayed) !== seen) {
@@ -54,7 +66,13 @@ export function verifyEventLog(log: EventLog, { tdReport }: Verified<TdClaims>):
       )
     }
   }
-  return log as VerifiedEventLog
+  const measured = log.events.filter(({ type }) => type !== EV_NO_ACTION)
+  return measured.map(event => ({
+    rtmr: event.register - 1,
+    sha384: new Uint8Array(sha384Of(event)),
+    unverifiedType: event.type,
+    unverifiedData: new Uint8Array(event.data),
+  })) as unknown as VerifiedEvents
 }
 
 function sha384Of({ digests }: MeasuredEvent): Uint8Array {

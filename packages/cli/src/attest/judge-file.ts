@@ -54,7 +54,7 @@ async function eventsOf(file: string, claims: VerifiedEvidence): Promise<number>
     throw new UsageError('an event log is of a trust domain', 'leave --event-log out')
   }
   const log = parseEventLog(new Uint8Array(await readFile(file)))
-  return verifyEventLog(log, claims).events.length
+  return verifyEventLog(log, claims).length
 }
 
 /** YAML is loaded only where there is a policy. */
