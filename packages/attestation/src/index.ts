@@ -27,7 +27,15 @@ export type { Brand } from './brand.ts'
 export type { Collateral } from './collateral/collateral.ts'
 export { collateralJson, readCollateralJson } from './collateral/collateral-json.ts'
 export { CollateralError } from './collateral/errors.ts'
-export type { SgxTcbLevel, TdxTcbLevel } from './collateral/tcb-info.ts'
+export type { EvaluationNumber, EvaluationNumbers } from './collateral/evaluation-numbers.ts'
+export type { QeIdentity } from './collateral/qe-identity.ts'
+export type {
+  SgxTcbInfo,
+  SgxTcbLevel,
+  TcbInfo,
+  TdxTcbInfo,
+  TdxTcbLevel,
+} from './collateral/tcb-info.ts'
 export type { TcbLevelFacts } from './collateral/tcb-level.ts'
 export {
   PUBLISHED_TCB_STATUSES,
@@ -112,6 +120,7 @@ export {
   type SgxAttributes,
   type SgxReportBody,
 } from './sgx/report-body.ts'
+export type { SimDocument } from './sim/collateral.ts'
 export {
   SIM_EXPIRABLES,
   SIM_REVOCABLES,
@@ -189,6 +198,15 @@ export {
   type SnpRoot,
   type TrustRoot,
 } from './verify/roots.ts'
+export {
+  type SignedDocuments,
+  type SingleDocumentOptions,
+  type VerifiedPck,
+  verifyPckCertificate,
+  verifyPckCrl,
+  verifyRootCrl,
+  verifySignedDocument,
+} from './verify/single-document.ts'
 export type { Component } from './verify/tcb-levels.ts'
 export {
   type VerifiedCollateral,

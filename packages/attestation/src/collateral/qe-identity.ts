@@ -2,8 +2,8 @@ import { CollateralError } from './errors.ts'
 import { asArray, asHex, asInteger, type JsonObject } from './signed-json.ts'
 import { type DocumentFacts, documentFacts, type SvnLevel, svnLevels } from './tcb-level.ts'
 
-/** Enclaves that identities are published for: SGX quoting, TDX quoting, quote verification. */
-const IDS = ['QE', 'TD_QE', 'QVE'] as const
+/** Enclaves that identities are published for: quoting (SGX, TDX), verification, appraisal. */
+const IDS = ['QE', 'TD_QE', 'QVE', 'QAE'] as const
 
 /** Identity of one of the vendor's enclaves, parsed after its signature verified. */
 export interface QeIdentity extends DocumentFacts {

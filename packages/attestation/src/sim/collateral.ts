@@ -13,6 +13,16 @@ const SIM_COLLATERAL_DAYS = 30
 
 const DAY = 24 * 60 * 60 * 1000
 
+/** A signed document on its own. */
+export interface SimDocument {
+  /** The signed object as text. */
+  readonly text: string
+  /** Raw r||s, 64 bytes. */
+  readonly signature: Uint8Array
+  /** PEM, signer first. */
+  readonly chain: string
+}
+
 interface Validity {
   readonly issued: Date
   readonly expires: Date
@@ -56,6 +66,30 @@ export function simCollateral(
     qeIdentityIssuerChain: signerChain,
     qeIdentity,
     qeIdentitySignature: signText(keys.tcbSigning, qeIdentity),
+  }
+}
+
+/** A signed list of the one evaluation number that this platform's documents bear. */
+export function simEvaluationNumbers(state: SimState, at: Date, id: 'SGX' | 'TDX'): SimDocument {
+  const { conditions, keys, certificates } = state
+  const issued = wholeSeconds(at)
+  const text = JSON.stringify({
+    id,
+    version: 1,
+    issueDate: instant(issued),
+    nextUpdate: instant(new Date(issued.getTime() + SIM_COLLATERAL_DAYS * DAY)),
+    tcbEvalNumbers: [
+      {
+        tcbEvaluationDataNumber: conditions.tcbEvaluationDataNumber,
+        tcbRecoveryEventDate: instant(conditions.tcbDate),
+        tcbDate: instant(conditions.tcbDate),
+      },
+    ],
+  })
+  return {
+    text,
+    signature: signText(keys.tcbSigning, text),
+    chain: pemOf(certificates.tcbSigning, certificates.root),
   }
 }
 

@@ -3,7 +3,7 @@ import type { Collateral } from '../collateral/collateral.ts'
 import type { SimRoot } from '../verify/roots.ts'
 import { SGX_EXTENSION } from '../x509/pck.ts'
 import { issueCertificate, spkiOf } from './certificate-writer.ts'
-import { simCollateral } from './collateral.ts'
+import { type SimDocument, simCollateral, simEvaluationNumbers } from './collateral.ts'
 import type { SimConditions, SimTcbInfoForm } from './conditions.ts'
 import { SIM_NAMES, SIM_QE_VENDOR_ID } from './names.ts'
 import { encodePckExtension } from './pck-extension.ts'
@@ -28,6 +28,8 @@ export interface SimPlatform {
   quoteTd(td: SimTd, layout?: SimQuoteLayout): Uint8Array
   /** Issues collateral for enclaves that is valid from `at` for 30 days. */
   collateral(at: Date, form?: SimTcbInfoForm): Collateral
+  /** Issues the list of evaluation numbers, valid from `at` for 30 days. */
+  evaluationNumbers(at: Date, id: 'SGX' | 'TDX'): SimDocument
   /** Issues collateral for trust domains that is valid from `at` for 30 days. */
   tdxCollateral(at: Date, tdx?: SimTdxConditions): Collateral
 }
@@ -110,6 +112,7 @@ export function platformOf(state: SimState): SimPlatform {
     quote: (enclave, layout) => simQuote(state, enclave, layout),
     quoteTd: (td, layout) => simTdQuote(state, simTdReport(td), layout),
     collateral: (at, form) => simCollateral(state, at, form),
+    evaluationNumbers: (at, id) => simEvaluationNumbers(state, at, id),
     tdxCollateral: (at, tdx = {}) => simCollateral(state, at, {}, tdx),
   }
   states.set(platform, state)

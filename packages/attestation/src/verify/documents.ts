@@ -63,8 +63,12 @@ export function verifyCollateralChains(
   requireSigner('QE identity', qeIdentityChain, root)
 }
 
-/** The certificate that signs a document: the first of its chain. */
-function requireSigner(what: string, [signer]: readonly Certificate[], root: QuoteRoot): void {
+/** The certificate that signs a document, the first of its chain, is the vendor’s for it. */
+export function requireSigner(
+  what: string,
+  [signer]: readonly Certificate[],
+  root: QuoteRoot,
+): void {
   const wanted = TCB_SIGNERS[root.kind]
   const seen = signer?.subject.commonName
   if (seen !== wanted) {
@@ -100,7 +104,7 @@ export function graceMsOf(days = 0): number {
 /** A document is of use from its issue until the next is due, or a grace period after. */
 export function requireInDate(
   what: string,
-  { issueDate, nextUpdate }: DocumentFacts,
+  { issueDate, nextUpdate }: Pick<DocumentFacts, 'issueDate' | 'nextUpdate'>,
   { at, graceMs }: Instant,
 ): void {
   if (!(at.getTime() >= issueDate.getTime())) {

@@ -115,6 +115,17 @@ export function rootsOfVendor(roots: readonly TrustRoot[], quote: Quote): readon
   return fitting
 }
 
+/** The pinned root that the last certificate of a chain has the key of; nothing is verified. */
+export function quoteRootOf(
+  chain: readonly Certificate[],
+  roots: readonly TrustRoot[],
+): QuoteRoot | undefined {
+  const top = chain.at(-1)
+  return roots
+    .filter(isQuoteRoot)
+    .find(({ spki }) => top !== undefined && sameBytes(spki, top.spki))
+}
+
 /** The pinned root a verified chain ends in. A key pinned for two kinds would prove neither. */
 export function rootOf(
   chain: readonly Certificate[],

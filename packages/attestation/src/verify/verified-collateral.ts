@@ -3,7 +3,6 @@ import type { Collateral } from '../collateral/collateral.ts'
 import type { SnpCollateral } from '../sev-snp/collateral.ts'
 import type { SnpProduct } from '../sev-snp/tcb.ts'
 import { ChainError } from '../x509/chain.ts'
-import { sameBytes } from '../x509/der.ts'
 import { Known } from '../x509/known.ts'
 import {
   type Documents,
@@ -15,7 +14,7 @@ import {
   requireInDate,
   verifyCollateralChains,
 } from './documents.ts'
-import { isQuoteRoot, type TrustRoot } from './roots.ts'
+import { quoteRootOf, type TrustRoot } from './roots.ts'
 import { type ReadSnpCollateral, readSnpCollateral, verifySnpChain } from './snp.ts'
 
 /** Collateral whose every signature was checked. Only {@link verifyCollateral} makes one. */
@@ -101,10 +100,7 @@ function verifiedQuotes(
 ): VerifiedCollateral {
   const known = new Known()
   const collateral = readCollateral({ ...source }, known)
-  const top = collateral.crlChain.at(-1)
-  const root = roots
-    .filter(isQuoteRoot)
-    .find(({ spki }) => top !== undefined && sameBytes(spki, top.spki))
+  const root = quoteRootOf(collateral.crlChain, roots)
   if (root === undefined) {
     throw new ChainError('UNTRUSTED_ROOT', 'the collateral leads up to no pinned root')
   }
