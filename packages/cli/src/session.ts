@@ -1,5 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { KmsClient, type KmsPin, parseKmsPin } from '@cloister/kms'
+import { join } from 'node:path'
+import { followLog, KmsClient, type KmsPin, LogFolder, parseKmsPin } from '@cloister/kms'
 import { Home } from './home.ts'
 import { createPrinter, type Printer } from './output/printer.ts'
 import { UsageError } from './usage-error.ts'
@@ -35,10 +36,23 @@ export class Session {
     const credential = (await this.home.read('credential', ENROL_FIRST)).trim()
     const client = new KmsClient(await this.pin(), { credential })
     try {
-      return await work(client)
+      return await this.watching(client, work)
     } finally {
       client.close()
     }
+  }
+
+  /**
+   * Runs `work` on a key service whose audit log continues what this home has seen of it, and
+   * remembers the log as it is afterwards: what `work` did cannot be undone unseen.
+   * @throws KmsConnectionError LOG_HISTORY
+   */
+  async watching<T>(client: KmsClient, work: (client: KmsClient) => Promise<T>): Promise<T> {
+    const memory = new LogFolder(join(this.home.folder, 'checkpoints'))
+    await followLog(client, memory)
+    const done = await work(client)
+    await followLog(client, memory)
+    return done
   }
 
   /** The P-256 key that signs the person's manifests; made at first use. */

@@ -11,6 +11,14 @@ export {
 } from './client/attested-session.ts'
 export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
 export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
+export { LogFolder } from './client/log-folder.ts'
+export {
+  compareLog,
+  currentCheckpoint,
+  followLog,
+  type LogMemory,
+  type SeenLog,
+} from './client/log-history.ts'
 export {
   type OpenedPart,
   openOwnDataset,

@@ -17,6 +17,7 @@ interface ServeFlags extends GlobalFlags {
   readonly port: string
   readonly passphraseFile?: string
   readonly appraisal?: string
+  readonly witness?: string
   readonly allowSimulatedPlatform?: true
 }
 
@@ -36,6 +37,10 @@ export function addKmsCommands(program: Command): void {
       'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx',
     )
     .option(
+      '--witness <file>',
+      'the audit log’s newest checkpoint, where whoever could put back the database cannot put back this: an older database is refused',
+    )
+    .option(
       '--allow-simulated-platform',
       "release keys to this home's simulated TEE, which protects nothing from its host",
     )
@@ -45,7 +50,8 @@ export function addKmsCommands(program: Command): void {
 Examples:
   cloister kms serve --allow-simulated-platform
   cloister kms serve --appraisal appraisal.yaml
-  cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --passphrase-file /run/secrets/root`,
+  cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --passphrase-file /run/secrets/root
+  cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint`,
     )
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<ServeFlags>()
@@ -68,7 +74,8 @@ Examples:
       const pin = pinFrom(pinText, flags.pin)
       const client = new KmsClient(pin)
       try {
-        const account = await client.enrol((await readFile(flags.tokenFile, 'utf8')).trim())
+        const token = (await readFile(flags.tokenFile, 'utf8')).trim()
+        const account = await session.watching(client, () => client.enrol(token))
         await session.home.write('pin', pinText)
         await session.home.write('credential', account.credential)
         session.printer.result(
@@ -123,6 +130,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     roots,
     collateralDir,
     appraisal,
+    ...(flags.witness === undefined ? {} : { witnessFile: flags.witness }),
     logTo: line => process.stderr.write(`${line}\n`),
   })
   const republishing =

@@ -1,5 +1,6 @@
 import type { LaunchEvent } from '@cloister/enclave'
 import { readJobFile, runJobFile } from '@cloister/engine'
+import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
@@ -20,14 +21,21 @@ export function addRunCommand(program: Command): void {
       const interrupted = new AbortController()
       process.once('SIGINT', () => interrupted.abort())
       const job = await readJobFile(file)
-      const result = await runJobFile({
-        job,
-        pin: await session.pin(),
-        platform: await simulatedPlatform(session.home),
-        onEvent: event => session.printer.note(describe(event)),
-        signal: interrupted.signal,
-        ...(said === undefined ? { stdout: process.stderr } : { stdout: said, stderr: said }),
-      })
+      const pin = await session.pin()
+      const platform = await simulatedPlatform(session.home)
+      const client = new KmsClient(pin)
+      const result = await session
+        .watching(client, () =>
+          runJobFile({
+            job,
+            pin,
+            platform,
+            onEvent: event => session.printer.note(describe(event)),
+            signal: interrupted.signal,
+            ...(said === undefined ? { stdout: process.stderr } : { stdout: said, stderr: said }),
+          }),
+        )
+        .finally(() => client.close())
       if (result.outcome === 'failed') throw refusalOf(result.failure, said?.text())
       const receipts = Object.values(job.outputs).map(({ folder }) => `${folder}/receipt.jws`)
       session.printer.result(

@@ -28,6 +28,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   QuoteSourceError: EXIT.refused,
   RootKeyError: EXIT.notAuthentic,
   StoreError: EXIT.storage,
+  AuditError: EXIT.notAuthentic,
   DefinitionError: EXIT.usage,
   SealedFormatError: EXIT.notAuthentic,
   DatasetError: EXIT.notAuthentic,
@@ -48,6 +49,8 @@ const BY_CLASS: Readonly<Record<string, number>> = {
 /** Codes that say more than their class does. */
 const BY_CODE: Readonly<Record<string, number>> = {
   'InstanceError PROGRAM': EXIT.query,
+  'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
+  'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
 }
 

@@ -21,6 +21,12 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'KmsConnectionError TIMEOUT': 'is the key service running? cloister doctor asks it',
   'KmsConnectionError FALSE_KMS':
     'send it nothing; find out who answers there, and get kms.json again over a channel you trust',
+  'KmsConnectionError LOG_HISTORY':
+    'trust nothing it has released since; ask whoever runs the key service whether its database was put back, and from when',
+  'AuditError ROLLED_BACK':
+    'put the newest database back; where its loss is accepted, start once without --witness and write the witness anew: cloister audit checkpoint --out FILE',
+  'AuditError WITNESS':
+    'look at the path; for a key service that ran without one: cloister audit checkpoint --out FILE',
   'SealedFormatError TAG':
     'the data was altered after it was sealed: put a good copy back, and find out who could write to it',
   'SealedFormatError HEADER_MAC':

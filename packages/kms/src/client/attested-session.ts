@@ -12,6 +12,7 @@ import { slotToJson } from '../protocol/slot.ts'
 import { headsTranscript, releaseTranscript } from '../protocol/transcript.ts'
 import { KmsConnectionError } from './connection-error.ts'
 import type { KmsClient } from './kms-client.ts'
+import { requireContinued, type SeenLog, verifySeenLog } from './log-history.ts'
 import { openReleasedKeys, verifyHeadsMoved, verifyReleased } from './statements.ts'
 
 /** What an {@link AttestedSession} is made from. */
@@ -95,7 +96,7 @@ export class AttestedSession {
   readonly writerKey: string
   readonly #client: KmsClient
   readonly #receiveKey: KeyObject
-  #release: { readonly transcript: string; readonly auditIndex: number } | undefined
+  #release: { readonly transcript: string; readonly row: number; readonly log: SeenLog } | undefined
 
   private constructor(
     options: Pick<AttestOptions, 'client' | 'job'>,
@@ -188,7 +189,10 @@ export class AttestedSession {
     const statement = await this.#client.release(request)
     const released = await verifyReleased(statement, this.#client.pin, transcript, parts, this.job)
     const keys = await openReleasedKeys(released.keys, this.#receiveKey, parts, kmsId, this.job)
-    this.#release = { transcript, auditIndex: released.auditIndex }
+    const { checkpoint, logKey, proofs } = released
+    // The first that was seen: what moves heads must continue it, whatever came between.
+    const log = this.#release?.log ?? { logKey, checkpoint }
+    this.#release = { transcript, row: proofs[0].index, log }
     return {
       ...keys,
       heads: new Map(Object.entries(released.heads)),
@@ -199,13 +203,15 @@ export class AttestedSession {
 
   /**
    * Moves the heads of output datasets, all or none, and takes the proofs that this act and the
-   * release before it stand in the audit log.
+   * release before it stand in an audit log that has only grown since.
    * @throws KmsError HEAD_CONFLICT when another writer was first, or what else was refused
-   * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request
+   * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request;
+   * LOG_HISTORY when the audit log is no continuation of what it was at the release
    */
   async commitHeads(moves: readonly HeadMove[]): Promise<CommittedHeads> {
     const release = this.#release
     if (release === undefined) throw new TypeError('heads are moved after a release, not before')
+    const { kmsId } = this.#client.pin
     const signed = moves.map(({ datasetId, expected, next }) => ({
       datasetId,
       expected: expected && { version: expected.version, manifestDigest: expected.manifestDigest },
@@ -220,7 +226,8 @@ export class AttestedSession {
       {
         ...this.#requestHead(encodePublicKey(this.#receiveKey)),
         moves: signed,
-        releaseIndex: release.auditIndex,
+        releaseIndex: release.row,
+        logSize: verifySeenLog(release.log, kmsId).size,
       },
       this.signKey,
     )
@@ -228,9 +235,10 @@ export class AttestedSession {
     const statement = await verifyHeadsMoved(statementJws, this.#client.pin, {
       transcript: headsTranscript(request),
       releaseTranscript: release.transcript,
-      releaseIndex: release.auditIndex,
+      releaseIndex: release.row,
       heads: signed.map(({ datasetId, next }) => ({ datasetId, ...next })),
     })
+    requireContinued(kmsId, release.log, statement, statement.consistency)
     return { statement, statementJws }
   }
 

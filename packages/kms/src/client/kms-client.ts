@@ -152,6 +152,11 @@ export class KmsClient {
     return (await this.#get(`/v1/audit?after=${after}`, answers.audit)).entries
   }
 
+  /** The audit log's newest checkpoint and the proof from an earlier size to it, unverified. */
+  async logSince(size: number): Promise<Static<typeof answers.log>> {
+    return await this.#get(`/v1/log?from=${size}`, answers.log)
+  }
+
   /** A fresh challenge, base64url. */
   async challenge(): Promise<string> {
     return (await this.#post('/v1/challenge', {}, answers.challenge, true)).challenge

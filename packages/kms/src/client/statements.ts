@@ -14,15 +14,18 @@ import {
   releasedSchema,
 } from '../protocol/messages.ts'
 import type { KmsPin } from '../protocol/pin.ts'
-import { parsePublicKey } from '../protocol/public-key.ts'
 import { parseAs } from '../protocol/schema.ts'
 import { slotFromJson } from '../protocol/slot.ts'
-import { verifyCheckpoint } from '../server/audit/checkpoint.ts'
+import type { Checkpoint } from '../server/audit/checkpoint.ts'
 import { leafHash, verifyInclusion } from '../server/audit/merkle.ts'
 import type { ReleaseParts } from './attested-session.ts'
 import { KmsConnectionError } from './connection-error.ts'
+import { verifySeenLog } from './log-history.ts'
 
-/** Verifies that a release's statement is the pinned key service's and about this very request. */
+/**
+ * Verifies that a release's statement is the pinned key service's and about this very request, and
+ * that the release stands in the audit log.
+ */
 export async function verifyReleased(
   statement: string,
   pin: KmsPin,
@@ -43,6 +46,8 @@ export async function verifyReleased(
       const version = job.inputs.find(input => input.datasetId === datasetId)?.version
       requireSame(`version of ${datasetId}`, version, released.heads[datasetId]?.version)
     }
+    const [row] = released.proofs
+    requireRow(row, 'release', transcript, verifySeenLog(released, pin.kmsId))
     return released
   })
 }
@@ -109,9 +114,7 @@ export async function verifyHeadsMoved(
       requireSame('manifest', head.manifestDigest, seen?.manifestDigest)
       requireSame('writer', head.writerKey, seen?.writerKey)
     }
-    const identityKey = parsePublicKey('identity key', pin.identityKey)
-    const options = { identityKey, origin: pin.kmsId }
-    const checkpoint = await verifyCheckpoint(moved.checkpoint, options)
+    const checkpoint = verifySeenLog(moved, pin.kmsId)
     const [release, heads] = moved.proofs
     requireSame('audit row of the release', wanted.releaseIndex, release.index)
     requireRow(release, 'release', wanted.releaseTranscript, checkpoint)
@@ -126,7 +129,7 @@ function requireRow(
   proof: AuditProof,
   action: string,
   transcript: string,
-  checkpoint: { readonly size: number; readonly rootHash: Uint8Array },
+  checkpoint: Checkpoint,
 ): void {
   const bytes = new TextEncoder().encode(proof.leaf)
   const row = parseAs('audit row', rowSchema, JSON.parse(proof.leaf))

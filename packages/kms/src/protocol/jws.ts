@@ -17,6 +17,7 @@ export const JWS_TYPES = {
   released: 'cloister-released+jws',
   heads: 'cloister-heads+jws',
   headsMoved: 'cloister-heads-moved+jws',
+  logKey: 'cloister-log-key+jws',
 } as const
 
 /** Type of a signed message. */

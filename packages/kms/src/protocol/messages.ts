@@ -152,7 +152,17 @@ export const headsRequestSchema = object({
   ),
   /** Index of the audit row of the release whose inclusion is to be proven with this one's. */
   releaseIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  /** Size of the audit log at the release's checkpoint, which the next one is to be consistent with. */
+  logSize: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
 })
+
+const digestPath = Type.Array(base64Url(64), { maxItems: 64 })
+
+/** A signed note (C2SP): origin, size, root hash, signature. */
+const checkpointNote = Type.String({ maxLength: 4096 })
+
+/** The key that signs checkpoints: `<name>+<key id>+<base64>`. */
+const noteKey = Type.String({ maxLength: 512 })
 
 /** An audit row's place in the log, and the way from it to the checkpoint's root. */
 const auditProofSchema = object({
@@ -160,7 +170,7 @@ const auditProofSchema = object({
   leaf: Type.String({ maxLength: 1 << 22 }),
   index: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
   /** Digests, base64url, leaf to root. */
-  path: Type.Array(base64Url(64), { maxItems: 64 }),
+  path: digestPath,
 })
 
 /** Payload of the statement that a release answers with. */
@@ -169,20 +179,27 @@ export const releasedSchema = object({
   transcript: hexDigest,
   keys: compact(8 << 20),
   heads: Type.Record(hexId, nullable(datasetHeadSchema)),
-  /** Index of the release's audit row. */
-  auditIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  logKey: noteKey,
+  checkpoint: checkpointNote,
+  /** Of the release's own row. */
+  proofs: Type.Tuple([auditProofSchema]),
   at: instant,
 })
+
+/** Payload of the statement that names the key of the audit log's checkpoints. */
+export const logKeySchema = object({ kmsId: hexDigest, logKey: noteKey })
 
 /** Payload of the statement that moved heads answer with. */
 export const headsMovedSchema = object({
   kmsId: hexDigest,
   transcript: hexDigest,
   heads: Type.Record(hexId, datasetHeadSchema),
-  /** JWS by the identity key, over the audit log's size and root. */
-  checkpoint: compact(4096),
+  logKey: noteKey,
+  checkpoint: checkpointNote,
   /** Of the release's row, then of this act's. */
   proofs: Type.Tuple([auditProofSchema, auditProofSchema]),
+  /** From `logSize` of the request to the checkpoint: digests, base64url. */
+  consistency: digestPath,
   at: instant,
 })
 
@@ -239,6 +256,13 @@ export const answers = {
     entries: Type.Array(
       Type.Object({ index: Type.Integer(), entry: Type.Record(Type.String(), Type.Unknown()) }),
     ),
+  }),
+  log: Type.Object({
+    /** JWS by the identity key. */
+    logKey: compact(4096),
+    checkpoint: checkpointNote,
+    /** From the size asked for to the checkpoint's; empty where the log is no larger. */
+    consistency: digestPath,
   }),
   challenge: Type.Object({ challenge: base64Url(256) }),
   attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),

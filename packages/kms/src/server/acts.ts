@@ -45,6 +45,18 @@ export async function perform<T>(
   at: Date,
   work: (tx: StoreTransaction) => Promise<T>,
 ): Promise<Done<T>> {
+  const done = await attempt(service, act, outcome, at, work)
+  await service.witness?.note()
+  return done
+}
+
+async function attempt<T>(
+  service: KmsService,
+  act: Act,
+  outcome: AuditEntry['outcome'],
+  at: Date,
+  work: (tx: StoreTransaction) => Promise<T>,
+): Promise<Done<T>> {
   try {
     return await service.store.write(async tx => {
       const value = await work(tx)
@@ -68,6 +80,7 @@ export async function denied(
   if (refusal.status >= 500) return refusal
   const reasons = [{ code: refusal.code, message: refusal.message }, ...refusal.reasons]
   await service.store.write(tx => service.audit.append(tx, entryOf(act, 'denied', at, reasons)))
+  await service.witness?.note()
   return refusal
 }
 

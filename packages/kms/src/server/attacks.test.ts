@@ -538,6 +538,7 @@ describe('heads', () => {
           },
         ],
         releaseIndex: row?.index ?? -1,
+        logSize: 1,
       },
       session.signKey,
     )
@@ -560,6 +561,7 @@ describe('heads', () => {
         quoteDigestHex: digest(),
         moves: [],
         releaseIndex: row?.index ?? -1,
+        logSize: 1,
       },
       session.signKey,
     )

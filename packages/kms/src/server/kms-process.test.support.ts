@@ -10,6 +10,7 @@ const options: {
   readonly dataDir: string
   readonly collateralDir: string
   readonly port: number
+  readonly witnessFile?: string
   readonly root: { readonly spki: string; readonly qeVendorId: string }
 } = JSON.parse(process.argv[2] ?? '{}')
 
@@ -17,6 +18,7 @@ const kms = await startKms({
   dataDir: options.dataDir,
   collateralDir: options.collateralDir,
   port: options.port,
+  ...(options.witnessFile === undefined ? {} : { witnessFile: options.witnessFile }),
   rootKey: { kind: 'file' },
   roots: [
     {

@@ -1,17 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { createSimPlatform } from '@cloister/attestation'
 import { newDatasetId } from '@cloister/sealed'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { AttestedSession } from '../client/attested-session.ts'
 import { KmsClient } from '../client/kms-client.ts'
 import type { JobStatement } from '../protocol/job-statement.ts'
-import type { KmsPin } from '../protocol/pin.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import {
   allow,
@@ -21,12 +17,7 @@ import {
   refused,
   sealPart,
 } from './flow.test.support.ts'
-
-const children: ChildProcess[] = []
-
-afterEach(() => {
-  for (const child of children.splice(0)) child.kill('SIGKILL')
-})
+import { killed, processOptions, startProcess } from './kms-process.test.fixture.ts'
 
 /** Keeps the evidence that it hands in. */
 class RecordingClient extends KmsClient {
@@ -38,37 +29,13 @@ class RecordingClient extends KmsClient {
   }
 }
 
-async function startProcess(options: object): Promise<{ child: ChildProcess; pin: KmsPin }> {
-  const script = fileURLToPath(new URL('./kms-process.test.support.js', import.meta.url))
-  const child = spawn(process.execPath, [script, JSON.stringify(options)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  children.push(child)
-  const pin = await new Promise<KmsPin>((resolve, reject) => {
-    child.once('exit', code => reject(new Error(`the key service ended with ${code}`)))
-    createInterface({ input: child.stdout }).once('line', line => resolve(JSON.parse(line)))
-  })
-  return { child, pin }
-}
-
-async function killed(child: ChildProcess): Promise<void> {
-  const gone = new Promise(resolve => child.once('exit', resolve))
-  child.kill('SIGKILL')
-  await gone
-}
-
 describe('a key service in a process of its own', () => {
   it('is the same after kill -9, with all that it acknowledged', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'cloister-kms-'))
     const createdAt = new Date(Date.now() - 60_000)
     const platform = createSimPlatform({ createdAt })
     await publishCollateral(folder, platform, createdAt)
-    const { spki, qeVendorId } = platform.trustRoot
-    const root = {
-      spki: Buffer.from(spki).toString('base64'),
-      qeVendorId: Buffer.from(qeVendorId).toString('base64'),
-    }
-    const options = { dataDir: join(folder, 'kms'), collateralDir: folder, port: 0, root }
+    const options = processOptions(folder, platform)
     const first = await startProcess(options)
 
     const anyone = new RecordingClient(first.pin)

@@ -1,7 +1,7 @@
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
-import type { AuditLog } from './audit/index.ts'
+import type { AuditLog, NoteSigner, Witness } from './audit/index.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
@@ -16,6 +16,10 @@ export interface KmsService {
   readonly keys: Keys
   readonly policies: Policies
   readonly audit: AuditLog
+  /** Signs the audit log's checkpoints. */
+  readonly logKey: NoteSigner
+  /** What is told of each act before it is answered, where there is one. */
+  readonly witness: Witness | undefined
   readonly enrolment: EnrolmentToken
   readonly challenges: Challenges
   readonly collateral: CollateralFolder

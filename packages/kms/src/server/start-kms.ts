@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import type { KmsPin } from '../protocol/pin.ts'
 import { Challenges } from './attest/challenge.ts'
 import { CollateralFolder } from './attest/collateral-folder.ts'
-import { AuditLog } from './audit/index.ts'
+import { AuditLog, openLogKey, Witness } from './audit/index.ts'
 import { EventLog } from './http/log.ts'
 import { createHttpServer } from './http/server.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
@@ -43,6 +43,11 @@ export interface StartKmsOptions {
   readonly collateralDir: string
   /** What evidence must be like; enclaves that it does not list may be any. */
   readonly appraisal: AppraisalPolicy
+  /**
+   * File that holds the audit log's newest checkpoint, outside the reach of whoever could put back an
+   * older database: the service starts only if the log continues it.
+   */
+  readonly witnessFile?: string
   /** 300 unless told. */
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
@@ -69,7 +74,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
  * Starts a key service. At first start it makes its root key, its identity and an enrolment token.
- * @throws RootKeyError, StoreError, KmsError INTEGRITY
+ * @throws RootKeyError, StoreError, KmsError INTEGRITY; AuditError ROLLED_BACK, WITNESS, CHECKPOINT
  */
 export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
   const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
@@ -90,15 +95,25 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     root.dispose()
   }
   try {
-    const identity = await openIdentity(store, new SealedSecrets(root), now())
+    const secrets = new SealedSecrets(root)
+    const identity = await openIdentity(store, secrets, now())
     const log = new EventLog(options.logTo, now)
+    const audit = new AuditLog()
+    const logKey = await openLogKey(store, secrets, identity.kmsId)
+    const { witnessFile } = options
+    const witness =
+      witnessFile === undefined
+        ? undefined
+        : await Witness.open(witnessFile, { store, audit, logKey })
     const service: KmsService = {
       identity,
       store,
       accounts: new Accounts(root),
       keys: new Keys(root),
       policies: new Policies(),
-      audit: new AuditLog(),
+      audit,
+      logKey,
+      witness,
       enrolment: await EnrolmentToken.open(dataDir),
       challenges: new Challenges(identity.kmsId, root.derive('challenge')),
       collateral: new CollateralFolder(options.collateralDir),

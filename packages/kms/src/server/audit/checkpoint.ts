@@ -1,82 +1,41 @@
-import type { KeyObject } from 'node:crypto'
-import { canonicalJson } from '@cloister/sealed'
-import { CompactSign, compactVerify } from 'jose'
 import { AuditError } from './errors.ts'
 import { HASH_LENGTH, MAX_TREE_SIZE } from './merkle.ts'
+import { fromBase64, type NoteKey, type NoteSigner, openNote, signNote } from './note.ts'
 
-const TYPE = 'cloister-checkpoint+jws'
-
-/** The state of a log at an instant. */
+/** The state of a log. */
 export interface Checkpoint {
-  /** Whose log: the KMS id. */
+  /** Whose log: {@link logOrigin} of the KMS. */
   readonly origin: string
   readonly size: number
   readonly rootHash: Uint8Array
-  readonly at: Date
 }
 
-/** Signs a checkpoint with the KMS's identity key (ES256): a compact JWS. */
-export async function signCheckpoint(checkpoint: Checkpoint, key: KeyObject): Promise<string> {
-  const { at, origin, rootHash, size } = checkpoint
-  const payload = canonicalJson({
-    origin,
-    size,
-    rootHash: Buffer.from(rootHash).toString('base64url'),
-    at: at.toISOString(),
-  })
-  const sign = new CompactSign(new TextEncoder().encode(payload))
-  return await sign.setProtectedHeader({ alg: 'ES256', typ: TYPE }).sign(key)
+/** The name of a key service's log and of the key that signs its checkpoints. */
+export function logOrigin(kmsId: string): string {
+  return `kms.cloister.invalid/${kmsId}`
 }
 
-const bad = (what: string, options?: ErrorOptions): AuditError =>
-  new AuditError('CHECKPOINT', what, options)
-
-function parse(payload: Uint8Array): Checkpoint {
-  let value: unknown
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
-  } catch (cause) {
-    throw bad('the checkpoint is not JSON', { cause })
-  }
-  if (typeof value !== 'object' || value === null) throw bad('the checkpoint is not an object')
-  const fields: Record<string, unknown> = { ...value }
-  const { at, origin, rootHash, size } = fields
-  if (Object.keys(fields).length !== 4) throw bad('the checkpoint has missing or unknown members')
-  if (typeof origin !== 'string') throw bad('origin: wanted a string')
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0 || size > MAX_TREE_SIZE) {
-    throw bad('size: wanted a whole number up to 2^48')
-  }
-  if (typeof rootHash !== 'string' || typeof at !== 'string') {
-    throw bad('wanted strings for rootHash and at')
-  }
-  const hash = new Uint8Array(Buffer.from(rootHash, 'base64url'))
-  const isCanonical = Buffer.from(hash).toString('base64url') === rootHash
-  if (hash.length !== HASH_LENGTH || !isCanonical) throw bad('rootHash: wanted 32 bytes, base64url')
-  const instant = new Date(at)
-  if (Number.isNaN(instant.getTime()) || instant.toISOString() !== at) {
-    throw bad('at: wanted an ISO 8601 instant in UTC')
-  }
-  return { origin, size, rootHash: hash, at: instant }
+/** Signs the state of the signer's log: a signed note. @see C2SP tlog-checkpoint */
+export function signCheckpoint(state: Omit<Checkpoint, 'origin'>, signer: NoteSigner): string {
+  const root = Buffer.from(state.rootHash).toString('base64')
+  return signNote(`${signer.name}\n${state.size}\n${root}\n`, signer)
 }
+
+const bad = (what: string): AuditError => new AuditError('CHECKPOINT', what)
 
 /**
- * Checks a checkpoint's signature and origin.
+ * Checks a checkpoint's signature and origin. Extension lines are refused: no log of ours has any.
  * @throws AuditError CHECKPOINT
+ * @see C2SP tlog-checkpoint, "Note text"
  */
-export async function verifyCheckpoint(
-  jws: string,
-  wanted: { readonly identityKey: KeyObject; readonly origin: string },
-): Promise<Checkpoint> {
-  const verified = await compactVerify(jws, wanted.identityKey, { algorithms: ['ES256'] }).catch(
-    (cause: unknown) => {
-      throw bad('the checkpoint is not signed by the identity key', { cause })
-    },
-  )
-  const { typ } = verified.protectedHeader
-  if (typ !== TYPE) throw bad(`typ: wanted ${TYPE}, seen ${JSON.stringify(typ)}`)
-  const checkpoint = parse(verified.payload)
-  if (checkpoint.origin !== wanted.origin) {
-    throw bad(`origin: wanted ${wanted.origin}, seen ${checkpoint.origin}`)
+export function verifyCheckpoint(note: string, key: NoteKey): Checkpoint {
+  const [origin, size = '', root = '', ...rest] = openNote(note, key).split('\n')
+  if (rest.length !== 1 || rest[0] !== '') throw bad('wanted three lines: origin, size, root hash')
+  if (origin !== key.name) throw bad(`origin: wanted ${key.name}, seen ${origin}`)
+  if (!/^(0|[1-9]\d{0,15})$/.test(size) || Number(size) > MAX_TREE_SIZE) {
+    throw bad('size: wanted a whole number up to 2^48')
   }
-  return checkpoint
+  const rootHash = fromBase64('the root hash', root)
+  if (rootHash.length !== HASH_LENGTH) throw bad('root hash: wanted 32 bytes')
+  return { origin, size: Number(size), rootHash }
 }

@@ -1,5 +1,15 @@
-export { signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
+export { logOrigin, signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
 export { type AuditEntry, encodeAuditEntry } from './entry.ts'
 export { AuditError } from './errors.ts'
 export { AuditLog } from './log.ts'
+export { openLogKey } from './log-key.ts'
 export { leafHash, verifyConsistency, verifyInclusion } from './merkle.ts'
+export {
+  encodeNoteKey,
+  type NoteSigner,
+  openNote,
+  parseNoteKey,
+  signNote,
+} from './note.ts'
+export { logStatement, provenRows } from './proofs.ts'
+export { Witness } from './witness.ts'

@@ -1,5 +1,3 @@
-import { generateKeyPairSync } from 'node:crypto'
-import { CompactSign } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { openStore } from '../store/index.ts'
 import { temporaryStore } from '../store/temporary-store.test.fixture.ts'
@@ -8,8 +6,6 @@ import {
   AuditLog,
   encodeAuditEntry,
   leafHash,
-  signCheckpoint,
-  verifyCheckpoint,
   verifyConsistency,
   verifyInclusion,
 } from './index.ts'
@@ -105,55 +101,5 @@ describe('the audit log', () => {
     await expect(shrunk).rejects.toMatchObject(RANGE)
     const tooMany = store.read(tx => log.entries(tx, { after: -1, limit: 1001 }))
     await expect(tooMany).rejects.toMatchObject(RANGE)
-  })
-})
-
-describe('a checkpoint', () => {
-  const identity = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const checkpoint = { origin: 'kms', size: 3, rootHash: new Uint8Array(32).fill(5), at }
-  const wanted = { identityKey: identity.publicKey, origin: 'kms' }
-  const CHECKPOINT = { code: 'CHECKPOINT' }
-
-  it('comes back when it is the identity key’s, and of that log', async () => {
-    const jws = await signCheckpoint(checkpoint, identity.privateKey)
-    expect(await verifyCheckpoint(jws, wanted)).toEqual(checkpoint)
-    const elsewhere = verifyCheckpoint(jws, { ...wanted, origin: 'another' })
-    await expect(elsewhere).rejects.toMatchObject(CHECKPOINT)
-    const forged = verifyCheckpoint(await signCheckpoint(checkpoint, other.privateKey), wanted)
-    await expect(forged).rejects.toMatchObject(CHECKPOINT)
-    const [header, , signature] = jws.split('.')
-    const payload = Buffer.from('{"origin":"kms"}').toString('base64url')
-    for (const bad of ['', 'a.b.c', `${header}.${payload}.${signature}`, jws.slice(0, -1)]) {
-      await expect(verifyCheckpoint(bad, wanted)).rejects.toMatchObject(CHECKPOINT)
-    }
-  })
-
-  it('is not another statement of the same key, nor one of another shape', async () => {
-    const good = { origin: 'kms', size: 3, rootHash: 'A'.repeat(43), at: at.toISOString() }
-    const sign = (payload: unknown, typ: string) =>
-      new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
-        .setProtectedHeader({ alg: 'ES256', typ })
-        .sign(identity.privateKey)
-    const typ = 'cloister-checkpoint+jws'
-    expect(await verifyCheckpoint(await sign(good, typ), wanted)).toMatchObject({ size: 3 })
-    const bad = [
-      sign(good, 'cloister-released+jws'),
-      ...[
-        null,
-        [],
-        {},
-        { ...good, size: -1 },
-        { ...good, size: 1.5 },
-        { ...good, size: '3' },
-        { ...good, rootHash: 'AA' },
-        { ...good, at: 'yesterday' },
-        { ...good, at: '2026-01-01' },
-        { ...good, more: 1 },
-      ].map(payload => sign(payload, typ)),
-    ]
-    for (const jws of bad) {
-      await expect(verifyCheckpoint(await jws, wanted)).rejects.toMatchObject(CHECKPOINT)
-    }
   })
 })

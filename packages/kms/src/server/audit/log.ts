@@ -202,6 +202,16 @@ export class AuditLog {
     })
   }
 
+  /**
+   * The root that the log had at an earlier size.
+   * @throws AuditError RANGE, LOG_TAMPERED
+   */
+  async rootAt(tx: StoreTransaction, size: number): Promise<Uint8Array> {
+    const state = await readState(tx)
+    assertSize('size', size, state.size)
+    return await untampered(() => this.#provenRoot(state, size, nodeReader(tx)))
+  }
+
   /** Root at an earlier size, proven to be the beginning of the log as it is now. */
   async #provenRoot(state: State, size: number, read: ReadNodes): Promise<Uint8Array> {
     const now = frontierRoot(state.frontier)

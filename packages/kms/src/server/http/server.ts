@@ -6,6 +6,7 @@ import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
+import { logRoutes } from './log-routes.ts'
 import { ownerRoutes } from './owner-routes.ts'
 
 /** Limits of connections, in milliseconds. */
@@ -73,6 +74,7 @@ export function createHttpServer(
   })
   ownerRoutes(app, service)
   instanceRoutes(app, service)
+  logRoutes(app, service)
   return app
 }
 

@@ -1,10 +1,10 @@
-import { fromBase64Url, sha256, toBase64Url, toHex } from '../../protocol/encoding.ts'
+import { fromBase64Url, sha256, toHex } from '../../protocol/encoding.ts'
 import { KmsError, type KmsReason } from '../../protocol/errors.ts'
 import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
-import type { AuditProof, Head, HeadsRequest } from '../../protocol/messages.ts'
+import type { Head, HeadsRequest } from '../../protocol/messages.ts'
 import { headsTranscript } from '../../protocol/transcript.ts'
 import { type Act, denied, perform } from '../acts.ts'
-import { type AuditEntry, encodeAuditEntry, signCheckpoint } from '../audit/index.ts'
+import { type AuditEntry, provenRows } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, moveHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
 import { authorise, type Instance, openRequest } from './authorise.ts'
@@ -39,7 +39,7 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
   let instance: Instance
   let releasedAt: Date
   try {
-    const row = await releaseRow(service, payload.releaseIndex)
+    const row = await releaseRow(service, payload)
     releasedAt = new Date(row.at)
     instance = await authorise(service, request, releasedAt)
     requireSameRun(row, instance, at)
@@ -59,33 +59,28 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
     if (!(await consume(tx, use))) return repeated(payload, act)
     return await moved(service, tx, instance, payload, at, act)
   })
-  const proven = await proofs(service, [payload.releaseIndex, auditIndex])
+  const proven = await provenRows(service, [payload.releaseIndex, auditIndex], payload.logSize)
   const { kmsId, privateKey } = service.identity
-  const checkpoint = await signCheckpoint(
-    { origin: kmsId, size: proven.size, rootHash: proven.rootHash, at },
-    privateKey,
-  )
-  const statement = {
-    kmsId,
-    transcript,
-    heads,
-    checkpoint,
-    proofs: proven.proofs,
-    at: at.toISOString(),
-  }
+  const statement = { kmsId, transcript, heads, ...proven, at: at.toISOString() }
   return await signJws(JWS_TYPES.headsMoved, statement, privateKey)
 }
 
-async function releaseRow(service: KmsService, index: number): Promise<AuditEntry> {
-  const [row] = await service.store.read(tx =>
-    service.audit.entries(tx, { after: index - 1, limit: 1 }),
-  )
-  if (row?.index !== index || row.entry.action !== 'release' || row.entry.outcome !== 'released') {
-    throw new KmsError('RELEASE_DENIED', 'there was no such release', {
-      reasons: [{ code: 'RELEASE_INDEX', message: `audit row ${index} is of no release` }],
-    })
+/** The release's own row, in a log at least as long as the instance has seen it. */
+async function releaseRow(
+  { audit, store }: KmsService,
+  { releaseIndex: index, logSize }: HeadsRequest,
+): Promise<AuditEntry> {
+  const { row, size } = await store.read(async tx => {
+    const [row] = await audit.entries(tx, { after: index - 1, limit: 1 })
+    return { row, size: (await audit.root(tx)).size }
+  })
+  const { action, outcome } = { ...row?.entry }
+  if (row?.index === index && action === 'release' && outcome === 'released' && logSize <= size) {
+    return row.entry
   }
-  return row.entry
+  throw new KmsError('RELEASE_DENIED', 'there was no such release', {
+    reasons: [{ code: 'RELEASE_INDEX', message: `audit row ${index} of ${size} is of no release` }],
+  })
 }
 
 /** Of that very token, and not too long ago. */
@@ -164,26 +159,4 @@ function isAt(head: StoredHead, next: HeadsRequest['moves'][number]['next']): bo
     head.manifestDigest === next.manifestDigest &&
     head.writerKey === next.writerKey
   )
-}
-
-async function proofs(
-  service: KmsService,
-  indexes: readonly number[],
-): Promise<{
-  readonly size: number
-  readonly rootHash: Uint8Array
-  readonly proofs: readonly AuditProof[]
-}> {
-  return await service.store.read(async tx => {
-    const { size, rootHash } = await service.audit.root(tx)
-    const proofs: AuditProof[] = []
-    for (const index of indexes) {
-      const [row] = await service.audit.entries(tx, { after: index - 1, limit: 1 })
-      if (row?.index !== index) throw new KmsError('INTEGRITY', `audit row ${index} is gone`)
-      const { path } = await service.audit.inclusionProof(tx, index, size)
-      const leaf = Buffer.from(encodeAuditEntry(row.entry)).toString('utf8')
-      proofs.push({ leaf, index, path: path.map(toBase64Url) })
-    }
-    return { size, rootHash, proofs }
-  })
 }

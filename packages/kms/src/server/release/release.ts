@@ -13,6 +13,7 @@ import { parsePublicKey } from '../../protocol/public-key.ts'
 import { slotFromJson } from '../../protocol/slot.ts'
 import { releaseTranscript } from '../../protocol/transcript.ts'
 import { type Act, denied, perform } from '../acts.ts'
+import { provenRows } from '../audit/index.ts'
 import { type DekContext, KeyError } from '../keys/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, type StoredHead, type StoreTransaction } from '../store/index.ts'
@@ -87,7 +88,9 @@ export async function release(service: KmsService, jws: string): Promise<string>
   const keys = await encrypted(gathered, payload.receiveKey)
   const { kmsId, privateKey } = service.identity
   const { heads } = gathered
-  const statement = { kmsId, transcript, keys, heads, auditIndex, at: at.toISOString() }
+  const { logKey, checkpoint, proofs } = await provenRows(service, [auditIndex])
+  const placed = { logKey, checkpoint, proofs, at: at.toISOString() }
+  const statement = { kmsId, transcript, keys, heads, ...placed }
   return await signJws(JWS_TYPES.released, statement, privateKey)
 }
 

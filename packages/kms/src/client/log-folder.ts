@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Type } from '@sinclair/typebox'
+import { parseAs } from '../protocol/schema.ts'
+import type { LogMemory, SeenLog } from './log-history.ts'
+
+const seenSchema = Type.Object(
+  { logKey: Type.String(), checkpoint: Type.String() },
+  { additionalProperties: false },
+)
+
+const NAME = /^\d{16}\.json$/
+
+/**
+ * Remembers checkpoints in a folder: in a folder for each key service one file, named by the log's
+ * size. The largest counts, so that of two programs which write at once neither can make the other
+ * forget.
+ */
+export class LogFolder implements LogMemory {
+  readonly #folder: string
+
+  /** @param folder - Made, with mode 0700, when the first checkpoint is kept. */
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /** The largest that was kept. @throws KmsError MALFORMED when its file is damaged */
+  async newest(kmsId: string): Promise<SeenLog | undefined> {
+    for (;;) {
+      const name = (await this.#names(kmsId)).at(-1)
+      if (name === undefined) return undefined
+      const path = join(this.#folder, kmsId, name)
+      const text = await textOf(path)
+      // Another program kept a larger one meanwhile, and removed this.
+      if (text === undefined) continue
+      return parseAs(`checkpoint in ${path}`, seenSchema, jsonFrom(text))
+    }
+  }
+
+  /** Keeps one, whole or not at all, and removes smaller ones. */
+  async keep(kmsId: string, seen: SeenLog, size: number): Promise<void> {
+    const name = `${String(size).padStart(16, '0')}.json`
+    const before = await this.#names(kmsId)
+    if (before.includes(name)) return
+    const folder = join(this.#folder, kmsId)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`)
+    const { logKey, checkpoint } = seen
+    await writeDurably(temporary, `${JSON.stringify({ logKey, checkpoint })}\n`)
+    await rename(temporary, join(folder, name))
+    await syncFolder(folder)
+    for (const smaller of before.filter(other => other < name)) {
+      await rm(join(folder, smaller), { force: true })
+    }
+  }
+
+  async #names(kmsId: string): Promise<readonly string[]> {
+    try {
+      const names = await readdir(join(this.#folder, kmsId))
+      return names.filter(name => NAME.test(name)).sort()
+    } catch (error) {
+      if (isAbsent(error)) return []
+      throw error
+    }
+  }
+}
+
+async function textOf(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (isAbsent(error)) return undefined
+    throw error
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+}
+
+/** What is no JSON fits no schema, and is refused with the file's name. */
+function jsonFrom(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+async function writeDurably(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
