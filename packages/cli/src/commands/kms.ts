@@ -19,6 +19,8 @@ interface ServeFlags extends GlobalFlags {
   readonly appraisal?: string
   readonly witness?: string
   readonly allowSimulatedPlatform?: true
+  readonly ehsmOpenEnrolment?: true
+  readonly ehsmOpenKeys?: true
 }
 
 /** `cloister kms …`: run a key service, and become a client of one. */
@@ -43,6 +45,14 @@ export function addKmsCommands(program: Command): void {
     .option(
       '--allow-simulated-platform',
       "release keys to this home's simulated TEE, which protects nothing from its host",
+    )
+    .option(
+      '--ehsm-open-enrolment',
+      'eHSM clients: let whoever reaches the service open an account, without the enrolment token',
+    )
+    .option(
+      '--ehsm-open-keys',
+      'eHSM clients: make keys and secrets that an API key alone gives the use of, attested or not',
     )
     .addHelpText(
       'after',
@@ -131,6 +141,10 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     collateralDir,
     appraisal,
     ...(flags.witness === undefined ? {} : { witnessFile: flags.witness }),
+    ehsm: {
+      openEnrolment: flags.ehsmOpenEnrolment === true,
+      openKeys: flags.ehsmOpenKeys === true,
+    },
     logTo: line => process.stderr.write(`${line}\n`),
   })
   const republishing =

@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline'
+import type { EhsmOptions } from './ehsm/index.ts'
 import { APPRAISAL } from './flow.test.support.ts'
 import { startKms } from './start-kms.ts'
 
@@ -12,6 +13,9 @@ const options: {
   readonly port: number
   readonly witnessFile?: string
   readonly root: { readonly spki: string; readonly qeVendorId: string }
+  readonly ehsm?: Pick<EhsmOptions, 'openEnrolment' | 'openKeys'>
+  /** Has the log on its error output. */
+  readonly log?: boolean
 } = JSON.parse(process.argv[2] ?? '{}')
 
 const kms = await startKms({
@@ -28,6 +32,8 @@ const kms = await startKms({
     },
   ],
   appraisal: APPRAISAL,
+  ...(options.ehsm === undefined ? {} : { ehsm: options.ehsm }),
+  ...(options.log === true ? { logTo: line => process.stderr.write(`${line}\n`) } : {}),
 })
 process.stdout.write(`${JSON.stringify(kms.pin)}\n`)
 for await (const _line of createInterface({ input: process.stdin }));

@@ -8,6 +8,7 @@ import type { KmsPin } from '../protocol/pin.ts'
 import { Challenges } from './attest/challenge.ts'
 import { CollateralFolder } from './attest/collateral-folder.ts'
 import { AuditLog, openLogKey, Witness } from './audit/index.ts'
+import { type Ehsm, type EhsmOptions, openEhsm } from './ehsm/index.ts'
 import { EventLog } from './http/log.ts'
 import { createHttpServer } from './http/server.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
@@ -52,6 +53,8 @@ export interface StartKmsOptions {
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
   readonly requestTimeoutMs?: number
+  /** What weakens the eHSM-compatible interface; nothing unless told. */
+  readonly ehsm?: EhsmOptions
   /** Takes the log, a line of JSON an event; without it nothing is logged. */
   readonly logTo?: (line: string) => void
   /** The clock; the machine's unless told. */
@@ -126,13 +129,15 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
       keepAliveTimeoutMs: 60_000,
     }
-    app = createHttpServer(service, await issueTlsCredentials(identity, now()), limits, log)
+    const ehsm = await openEhsm(service, root, options.ehsm ?? {})
+    app = createHttpServer(service, ehsm, await issueTlsCredentials(identity, now()), limits, log)
     await app.listen({ host, port: options.port })
     const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
     const pin = pinOf(identity, url)
     await writePin(join(dataDir, PIN_FILE), pin)
-    timers.push(purging(store, now, log), renewingTls(app, identity, now, log))
+    timers.push(purging(store, ehsm, now, log), renewingTls(app, identity, now, log))
     log.write('started', { url, kmsId: identity.kmsId })
+    warnOfEhsm(ehsm.options, log)
     return { url, pin, close }
   } catch (error) {
     await close()
@@ -144,10 +149,28 @@ function urlOf(host: string, port: number): string {
   return `https://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-function purging(store: Store, now: () => Date, log: EventLog): NodeJS.Timeout {
+/** Whatever weakens the service stands in its log, loudly. */
+function warnOfEhsm({ openEnrolment, openKeys }: EhsmOptions, log: EventLog): void {
+  if (openEnrolment === true) {
+    const weakens =
+      'WHOEVER REACHES THIS SERVICE MAY OPEN AN EHSM ACCOUNT: enrolment takes no token'
+    log.write('weakened', { switch: 'ehsm-open-enrolment', weakens })
+  }
+  if (openKeys === true) {
+    const weakens =
+      'AN API KEY ALONE GIVES THE USE OF EHSM KEYS AND SECRETS: their users need not be attested'
+    log.write('weakened', { switch: 'ehsm-open-keys', weakens })
+  }
+}
+
+function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): NodeJS.Timeout {
   return setInterval(() => {
     store
-      .write(tx => purgeConsumed(tx, now()))
+      .write(async tx => {
+        await purgeConsumed(tx, now())
+        await ehsm.secrets.purge(tx, now())
+      })
+      .then(() => ehsm.replays.purge())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { KmsError, type KmsErrorCode } from '../../protocol/errors.ts'
 import { refusalFrom } from '../acts.ts'
+import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { instanceRoutes } from './instance-routes.ts'
@@ -22,6 +23,7 @@ const BODY_LIMIT = 1 << 20
 /** Makes the HTTPS server: routes, one envelope for every refusal, one log event a request. */
 export function createHttpServer(
   service: KmsService,
+  ehsm: Ehsm,
   tls: TlsCredentials,
   limits: HttpLimits,
   log: EventLog,
@@ -43,6 +45,7 @@ export function createHttpServer(
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
+    rewriteUrl: request => rewritten(request.url ?? '/'),
   }) as unknown as FastifyInstance
   app.setErrorHandler((error: FastifyError | Error, request, reply) => {
     const refusal = refusalOf(error)
@@ -75,7 +78,15 @@ export function createHttpServer(
   ownerRoutes(app, service)
   instanceRoutes(app, service)
   logRoutes(app, service)
+  ehsmRoutes(app, ehsm, log)
   return app
+}
+
+/** Clients of eHSM write its path with and without a slash at the end, and in any case. */
+function rewritten(url: string): string {
+  const at = url.indexOf('?')
+  const path = at < 0 ? url : url.slice(0, at)
+  return isEhsmPath(path) ? EHSM_PATH + url.slice(path.length) : url
 }
 
 /** What every refusal looks like on the wire. */

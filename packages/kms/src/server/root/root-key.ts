@@ -13,6 +13,8 @@ export type RootPurpose =
   | 'secret-wrap'
   | 'credential'
   | 'challenge'
+  | 'ehsm-wrap'
+  | 'ehsm-import'
 
 /** The key that everything the KMS stores is protected under. Used for derivation only. */
 export class RootKey {

@@ -89,6 +89,73 @@ interface AuditNodesTable {
   hash: string
 }
 
+/** Accounts of the eHSM-compatible interface; the API key is wrapped, as requests are MACed with it. */
+export interface EhsmAccountsTable extends Stamp {
+  app_id: string
+  api_key: string
+  created_at: number
+}
+
+/** Keys of the eHSM-compatible interface. `wrapped` is null until material is imported. */
+export interface EhsmKeysTable extends Stamp {
+  key_id: string
+  app_id: string
+  spec: string
+  origin: 'internal' | 'external'
+  usage: 'encrypt-decrypt' | 'sign-verify'
+  state: 'enabled' | 'disabled'
+  is_default: number
+  created_at: number
+  expires_at: number
+  wrapped: string | null
+}
+
+/** The wrapping key that a key's material may be imported under, itself wrapped. */
+export interface EhsmImportsTable extends Stamp {
+  key_id: string
+  public_digest: string
+  wrapped: string
+  created_at: number
+}
+
+/** Measurements that an account has quotes compared with. */
+export interface EhsmQuotePoliciesTable extends Stamp {
+  policy_id: string
+  app_id: string
+  mr_enclave: string
+  mr_signer: string
+  created_at: number
+}
+
+/** Secrets of an account, without their values. `secret_id` is a digest over account and name. */
+export interface EhsmSecretsTable extends Stamp {
+  secret_id: string
+  app_id: string
+  name: string
+  description: string | null
+  key_id: string
+  rotation_interval: string | null
+  current_version: number
+  created_at: number
+  delete_at: number | null
+}
+
+/** Values of secrets. `id` is `<secret id>/<version>`. */
+export interface EhsmSecretVersionsTable extends Stamp {
+  id: string
+  secret_id: string
+  version: number
+  ciphertext: string
+  created_at: number
+}
+
+/** Signed requests taken: digests of 16 bytes each, a row for those that came together. */
+export interface EhsmReplaysTable extends Stamp {
+  batch_id: string
+  expires_at: number
+  uses: string
+}
+
 /** The database. */
 export interface Schema {
   store_state: StoreStateTable
@@ -102,6 +169,13 @@ export interface Schema {
   audit_log: AuditLogTable
   audit_leaves: AuditLeavesTable
   audit_nodes: AuditNodesTable
+  ehsm_accounts: EhsmAccountsTable
+  ehsm_keys: EhsmKeysTable
+  ehsm_imports: EhsmImportsTable
+  ehsm_quote_policies: EhsmQuotePoliciesTable
+  ehsm_secrets: EhsmSecretsTable
+  ehsm_secret_versions: EhsmSecretVersionsTable
+  ehsm_replays: EhsmReplaysTable
 }
 
 /**
@@ -117,6 +191,13 @@ export const TRACKED = {
   consumed: 'id',
   secrets: 'name',
   audit_log: 'id',
+  ehsm_accounts: 'app_id',
+  ehsm_keys: 'key_id',
+  ehsm_imports: 'key_id',
+  ehsm_quote_policies: 'policy_id',
+  ehsm_secrets: 'secret_id',
+  ehsm_secret_versions: 'id',
+  ehsm_replays: 'batch_id',
 } as const
 
 /** A table in {@link TRACKED}. */

@@ -1,20 +1,5 @@
-import { type ColumnDefinitionBuilder, type Kysely, type Migration, sql } from 'kysely'
-
-const required = (column: ColumnDefinitionBuilder) => column.notNull()
-const primary = (column: ColumnDefinitionBuilder) => column.primaryKey().notNull()
-
-// biome-ignore lint/suspicious/noExplicitAny: Kysely's Migration type is over an unknown schema
-type AnyDatabase = Kysely<any>
-
-function table(db: AnyDatabase, name: string) {
-  return db.schema.createTable(name).modifyEnd(sql`strict`)
-}
-
-function stamped(db: AnyDatabase, name: string) {
-  return table(db, name)
-    .addColumn('row_version', 'integer', required)
-    .addColumn('mac', 'text', required)
-}
+import type { Migration } from 'kysely'
+import { type AnyDatabase, primary, required, stamped, table } from './tables.ts'
 
 async function up(db: AnyDatabase): Promise<void> {
   await table(db, 'store_state')

@@ -2,10 +2,12 @@ import { type Kysely, type Migration, Migrator } from 'kysely'
 import { StoreError } from '../errors.ts'
 import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
+import { ehsm } from './0003-ehsm.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
+  '0003-ehsm': ehsm,
 }
 
 /**

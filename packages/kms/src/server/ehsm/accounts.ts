@@ -1,0 +1,62 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
+import { StoreError, type StoreTransaction } from '../store/index.ts'
+import type { EhsmAccountsTable } from '../store/schema.ts'
+
+/** Digits and letters but I, O, l and o, which people take for others. */
+const ALPHABET = '0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz'
+const API_KEY_LENGTH = 32
+
+const context = (appId: string) => Buffer.from(`api key of ${appId}`)
+
+/** Accounts of the eHSM-compatible interface. */
+export class EhsmAccounts {
+  readonly #wrap: KeyWrap
+  /** Rows of accounts never change, so that what was proven once stays true. */
+  readonly #known = new Map<string, Secret>()
+
+  constructor(root: RootKey) {
+    this.#wrap = KeyWrap.derivedFrom(root, 'ehsm-wrap')
+  }
+
+  /** Makes an account. The API key is shown this once. */
+  async create(
+    { db, guard }: StoreTransaction,
+    at: Date,
+  ): Promise<{ readonly appId: string; readonly apiKey: string }> {
+    const appId = randomUUID()
+    const apiKey = Array.from({ length: API_KEY_LENGTH }, () =>
+      ALPHABET.charAt(randomInt(ALPHABET.length)),
+    ).join('')
+    const wrapped = this.#wrap.wrap(Buffer.from(apiKey), context(appId))
+    const columns = {
+      app_id: appId,
+      api_key: Buffer.from(wrapped).toString('base64url'),
+      created_at: at.getTime(),
+    }
+    const stamp = guard.stamp<EhsmAccountsTable>('ehsm_accounts', appId, columns)
+    await db
+      .insertInto('ehsm_accounts')
+      .values({ ...columns, ...stamp })
+      .execute()
+    return { appId, apiKey }
+  }
+
+  /** An account's API key, where it was asked for before. */
+  known(appId: string): Secret | undefined {
+    return this.#known.get(appId)
+  }
+
+  /** An account's API key; undefined where there is no such account. @throws StoreError ROW_MAC */
+  async apiKey({ db, guard }: StoreTransaction, appId: string): Promise<Secret | undefined> {
+    const query = db.selectFrom('ehsm_accounts').selectAll().where('app_id', '=', appId)
+    const row = guard.proven('ehsm_accounts', appId, await query.executeTakeFirst())
+    if (row === undefined) return undefined
+    const bytes = this.#wrap.unwrap(Buffer.from(row.api_key, 'base64url'), context(appId))
+    if (bytes === undefined) throw new StoreError('ROW_MAC', `account ${appId} does not unwrap`)
+    const secret = Secret.from(bytes)
+    bytes.fill(0)
+    this.#known.set(appId, secret)
+    return secret
+  }
+}

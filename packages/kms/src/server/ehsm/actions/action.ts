@@ -1,0 +1,58 @@
+import type { Ehsm } from '../ehsm.ts'
+import { type Fields, parseFields, type Rules } from '../wire/fields.ts'
+
+/** A call whose signature was checked. */
+export interface Call {
+  readonly ehsm: Ehsm
+  readonly appId: string
+  /** MACs a reply's members with the account's key. */
+  readonly sign: (members: object) => string
+  readonly at: Date
+}
+
+/** What goes into the envelope of a success. */
+export interface Reply {
+  readonly message: string
+  readonly result: object
+}
+
+/** One action, its fields' types behind it. */
+export interface Action {
+  /** Whether a payload must be there. */
+  readonly needsPayload: boolean
+  /** Whether it makes or uses keys and secrets that an API key alone gives the use of. */
+  readonly usesOpenKeys: boolean
+  /** Reads the payload; what comes back does the work once the call is proven. @throws EhsmRefusal */
+  readonly prepare: (payload: Readonly<Record<string, unknown>>) => (call: Call) => Promise<Reply>
+}
+
+type Run<R extends Rules> = (call: Call, fields: Fields<R>) => Promise<object>
+
+/** An action of the cryptographic core. */
+export function coreAction<R extends Rules>(rules: R, run: Run<R>): Action {
+  return action({ needsPayload: true, usesOpenKeys: true, message: 'success!' }, rules, run)
+}
+
+/** Any other action. */
+export function action<R extends Rules>(
+  traits: {
+    readonly needsPayload?: boolean
+    readonly usesOpenKeys?: boolean
+    readonly message: string | ((fields: Fields<R>) => string)
+  },
+  rules: R,
+  run: Run<R>,
+): Action {
+  const { message, needsPayload = false, usesOpenKeys = false } = traits
+  return {
+    needsPayload,
+    usesOpenKeys,
+    prepare: payload => {
+      const fields = parseFields(rules, payload)
+      return async call => ({
+        result: await run(call, fields),
+        message: typeof message === 'string' ? message : message(fields),
+      })
+    },
+  }
+}

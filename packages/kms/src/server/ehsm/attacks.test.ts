@@ -1,0 +1,182 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { refused, World } from '../flow.test.support.ts'
+import { editDatabase, readDatabase } from '../store/temporary-store.test.fixture.ts'
+import { ACTIONS } from './actions/index.ts'
+import { EhsmTestClient, exchange } from './client.test.support.ts'
+
+const PLAIN = Buffer.from('plain').toString('base64')
+
+const log: string[] = []
+let open: World
+let closed: World
+
+beforeAll(async () => {
+  open = await World.start({
+    ehsm: { openEnrolment: true, openKeys: true },
+    logTo: line => log.push(line),
+  })
+  closed = await World.start({ logTo: line => log.push(line) })
+})
+
+afterAll(async () => {
+  await open.stop()
+  await closed.stop()
+})
+
+const tokenOf = (world: World) => readFile(join(world.folder, 'kms', 'enrolment-token'), 'utf8')
+
+describe('without its switches, the interface', () => {
+  it('enrols whoever has the enrolment token, once, and no one else', async () => {
+    for (const headers of [{}, { authorization: `Bearer ${'A'.repeat(43)}` }]) {
+      const { envelope } = await exchange(closed.kms.pin, 'GET', 'Enroll', undefined, headers)
+      expect([envelope.code, envelope.result]).toEqual([400, {}])
+      expect(envelope.message).toContain('--ehsm-open-enrolment')
+    }
+    const token = await tokenOf(closed)
+    await EhsmTestClient.enroll(closed.kms.pin, token)
+    await expect(EhsmTestClient.enroll(closed.kms.pin, token)).rejects.toThrow('enrolment token')
+  })
+
+  it('makes no key that an API key alone gives the use of, and audits who asks for one', async () => {
+    const client = await EhsmTestClient.enroll(closed.kms.pin, await tokenOf(closed))
+    const payload = { keyspec: 'EH_AES_GCM_128', origin: 'EH_INTERNAL_KEY' }
+    const { envelope } = await client.call('CreateKey', payload)
+    expect(envelope.code).toBe(400)
+    expect(envelope.message).toContain('--ehsm-open-keys')
+    expect((await client.call('ListKey')).envelope.result).toEqual({ list: [] })
+    const rows = readDatabase(
+      join(closed.folder, 'kms', 'kms.db'),
+      'select entry from audit_leaves',
+    )
+    const entries = rows.map(({ entry }) => JSON.parse(String(entry)))
+    expect(entries).toContainEqual(
+      expect.objectContaining({
+        actor: `ehsm:${client.appId}`,
+        action: 'ehsm.CreateKey',
+        outcome: 'denied',
+        reasons: [expect.objectContaining({ code: 'OPEN_KEYS_NOT_ALLOWED' })],
+      }),
+    )
+  })
+
+  it('says of each switch that is on what it weakens', () => {
+    const weakened = log.map(line => JSON.parse(line)).filter(({ event }) => event === 'weakened')
+    expect(weakened.map(entry => entry.switch).sort()).toEqual([
+      'ehsm-open-enrolment',
+      'ehsm-open-keys',
+    ])
+  })
+})
+
+describe('a key of the native interface', () => {
+  it.each(['attested-only', 'open'] as const)('that is %s is found by no action', async mode => {
+    const owner = await open.enrol()
+    const { keyId } = await owner.createKey({ mode })
+    const client = await EhsmTestClient.enroll(open.kms.pin)
+    const own = await client.createKey('EH_AES_GCM_128')
+    const { envelope: made } = await client.call('Encrypt', { keyid: own, plaintext: PLAIN })
+    const payload = {
+      keyid: keyId,
+      ukeyid: keyId,
+      plaintext: PLAIN,
+      ciphertext: made.result['ciphertext'],
+      olddatakey_base: made.result['ciphertext'],
+      keylen: 16,
+      keyspec: 'EH_RSA_2048',
+      origin: 'EH_INTERNAL_KEY',
+      padding_mode: 'EH_RSA_PKCS1',
+      message: PLAIN,
+      message_type: 'EH_RAW',
+      digest_mode: 'EH_SHA_256',
+      signature: PLAIN,
+      key_material: PLAIN,
+      importToken: PLAIN,
+      secretName: 'name',
+      secretData: 'data',
+      encryptionKeyId: keyId,
+      challenge: PLAIN,
+      quote: PLAIN,
+      nonce: PLAIN,
+      policyId: keyId,
+      mr_enclave: 'a'.repeat(64),
+      mr_signer: 'b'.repeat(64),
+    }
+    for (const action of ACTIONS.keys()) {
+      const { envelope, status } = await client.call(action, payload)
+      expect(status).toBe(200)
+      if (envelope.code === 200) {
+        // None of these does anything with the key that is named.
+        expect(NO_USE_OF_A_KEY).toContain(action)
+      }
+      expect(JSON.stringify(envelope.result)).not.toMatch(/plaintext|newdatakey|pubkey|signature/)
+    }
+    const { envelope } = await client.call('Encrypt', { keyid: keyId, plaintext: PLAIN })
+    expect([envelope.code, envelope.message]).toEqual([400, 'keyid error'])
+    const stored = { ukeyid: keyId, keyid: await client.createKey('EH_AES_GCM_128') }
+    const dataKey = await client.call('GenerateDataKey', { keyid: stored.keyid, keylen: 32 })
+    const olddatakey_base = dataKey.envelope.result['ciphertext']
+    const exported = await client.call('ExportDataKey', { ...stored, olddatakey_base })
+    expect(exported.envelope).toEqual({ code: 400, message: 'keyid error', result: {} })
+    const [key] = (await owner.listKeys()).filter(listed => listed.keyId === keyId)
+    expect(key).toMatchObject({ state: 'enabled', currentVersion: 1 })
+    const rows = readDatabase(join(open.folder, 'kms', 'kms.db'), 'select entry from audit_leaves')
+    expect(rows.map(({ entry }) => String(entry)).join('\n')).toContain('KEY_MODE')
+  })
+
+  it('and one of this interface are no use to each other’s accounts', async () => {
+    const client = await EhsmTestClient.enroll(open.kms.pin)
+    const keyid = await client.createKey('EH_AES_GCM_128')
+    const owner = await open.enrol()
+    await refused(owner.disableKey(keyid), 'NOT_FOUND')
+    const credential = `${client.appId.replaceAll('-', '')}.${client.apiKey}${'A'.repeat(11)}`
+    await refused(open.client(credential).listKeys(), 'UNAUTHENTICATED')
+  })
+})
+
+/** Actions that succeed whatever key they are given, as they take none or take away none. */
+const NO_USE_OF_A_KEY = ['CreateKey', 'ListKey', 'DeleteKey', 'DeleteAllKey']
+
+describe('the database behind the service’s back', () => {
+  it.each([
+    ['a key of another account', "update ehsm_keys set app_id = 'x' where key_id = ?"],
+    ['another use', "update ehsm_keys set usage = 'sign-verify' where key_id = ?"],
+    ['a key put back to use', "update ehsm_keys set state = 'enabled' where key_id = ?"],
+    ['longer life', 'update ehsm_keys set expires_at = expires_at + 1 where key_id = ?'],
+    ['material away', 'update ehsm_keys set wrapped = null where key_id = ?'],
+    ['the key away', 'delete from ehsm_keys where key_id = ?'],
+  ])('%s: refused', async (_what, statement) => {
+    const world = await World.start({ ehsm: { openEnrolment: true, openKeys: true } })
+    try {
+      const client = await EhsmTestClient.enroll(world.kms.pin)
+      const keyid = await client.createKey('EH_AES_GCM_128')
+      await client.call('DisableKey', { keyid })
+      const path = join(world.folder, 'kms', 'kms.db')
+      expect(editDatabase(path, statement.replace('?', `'${keyid}'`))).toBe(1)
+      const { envelope } = await client.call('Encrypt', { keyid, plaintext: PLAIN })
+      expect([envelope.code, envelope.message]).toEqual([400, 'database error'])
+    } finally {
+      await world.stop()
+    }
+  })
+})
+
+describe('the log', () => {
+  it('has each call and no secret', async () => {
+    const client = await EhsmTestClient.enroll(open.kms.pin)
+    const keyid = await client.createKey('EH_AES_GCM_256')
+    const secret = Buffer.from('this must not be logged').toString('base64')
+    const { envelope } = await client.call('Encrypt', { keyid, plaintext: secret })
+    const { ciphertext } = envelope.result
+    await client.call('Decrypt', { keyid, ciphertext })
+    await client.call('Decrypt', { keyid, ciphertext, aad: secret })
+    await client.call(secret, { keyid, ciphertext })
+    const all = log.join('\n')
+    expect(all).toContain('"event":"ehsm","action":"Decrypt","code":500')
+    expect(all).toContain('"event":"ehsm","action":"unknown","code":404')
+    for (const text of [secret, 'this must not be logged', client.apiKey, String(ciphertext)]) {
+      expect(all).not.toContain(text)
+    }
+  })
+})

@@ -1,0 +1,22 @@
+import type { Ehsm } from './ehsm.ts'
+import { EhsmRefusal, refused } from './wire/refusal.ts'
+import type { SignedRequest } from './wire/request.ts'
+import { isSignatureOf, signatureOf } from './wire/sign.ts'
+
+/**
+ * Proves a request to be of its account.
+ * @returns What MACs a reply with the account's key
+ * @throws EhsmRefusal
+ */
+export async function authenticate(
+  ehsm: Ehsm,
+  request: SignedRequest,
+): Promise<(members: object) => string> {
+  const { appId, sign, signed } = request
+  const apiKey =
+    ehsm.accounts.known(appId) ??
+    (await ehsm.service.store.read(tx => ehsm.accounts.apiKey(tx, appId)))
+  if (apiKey === undefined) throw new EhsmRefusal(400, undefined)
+  if (!apiKey.with(key => isSignatureOf(key, signed, sign))) throw refused('sign error')
+  return members => apiKey.with(key => signatureOf(key, members))
+}

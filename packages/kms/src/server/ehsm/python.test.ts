@@ -1,0 +1,55 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type EhsmProcess, startEhsmProcess } from './process.test.support.ts'
+
+const CASES = fileURLToPath(new URL('../../../test/ehsm/', import.meta.url))
+
+let server: EhsmProcess
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cloister-ehsm-'))
+  server = await startEhsmProcess({ openEnrolment: true, openKeys: true })
+  await writeFile(join(folder, 'ca.pem'), server.pin.certificate)
+})
+
+afterAll(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true })
+})
+
+/** Runs cases of the Python client; gives its exit code and all that it said. */
+async function run(
+  module: string,
+): Promise<{ readonly code: number | null; readonly said: string }> {
+  const child = spawn('python3', ['-B', '-m', 'unittest', module], {
+    cwd: CASES,
+    env: { ...process.env, EHSM_URL: server.pin.url, EHSM_CA: join(folder, 'ca.pem') },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const said: string[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => said.push(text))
+  }
+  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
+  return { code, said: said.join('') }
+}
+
+describe('a client in Python, written from the reference', () => {
+  it.each([
+    'test_signing.GeneralTest',
+    'test_signing.SigningTest',
+    'test_keys.KeyManagementTest',
+    'test_keys.SymmetricTest',
+    'test_keys.AsymmetricTest',
+    'test_keys.ImportTest',
+  ])('%s', { timeout: 120_000 }, async module => {
+    const { code, said } = await run(module)
+    expect(said).toMatch(/Ran [1-9]\d* tests?/)
+    expect(code, said).toBe(0)
+  })
+})

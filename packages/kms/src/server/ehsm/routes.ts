@@ -1,0 +1,156 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { refusalFrom } from '../acts.ts'
+import type { EventLog } from '../http/log.ts'
+import { errorChain } from '../http/log.ts'
+import { ACTIONS } from './actions/index.ts'
+import { auditDenial } from './acts.ts'
+import { authenticate } from './authenticate.ts'
+import type { Ehsm } from './ehsm.ts'
+import { enroll } from './enroll.ts'
+import { EhsmRefusal, refused } from './wire/refusal.ts'
+import { parseRequest } from './wire/request.ts'
+
+/** The one path; the server rewrites its other spellings to it. */
+export const EHSM_PATH = '/ehsm'
+
+/** What clients of eHSM send at most. */
+const BODY_LIMIT = 100 * 1024
+
+/** The version of eHSM whose behaviour this is. */
+const VERSION = { version: '0.4.0', git_sha: 'cloister' } as const
+
+const OPEN_KEYS_NEEDED =
+  'keys that an API key alone gives the use of are not allowed at this key service (--ehsm-open-keys)'
+
+interface Envelope {
+  readonly code: number
+  readonly message?: string
+  readonly result: object
+}
+
+/** Spellings of the path that clients use, with and without a slash at the end, in any case. */
+export function isEhsmPath(path: string): boolean {
+  return /^\/ehsm\/?$/i.test(path)
+}
+
+/** The eHSM-compatible interface: HTTP 200 for whatever it answers, the outcome in the envelope. */
+export function ehsmRoutes(app: FastifyInstance, ehsm: Ehsm, log: EventLog): void {
+  app.register(async scope => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: BODY_LIMIT }, parseBody)
+    scope.setErrorHandler((error, request, reply) => {
+      const status = statusOf(error)
+      // A body that is too large, or late, is no matter of the interface: as with upstream.
+      if (status !== undefined && status !== 400) return reply.status(status).send()
+      return answer(request, reply, refusedWith(error, log, request), log)
+    })
+    scope.get(EHSM_PATH, async (request, reply) => {
+      return answer(request, reply, await settled(asked(ehsm, request), log, request), log)
+    })
+    scope.post(EHSM_PATH, { bodyLimit: BODY_LIMIT }, async (request, reply) => {
+      return answer(request, reply, await settled(acted(ehsm, request), log, request), log)
+    })
+  })
+}
+
+function parseBody(
+  _request: unknown,
+  body: string | Buffer,
+  done: (error: Error | null, value?: unknown) => void,
+): void {
+  try {
+    done(null, body.length === 0 ? {} : JSON.parse(body.toString()))
+  } catch {
+    done(refused('Invalid JSON'))
+  }
+}
+
+/** Calls without a signature. */
+async function asked(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
+  switch (actionOf(request)) {
+    case 'GetVersion':
+      return { code: 200, message: 'success!', result: VERSION }
+    case 'Enroll':
+      return { code: 200, message: 'successful', result: await enroll(ehsm, request) }
+    default:
+      throw refused('Missing required parameters')
+  }
+}
+
+/** Calls with a signature: form, time, replay, fields, MAC, and then the work. */
+async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
+  const name = actionOf(request)
+  if (name === 'GetVersion' || name === 'Enroll') throw notFound()
+  const action = ACTIONS.get(name)
+  const at = ehsm.service.now()
+  const signed = parseRequest(request.body, action?.needsPayload ?? false, at)
+  if (ehsm.replays.has(signed)) throw repeated()
+  const run = action?.prepare(signed.payload ?? {})
+  const sign = await authenticate(ehsm, signed)
+  if (!(await ehsm.replays.take(signed))) throw repeated()
+  const { appId } = signed
+  try {
+    if (action === undefined || run === undefined) throw notFound()
+    if (action.usesOpenKeys && ehsm.options.openKeys !== true) {
+      throw refused(OPEN_KEYS_NEEDED, 'OPEN_KEYS_NOT_ALLOWED')
+    }
+    return { code: 200, ...(await run({ ehsm, appId, sign, at })) }
+  } catch (error) {
+    if (error instanceof EhsmRefusal && error.denial !== undefined) {
+      await auditDenial(ehsm.service, { appId, action: name, at }, error)
+    }
+    throw error
+  }
+}
+
+const notFound = () => new EhsmRefusal(404, 'API Not Found')
+const repeated = () => refused("Timestamp can't be repeated in 20 minutes")
+
+/** The action asked for; one that is named twice is none. */
+function actionOf({ query }: FastifyRequest): string {
+  const { Action } = { Action: '', ...(query as Record<string, unknown>) }
+  return typeof Action === 'string' ? Action : ''
+}
+
+async function settled(
+  work: Promise<Envelope>,
+  log: EventLog,
+  request: FastifyRequest,
+): Promise<Envelope> {
+  return await work.catch((error: unknown) => refusedWith(error, log, request))
+}
+
+function refusedWith(error: unknown, log: EventLog, request: FastifyRequest): Envelope {
+  if (error instanceof EhsmRefusal) {
+    const { envelopeCode: code, sent } = error
+    return { code, ...(sent === undefined ? {} : { message: sent }), result: {} }
+  }
+  if (statusOf(error) === 400) return { code: 400, message: 'Invalid JSON', result: {} }
+  const refusal = refusalFrom(error)
+  // Not told to whoever asked: only the operator sees what broke.
+  log.write('failed', { route: EHSM_PATH, action: logged(request), causes: errorChain(error) })
+  const isStore = refusal.code === 'UNAVAILABLE' || refusal.code === 'INTEGRITY'
+  const [code, message] = isStore ? [400, 'database error'] : [500, 'Server exception.']
+  return { code, message, result: {} }
+}
+
+function answer(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  envelope: Envelope,
+  log: EventLog,
+): FastifyReply {
+  log.write('ehsm', { action: logged(request), code: envelope.code })
+  return reply.status(200).send(envelope)
+}
+
+/** Only names that are known: what a client writes there is not for the log. */
+function logged(request: FastifyRequest): string {
+  const name = actionOf(request)
+  return ACTIONS.has(name) || name === 'Enroll' || name === 'GetVersion' ? name : 'unknown'
+}
+
+function statusOf(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('statusCode' in error)) return undefined
+  return typeof error.statusCode === 'number' ? error.statusCode : undefined
+}

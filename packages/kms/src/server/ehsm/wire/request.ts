@@ -1,0 +1,65 @@
+import { refused } from './refusal.ts'
+import { isShallow } from './sign.ts'
+
+/** How far a request's time may be from the server's, in milliseconds. */
+export const MAX_SKEW_MS = 600_000
+
+const MAX_NONCE = 64
+const TIMESTAMP_LENGTH = 13
+
+/** A request whose form is right; nothing is proven yet. */
+export interface SignedRequest {
+  readonly appId: string
+  readonly nonce: string | undefined
+  readonly timestamp: string
+  readonly sign: string
+  readonly payload: Readonly<Record<string, unknown>> | undefined
+  /** What the MAC is over. */
+  readonly signed: object
+}
+
+/**
+ * Reads a request's outer members, in the order in which faults of theirs are told.
+ * @param needsPayload - Whether the action is one that cannot do without
+ * @throws EhsmRefusal
+ * @see docs/ehsm.md, section Signing
+ */
+export function parseRequest(body: unknown, needsPayload: boolean, now: Date): SignedRequest {
+  const { appid, nonce, payload, sign, timestamp } = membersOf(body)
+  const missing = [appid, timestamp, sign, ...(needsPayload ? [payload] : [])].some(isAbsent)
+  if (missing) throw refused('Missing required parameters')
+  if (
+    typeof appid !== 'string' ||
+    typeof timestamp !== 'string' ||
+    typeof sign !== 'string' ||
+    (payload !== undefined && !isRecord(payload)) ||
+    !(nonce === undefined || typeof nonce === 'string' || typeof nonce === 'number') ||
+    !isShallow(payload)
+  ) {
+    throw refused('param type error')
+  }
+  const nonceText = nonce === undefined ? undefined : String(nonce)
+  if ((nonceText ?? '').length > MAX_NONCE) throw refused('Nonce length error')
+  if (timestamp.length !== TIMESTAMP_LENGTH) throw refused('Timestamp length error')
+  const skew = /^\d+$/.test(timestamp) ? Math.abs(now.getTime() - Number(timestamp)) : undefined
+  if (skew === undefined || skew >= MAX_SKEW_MS) throw refused('Timestamp error')
+  const signed = { appid, nonce, payload, timestamp }
+  return { appId: appid, nonce: nonceText, timestamp, sign, payload, signed }
+}
+
+function membersOf(body: unknown): Record<string, unknown> {
+  const members = isRecord(body) ? body : {}
+  const names = ['appid', 'nonce', 'payload', 'sign', 'timestamp']
+  return Object.fromEntries(
+    names.map(name => [
+      name,
+      Object.hasOwn(members, name) ? (members[name] ?? undefined) : undefined,
+    ]),
+  )
+}
+
+const isAbsent = (value: unknown): boolean => value === undefined || value === ''
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
