@@ -136,7 +136,15 @@ describe('a key of the native interface', () => {
 })
 
 /** Actions that succeed whatever key they are given, as they take none or take away none. */
-const NO_USE_OF_A_KEY = ['CreateKey', 'ListKey', 'DeleteKey', 'DeleteAllKey']
+const NO_USE_OF_A_KEY = [
+  'CreateKey',
+  'ListKey',
+  'DeleteKey',
+  'DeleteAllKey',
+  'ListSecretVersionIds',
+  'ListSecrets',
+  'DescribeSecret',
+]
 
 describe('the database behind the service’s back', () => {
   it.each([

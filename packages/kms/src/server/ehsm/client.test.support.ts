@@ -45,9 +45,9 @@ export async function exchange(
 let last = 0
 
 /** The time, never the same twice. */
-function timestamp(): string {
+function timestamp(skewMs: number): string {
   last = Math.max(last + 1, Date.now())
-  return String(last)
+  return String(last + skewMs)
 }
 
 /** An account's client, in the tests' own process. */
@@ -55,6 +55,8 @@ export class EhsmTestClient {
   readonly pin: KmsPin
   readonly appId: string
   readonly apiKey: string
+  /** How far its clock is ahead. */
+  skewMs = 0
 
   constructor(pin: KmsPin, appId: string, apiKey: string) {
     this.pin = pin
@@ -72,7 +74,7 @@ export class EhsmTestClient {
 
   /** A signed body. */
   signed(payload?: unknown): string {
-    const members = { appid: this.appId, payload, timestamp: timestamp() }
+    const members = { appid: this.appId, payload, timestamp: timestamp(this.skewMs) }
     return JSON.stringify({ ...members, sign: signatureOf(Buffer.from(this.apiKey), members) })
   }
 

@@ -47,6 +47,7 @@ describe('a client in Python, written from the reference', () => {
     'test_keys.SymmetricTest',
     'test_keys.AsymmetricTest',
     'test_keys.ImportTest',
+    'test_secrets.SecretTest',
   ])('%s', { timeout: 120_000 }, async module => {
     const { code, said } = await run(module)
     expect(said).toMatch(/Ran [1-9]\d* tests?/)

@@ -26,33 +26,42 @@ export interface Action {
   readonly prepare: (payload: Readonly<Record<string, unknown>>) => (call: Call) => Promise<Reply>
 }
 
-type Run<R extends Rules> = (call: Call, fields: Fields<R>) => Promise<object>
+type Run<R extends Rules, Outcome> = (call: Call, fields: Fields<R>) => Promise<Outcome>
 
-/** An action of the cryptographic core. */
-export function coreAction<R extends Rules>(rules: R, run: Run<R>): Action {
-  return action({ needsPayload: true, usesOpenKeys: true, message: 'success!' }, rules, run)
+/** Traits that an action has only where told. */
+interface Traits {
+  readonly needsPayload?: boolean
+  readonly usesOpenKeys?: boolean
 }
 
-/** Any other action. */
-export function action<R extends Rules>(
-  traits: {
-    readonly needsPayload?: boolean
-    readonly usesOpenKeys?: boolean
-    readonly message: string | ((fields: Fields<R>) => string)
-  },
+/** An action whose success is told in words of its own each time. */
+export function answeringAction<R extends Rules>(
+  { needsPayload = false, usesOpenKeys = false }: Traits,
   rules: R,
-  run: Run<R>,
+  run: Run<R, Reply>,
 ): Action {
-  const { message, needsPayload = false, usesOpenKeys = false } = traits
   return {
     needsPayload,
     usesOpenKeys,
     prepare: payload => {
       const fields = parseFields(rules, payload)
-      return async call => ({
-        result: await run(call, fields),
-        message: typeof message === 'string' ? message : message(fields),
-      })
+      return call => run(call, fields)
     },
   }
+}
+
+/** An action whose success is always told in the same words. */
+export function action<R extends Rules>(
+  { message, ...traits }: Traits & { readonly message: string },
+  rules: R,
+  run: Run<R, object>,
+): Action {
+  return answeringAction(traits, rules, async (call, fields) => {
+    return { message, result: await run(call, fields) }
+  })
+}
+
+/** An action of the cryptographic core. */
+export function coreAction<R extends Rules>(rules: R, run: Run<R, object>): Action {
+  return action({ needsPayload: true, usesOpenKeys: true, message: 'success!' }, rules, run)
 }

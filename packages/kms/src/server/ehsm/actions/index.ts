@@ -3,6 +3,19 @@ import { asymmetricDecrypt, asymmetricEncrypt, getPublicKey, sign, verify } from
 import { getParametersForImport, importKeyMaterial } from './import.ts'
 import { createKey, deleteAllKey, deleteKey, disableKey, enableKey, listKey } from './keys.ts'
 import {
+  createSecret,
+  deleteSecret,
+  putSecretValue,
+  restoreSecret,
+  updateSecretDesc,
+} from './secrets/change.ts'
+import {
+  describeSecret,
+  getSecretValue,
+  listSecrets,
+  listSecretVersionIds,
+} from './secrets/read.ts'
+import {
   decrypt,
   encrypt,
   exportDataKey,
@@ -30,4 +43,13 @@ export const ACTIONS: ReadonlyMap<string, Action> = new Map([
   ['DeleteAllKey', deleteAllKey],
   ['EnableKey', enableKey],
   ['DisableKey', disableKey],
+  ['CreateSecret', createSecret],
+  ['UpdateSecretDesc', updateSecretDesc],
+  ['PutSecretValue', putSecretValue],
+  ['ListSecretVersionIds', listSecretVersionIds],
+  ['ListSecrets', listSecrets],
+  ['DescribeSecret', describeSecret],
+  ['DeleteSecret', deleteSecret],
+  ['GetSecretValue', getSecretValue],
+  ['RestoreSecret', restoreSecret],
 ])
