@@ -43,7 +43,9 @@ export interface WrittenQuote {
 export async function writeQuote(flags: QuoteFlags): Promise<WrittenQuote> {
   const source = flags.source === undefined ? found() : named(flags.source)
   const reportData = reportDataOf(flags.reportData)
-  const { evidence, certificates } = await (await open(source, flags)).quote(reportData)
+  const { evidence, certificates } = await (await quoteSourceOf(source, flags.home)).quote(
+    reportData,
+  )
   await writeFile(flags.out, evidence)
   const written = { source, file: flags.out, bytes: evidence.length }
   if (certificates === undefined) return written
@@ -52,11 +54,16 @@ export async function writeQuote(flags: QuoteFlags): Promise<WrittenQuote> {
   return { ...written, certificates: beside }
 }
 
-function found(): SourceName {
-  const here = SOURCE_NAMES.find(name => {
+/** The source of evidence that this machine shows; undefined where it shows none. */
+export function quoteSourceHere(): SourceName | undefined {
+  return SOURCE_NAMES.find(name => {
     const path = SOURCES[name]
     return path !== undefined && existsSync(path)
   })
+}
+
+function found(): SourceName {
+  const here = quoteSourceHere()
   if (here !== undefined) return here
   const paths = Object.values(SOURCES).filter(path => path !== undefined)
   throw new UsageError(
@@ -74,7 +81,14 @@ function named(name: string): SourceName {
   )
 }
 
-async function open(name: SourceName, flags: QuoteFlags): Promise<QuoteSource> {
+/**
+ * Opens a source of evidence.
+ * @param home - The home folder where one is told; a simulated platform is kept there
+ */
+export async function quoteSourceOf(
+  name: SourceName,
+  home: string | undefined,
+): Promise<QuoteSource> {
   switch (name) {
     case 'configfs-tsm':
       return configfsTsmSource()
@@ -83,7 +97,7 @@ async function open(name: SourceName, flags: QuoteFlags): Promise<QuoteSource> {
     case 'simulated': {
       const { simulatedPlatform } = await import('../simulated-platform.ts')
       const zero = new Uint8Array(32)
-      return simQuoteSource(await simulatedPlatform(new Home(flags.home)), {
+      return simQuoteSource(await simulatedPlatform(new Home(home)), {
         ...{ mrEnclave: zero, mrSigner: zero, isvProdId: 0, isvSvn: 0, debug: false },
       })
     }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AppraisalPolicy, INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { KmsClient } from '@cloister/kms'
-import { Secret, startKms } from '@cloister/kms/server'
+import { type EhsmOptions, Secret, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
@@ -144,6 +144,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     ehsm: {
       openEnrolment: flags.ehsmOpenEnrolment === true,
       openKeys: flags.ehsmOpenKeys === true,
+      ...(await ownQuotes(flags.home, allowSimulated)),
     },
     logTo: line => process.stderr.write(`${line}\n`),
   })
@@ -159,6 +160,18 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   await untilInterrupted()
   clearInterval(republishing)
   await running.close()
+}
+
+/** Where the key service gets quotes of itself: the enclave it runs in, or a simulated one. */
+async function ownQuotes(
+  home: string | undefined,
+  allowSimulated: boolean,
+): Promise<Pick<EhsmOptions, 'quote'>> {
+  const { quoteSourceHere, quoteSourceOf } = await import('../attest/quote-file.ts')
+  const name = quoteSourceHere() ?? (allowSimulated ? 'simulated' : undefined)
+  if (name === undefined) return {}
+  const source = await quoteSourceOf(name, home)
+  return { quote: async reportData => (await source.quote(reportData)).evidence }
 }
 
 function portFrom(text: string): number {

@@ -1,4 +1,5 @@
 export { CHALLENGE_LIFE_MS } from './attest/challenge.ts'
+export type { EhsmOptions } from './ehsm/index.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 export { RootKeyError, Secret } from './root/index.ts'
 export { PIN_FILE, type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
+import { importSimPlatform } from '@cloister/attestation'
 import type { EhsmOptions } from './ehsm/index.ts'
-import { APPRAISAL } from './flow.test.support.ts'
+import { APPRAISAL, enclaveOf } from './flow.test.support.ts'
 import { startKms } from './start-kms.ts'
 
 /**
@@ -14,9 +15,17 @@ const options: {
   readonly witnessFile?: string
   readonly root: { readonly spki: string; readonly qeVendorId: string }
   readonly ehsm?: Pick<EhsmOptions, 'openEnrolment' | 'openKeys'>
+  /** Quotes the service itself, measured as zeros. */
+  readonly platform?: string
   /** Has the log on its error output. */
   readonly log?: boolean
 } = JSON.parse(process.argv[2] ?? '{}')
+
+const platform = options.platform === undefined ? undefined : importSimPlatform(options.platform)
+const quote = async (reportData: Uint8Array) => {
+  if (platform === undefined) throw new Error('there is no platform')
+  return platform.quote({ ...enclaveOf('00'.repeat(32)), reportData })
+}
 
 const kms = await startKms({
   dataDir: options.dataDir,
@@ -32,7 +41,7 @@ const kms = await startKms({
     },
   ],
   appraisal: APPRAISAL,
-  ...(options.ehsm === undefined ? {} : { ehsm: options.ehsm }),
+  ...(options.ehsm === undefined ? {} : { ehsm: { ...options.ehsm, quote } }),
   ...(options.log === true ? { logTo: line => process.stderr.write(`${line}\n`) } : {}),
 })
 process.stdout.write(`${JSON.stringify(kms.pin)}\n`)

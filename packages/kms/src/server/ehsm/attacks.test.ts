@@ -141,6 +141,8 @@ const NO_USE_OF_A_KEY = [
   'ListKey',
   'DeleteKey',
   'DeleteAllKey',
+  'UploadQuotePolicy',
+  'GetQuotePolicy',
   'ListSecretVersionIds',
   'ListSecrets',
   'DescribeSecret',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { createSimPlatform } from '@cloister/attestation'
+import { createSimPlatform, exportSimPlatform } from '@cloister/attestation'
 import type { KmsPin } from '../../protocol/pin.ts'
 import { publishCollateral } from '../flow.test.support.ts'
 import type { EhsmOptions } from './index.ts'
@@ -36,7 +36,8 @@ export async function startEhsmProcess(
     qeVendorId: Buffer.from(qeVendorId).toString('base64'),
   }
   const dataDir = join(folder, 'kms')
-  return await start(folder, { dataDir, collateralDir: folder, port: 0, root, ehsm, log: true })
+  const paths = { dataDir, collateralDir: folder, platform: exportSimPlatform(platform) }
+  return await start(folder, { ...paths, port: 0, root, ehsm, log: true })
 }
 
 async function start(
@@ -46,6 +47,7 @@ async function start(
     readonly port: number
     readonly collateralDir: string
     readonly root: object
+    readonly platform: string
     readonly ehsm: object
     readonly log: boolean
   },

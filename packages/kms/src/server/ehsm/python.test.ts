@@ -28,7 +28,12 @@ async function run(
 ): Promise<{ readonly code: number | null; readonly said: string }> {
   const child = spawn('python3', ['-B', '-m', 'unittest', module], {
     cwd: CASES,
-    env: { ...process.env, EHSM_URL: server.pin.url, EHSM_CA: join(folder, 'ca.pem') },
+    env: {
+      ...process.env,
+      EHSM_URL: server.pin.url,
+      EHSM_CA: join(folder, 'ca.pem'),
+      EHSM_IDENTITY: server.pin.identityKey,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const said: string[] = []
@@ -48,6 +53,7 @@ describe('a client in Python, written from the reference', () => {
     'test_keys.AsymmetricTest',
     'test_keys.ImportTest',
     'test_secrets.SecretTest',
+    'test_quotes.QuoteTest',
   ])('%s', { timeout: 120_000 }, async module => {
     const { code, said } = await run(module)
     expect(said).toMatch(/Ran [1-9]\d* tests?/)

@@ -2,6 +2,7 @@ import type { Action } from './action.ts'
 import { asymmetricDecrypt, asymmetricEncrypt, getPublicKey, sign, verify } from './asymmetric.ts'
 import { getParametersForImport, importKeyMaterial } from './import.ts'
 import { createKey, deleteAllKey, deleteKey, disableKey, enableKey, listKey } from './keys.ts'
+import { generateQuote, getQuotePolicy, uploadQuotePolicy, verifyQuote } from './quotes.ts'
 import {
   createSecret,
   deleteSecret,
@@ -43,6 +44,10 @@ export const ACTIONS: ReadonlyMap<string, Action> = new Map([
   ['DeleteAllKey', deleteAllKey],
   ['EnableKey', enableKey],
   ['DisableKey', disableKey],
+  ['GenerateQuote', generateQuote],
+  ['VerifyQuote', verifyQuote],
+  ['UploadQuotePolicy', uploadQuotePolicy],
+  ['GetQuotePolicy', getQuotePolicy],
   ['CreateSecret', createSecret],
   ['UpdateSecretDesc', updateSecretDesc],
   ['PutSecretValue', putSecretValue],
