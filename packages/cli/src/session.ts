@@ -18,11 +18,14 @@ export class Session {
   readonly home: Home
   readonly printer: Printer
   readonly json: boolean
+  /** The newest checkpoint of each key service's log that was seen from this home. */
+  readonly checkpoints: LogFolder
 
   /** @param flags - The flags every command takes. */
   constructor(flags: GlobalFlags) {
     this.home = new Home(flags.home)
     this.json = flags.json === true
+    this.checkpoints = new LogFolder(join(this.home.folder, 'checkpoints'))
     this.printer = createPrinter({ json: this.json })
   }
 
@@ -31,9 +34,9 @@ export class Session {
     return pinFrom(await this.home.read('pin', ENROL_FIRST), this.home.path('pin'))
   }
 
-  /** Runs `work` with a client of the pinned key service, bearing the person's credential. */
-  async withClient<T>(work: (client: KmsClient) => Promise<T>): Promise<T> {
-    const credential = (await this.home.read('credential', ENROL_FIRST)).trim()
+  /** Runs `work` with a client of the pinned key service, bearing the person's credential or another. */
+  async withClient<T>(work: (client: KmsClient) => Promise<T>, bearing?: string): Promise<T> {
+    const credential = bearing ?? (await this.home.read('credential', ENROL_FIRST)).trim()
     const client = new KmsClient(await this.pin(), { credential })
     try {
       return await this.watching(client, work)
@@ -48,10 +51,9 @@ export class Session {
    * @throws KmsConnectionError LOG_HISTORY
    */
   async watching<T>(client: KmsClient, work: (client: KmsClient) => Promise<T>): Promise<T> {
-    const memory = new LogFolder(join(this.home.folder, 'checkpoints'))
-    await followLog(client, memory)
+    await followLog(client, this.checkpoints)
     const done = await work(client)
-    await followLog(client, memory)
+    await followLog(client, this.checkpoints)
     return done
   }
 

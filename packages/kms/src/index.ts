@@ -11,6 +11,13 @@ export {
 } from './client/attested-session.ts'
 export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
 export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
+export type { LogFinding } from './client/log-export/block.ts'
+export {
+  type LogVerdict,
+  type VerifyLogOptions,
+  verifyLogExport,
+} from './client/log-export/verify.ts'
+export { exportLog } from './client/log-export/write.ts'
 export { LogFolder } from './client/log-folder.ts'
 export {
   compareLog,

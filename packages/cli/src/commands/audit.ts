@@ -1,7 +1,17 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { compareLog, currentCheckpoint, KmsClient } from '@cloister/kms'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import {
+  compareLog,
+  currentCheckpoint,
+  exportLog,
+  KmsClient,
+  type LogVerdict,
+  verifyLogExport,
+} from '@cloister/kms'
 import type { Command } from 'commander'
-import { type GlobalFlags, Session } from '../session.ts'
+import { EXIT } from '../output/exit-codes.ts'
+import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 
 /** `cloister audit …`: the key service's tamper-evident log. */
 export function addAuditCommands(program: Command): void {
@@ -35,4 +45,96 @@ Examples:
         client.close()
       }
     })
+
+  audit
+    .command('export')
+    .description('the log in a file: your rows and those about your keys, of the others the hash')
+    .argument('<file>', 'to be written')
+    .option('--token-file <file>', "the key service's audit-token, for every row")
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister audit export audit.log
+  cloister audit export audit.log --token-file /var/lib/cloister/audit-token`,
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { tokenFile?: string }>()
+      const session = new Session(flags)
+      const lines = await session.withClient(
+        client => exportTo(file, client),
+        flags.tokenFile === undefined
+          ? undefined
+          : (await readFile(flags.tokenFile, 'utf8')).trim(),
+      )
+      session.printer.result({ file, lines }, () => `${file}: ${lines} lines`)
+    })
+
+  audit
+    .command('verify')
+    .description(
+      'verify an exported log, offline: names rows changed, removed, inserted, reordered',
+    )
+    .argument('<file>', 'by cloister audit export')
+    .option('--pin <file>', "the key service's kms.json (default: the one this home has)")
+    .option('--checkpoint <file>', 'a checkpoint that somebody kept, which the log must contain')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister audit verify audit.log
+  cloister audit verify audit.log --pin kms.json --checkpoint witness`,
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { pin?: string; checkpoint?: string }>()
+      const session = new Session(flags)
+      const pin =
+        flags.pin === undefined
+          ? await session.pin()
+          : pinFrom(await readFile(flags.pin, 'utf8'), flags.pin)
+      const kept = await keptCheckpoint(session, pin.kmsId, flags.checkpoint)
+      const verdict = await verifyLogExport(createReadStream(file), { pin, ...kept })
+      if (verdict.isOlder) {
+        session.printer.note(
+          'this home has seen a newer checkpoint: the export is older, or was cut',
+        )
+      }
+      session.printer.result(verdict, () => describe(verdict))
+      if (verdict.verdict === 'altered') process.exitCode = EXIT.notAuthentic
+    })
+}
+
+/** Whole or not at all. */
+async function exportTo(file: string, client: KmsClient): Promise<number> {
+  const temporary = `${file}.${process.pid}.tmp`
+  let lines = 0
+  async function* counted() {
+    for await (const line of exportLog(client)) {
+      lines++
+      yield line
+    }
+  }
+  try {
+    await pipeline(counted, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }))
+    await rename(temporary, file)
+  } finally {
+    await rm(temporary, { force: true })
+  }
+  return lines
+}
+
+/** One that was given must be contained; the home's own may be newer than the export. */
+async function keptCheckpoint(session: Session, kmsId: string, file: string | undefined) {
+  if (file !== undefined) return { checkpoint: await readFile(file, 'utf8') }
+  const seen = await session.checkpoints.newest(kmsId)
+  return seen === undefined ? {} : ({ checkpoint: seen.checkpoint, allowOlder: true } as const)
+}
+
+function describe({ checkpoint, findings, rows, size, verdict }: LogVerdict): string {
+  const shown = rows === size ? 'all shown' : `${rows} shown, of ${size - rows} the hash`
+  return [
+    `${verdict}: ${size} rows, ${shown}`,
+    ...findings.map(({ kind, line, message }) => `  ${kind}: ${message} (line ${line})`),
+    ...(verdict === 'intact' ? ['', checkpoint] : []),
+  ].join('\n')
 }

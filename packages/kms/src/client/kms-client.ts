@@ -157,6 +157,11 @@ export class KmsClient {
     return await this.#get(`/v1/log?from=${size}`, answers.log)
   }
 
+  /** A page of the log's rows from one on, at most up to a size; of those not shown the hashes. */
+  async logRows(from: number, size: number): Promise<Static<typeof answers.logRows>> {
+    return await this.#get(`/v1/log/rows?from=${from}&size=${size}`, answers.logRows)
+  }
+
   /** A fresh challenge, base64url. */
   async challenge(): Promise<string> {
     return (await this.#post('/v1/challenge', {}, answers.challenge, true)).challenge

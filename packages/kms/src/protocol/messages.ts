@@ -264,6 +264,19 @@ export const answers = {
     /** From the size asked for to the checkpoint's; empty where the log is no larger. */
     consistency: digestPath,
   }),
+  logRows: Type.Object({
+    rows: Type.Array(
+      Type.Object({
+        leafHash: hexDigest,
+        /** The row as it is hashed; of a row that does not concern the caller there is only the hash. */
+        leaf: Type.Optional(Type.String()),
+      }),
+    ),
+    /** Of the log up to and with the last of these rows. */
+    checkpoint: checkpointNote,
+    /** That log's complete subtrees' roots, from the left. */
+    frontier: Type.Array(hexDigest, { maxItems: 64 }),
+  }),
   challenge: Type.Object({ challenge: base64Url(256) }),
   attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
   statement: Type.Object({ statement: compact(16 << 20) }),

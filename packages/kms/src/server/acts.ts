@@ -124,11 +124,10 @@ export function refusalFrom(error: unknown): KmsError {
   }
   if (error instanceof AuditError) {
     return error.code === 'LOG_TAMPERED'
-      ? new KmsError(
-          'INTEGRITY',
-          'the audit log was altered behind the key service’s back',
-          options,
-        )
+      ? new KmsError('INTEGRITY', 'the audit log was altered behind the key service’s back', {
+          ...options,
+          reasons: [{ code: error.code, message: error.message }],
+        })
       : new KmsError('MALFORMED', error.message, options)
   }
   if (error instanceof StoreError) {

@@ -1,5 +1,6 @@
 export { CHALLENGE_LIFE_MS } from './attest/challenge.ts'
 export type { EhsmOptions } from './ehsm/index.ts'
+export { AUDIT_TOKEN_FILE } from './identity/audit-token.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 export { RootKeyError, Secret } from './root/index.ts'
 export { PIN_FILE, type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'

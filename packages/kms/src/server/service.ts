@@ -2,6 +2,7 @@ import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
 import type { AuditLog, NoteSigner, Witness } from './audit/index.ts'
+import type { AuditToken } from './identity/audit-token.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
@@ -21,6 +22,7 @@ export interface KmsService {
   /** What is told of each act before it is answered, where there is one. */
   readonly witness: Witness | undefined
   readonly enrolment: EnrolmentToken
+  readonly auditToken: AuditToken
   readonly challenges: Challenges
   readonly collateral: CollateralFolder
   readonly roots: readonly TrustRoot[]

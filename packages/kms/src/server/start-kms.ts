@@ -11,6 +11,7 @@ import { AuditLog, openLogKey, Witness } from './audit/index.ts'
 import { type Ehsm, type EhsmOptions, openEhsm } from './ehsm/index.ts'
 import { EventLog } from './http/log.ts'
 import { createHttpServer } from './http/server.ts'
+import { AuditToken } from './identity/audit-token.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
 import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-identity.ts'
@@ -118,6 +119,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       logKey,
       witness,
       enrolment: await EnrolmentToken.open(dataDir),
+      auditToken: await AuditToken.open(dataDir),
       challenges: new Challenges(identity.kmsId, root.derive('challenge')),
       collateral: new CollateralFolder(options.collateralDir),
       roots: options.roots,

@@ -27,3 +27,10 @@ export interface AuditEntry {
 export function encodeAuditEntry(entry: AuditEntry): Uint8Array {
   return canonicalJsonBytes(entry)
 }
+
+/** Whether an account may see an entry: its own acts, and what was done or tried with what it owns. */
+export function concerns(entry: AuditEntry, accountId: string): boolean {
+  const accounts = entry['accounts']
+  const isNamed = Array.isArray(accounts) && accounts.includes(accountId)
+  return isNamed || entry.actor === `account:${accountId}`
+}

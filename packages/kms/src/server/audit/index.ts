@@ -1,5 +1,5 @@
 export { logOrigin, signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
-export { type AuditEntry, encodeAuditEntry } from './entry.ts'
+export { type AuditEntry, concerns, encodeAuditEntry } from './entry.ts'
 export { AuditError } from './errors.ts'
 export { AuditLog } from './log.ts'
 export { openLogKey } from './log-key.ts'

@@ -1,5 +1,5 @@
-import type { StoreTransaction } from '../store/index.ts'
-import type { AuditLogTable } from '../store/schema.ts'
+import { StoreError, type StoreTransaction } from '../store/index.ts'
+import type { AuditLeavesTable, AuditLogTable } from '../store/schema.ts'
 import { type AuditEntry, encodeAuditEntry } from './entry.ts'
 import { AuditError } from './errors.ts'
 import {
@@ -12,6 +12,7 @@ import {
 import {
   consistencyPath,
   type Frontier,
+  frontierAt,
   frontierRoot,
   grow,
   inclusionPath,
@@ -26,6 +27,8 @@ const LOG_ID = 1
 export interface LoggedEntry {
   readonly index: number
   readonly entry: AuditEntry
+  /** The entry as it is hashed. */
+  readonly leaf: string
   readonly leafHash: Uint8Array
 }
 
@@ -65,6 +68,10 @@ function nodeReader({ db }: StoreTransaction): ReadNodes {
   }
 }
 
+function tampered(what: string, options?: ErrorOptions): AuditError {
+  return new AuditError('LOG_TAMPERED', what, options)
+}
+
 /** Runs what reads nodes and checks them; whatever does not fit means that they were edited. */
 async function untampered<T>(work: () => Promise<T>): Promise<T> {
   try {
@@ -73,7 +80,17 @@ async function untampered<T>(work: () => Promise<T>): Promise<T> {
     const isOurs =
       cause instanceof RangeError || (cause instanceof AuditError && cause.code === 'PROOF')
     if (!isOurs) throw cause
-    throw new AuditError('LOG_TAMPERED', 'the stored nodes do not make up the log', { cause })
+    throw tampered('the stored nodes do not make up the log', { cause })
+  }
+}
+
+/** @throws AuditError LOG_TAMPERED, naming the row */
+function provenLeaf({ guard }: StoreTransaction, row: AuditLeavesTable): string {
+  try {
+    return guard.provenOnce('audit_leaves', String(row.idx), row).entry
+  } catch (cause) {
+    if (!(cause instanceof StoreError) || cause.code !== 'ROW_MAC') throw cause
+    throw tampered(`row ${row.idx} is not as it was written`, { cause })
   }
 }
 
@@ -126,7 +143,7 @@ export class AuditLog {
   /**
    * Entries after an index (-1: from the first), in order.
    * @param range - `limit`: at most 1000.
-   * @throws AuditError RANGE, LOG_TAMPERED where one is missing; StoreError ROW_MAC
+   * @throws AuditError RANGE, LOG_TAMPERED where one is missing or altered; StoreError ROW_MAC
    */
   async entries(
     tx: StoreTransaction,
@@ -137,18 +154,22 @@ export class AuditLog {
     assertSize('after, counted from -1', range.after + 1, Number.MAX_SAFE_INTEGER)
     const start = range.after + 1
     const query = tx.db.selectFrom('audit_leaves').selectAll().where('idx', '>', range.after)
-    const rows = await query.orderBy('idx').limit(range.limit).execute()
+    // One more, to see what was added behind the end.
+    const found = await query
+      .orderBy('idx')
+      .limit(range.limit + 1)
+      .execute()
     const wanted = Math.max(0, Math.min(range.limit, size - start))
-    if (rows.length !== wanted) {
-      throw new AuditError('LOG_TAMPERED', `wanted ${wanted} entries, seen ${rows.length}`)
-    }
-    return rows.map((row, offset) => {
-      if (row.idx !== start + offset) {
-        throw new AuditError('LOG_TAMPERED', `wanted entry ${start + offset}, seen ${row.idx}`)
-      }
-      const { entry } = tx.guard.provenOnce('audit_leaves', String(row.idx), row)
-      const parsed: AuditEntry = JSON.parse(entry)
-      return { index: row.idx, entry: parsed, leafHash: leafHash(new TextEncoder().encode(entry)) }
+    const added = found.find(row => row.idx >= size)
+    if (added !== undefined) throw tampered(`row ${added.idx} was added from outside`)
+    const rows = found.slice(0, wanted)
+    const missing = Array.from({ length: wanted }, (_, offset) => start + offset)
+    const gap = missing.find((index, offset) => rows[offset]?.idx !== index)
+    if (gap !== undefined) throw tampered(`row ${gap} is missing`)
+    return rows.map(row => {
+      const leaf = provenLeaf(tx, row)
+      const entry: AuditEntry = JSON.parse(leaf)
+      return { index: row.idx, entry, leaf, leafHash: leafHash(new TextEncoder().encode(leaf)) }
     })
   }
 
@@ -203,13 +224,27 @@ export class AuditLog {
   }
 
   /**
-   * The root that the log had at an earlier size.
+   * The log as it was at an earlier size: its complete subtrees' roots, from the left, and its root.
    * @throws AuditError RANGE, LOG_TAMPERED
    */
-  async rootAt(tx: StoreTransaction, size: number): Promise<Uint8Array> {
+  async stateAt(
+    tx: StoreTransaction,
+    size: number,
+  ): Promise<{
+    readonly size: number
+    readonly frontier: Frontier
+    readonly rootHash: Uint8Array
+  }> {
     const state = await readState(tx)
     assertSize('size', size, state.size)
-    return await untampered(() => this.#provenRoot(state, size, nodeReader(tx)))
+    return await untampered(async () => {
+      const read = nodeReader(tx)
+      const rootHash = await this.#provenRoot(state, size, read)
+      const frontier = await frontierAt(size, read)
+      if (Buffer.compare(frontierRoot(frontier), rootHash) === 0)
+        return { size, frontier, rootHash }
+      throw new RangeError(`the subtrees of ${size} rows do not make its root`)
+    })
   }
 
   /** Root at an earlier size, proven to be the beginning of the log as it is now. */

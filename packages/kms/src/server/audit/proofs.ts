@@ -3,7 +3,6 @@ import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
 import type { AuditProof } from '../../protocol/messages.ts'
 import type { KmsService } from '../service.ts'
 import { signCheckpoint } from './checkpoint.ts'
-import { encodeAuditEntry } from './entry.ts'
 import { AuditError } from './errors.ts'
 import { encodeNoteKey } from './note.ts'
 
@@ -34,8 +33,7 @@ export async function provenRows(
       const [row] = await audit.entries(tx, { after: index - 1, limit: 1 })
       if (row === undefined) throw new AuditError('LOG_TAMPERED', `audit row ${index} is gone`)
       const { path } = await audit.inclusionProof(tx, index, state.size)
-      const leaf = Buffer.from(encodeAuditEntry(row.entry)).toString('utf8')
-      proofs.push({ leaf, index, path: path.map(toBase64Url) })
+      proofs.push({ leaf: row.leaf, index, path: path.map(toBase64Url) })
     }
     const from = since ?? state.size
     const consistency = await audit.consistencyProof(tx, from, state.size)

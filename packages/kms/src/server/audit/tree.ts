@@ -108,14 +108,7 @@ function consistencyRanges(first: number, second: number): Range[] {
 async function hashRanges(ranges: readonly Range[], read: ReadNodes): Promise<Uint8Array[]> {
   const wanted = ranges.map(completeSubtrees)
   const found = await read(wanted.flat())
-  return wanted.map(names => {
-    const hashes = names.map(name => {
-      const hash = found.get(name)
-      if (hash === undefined) throw new RangeError(`node ${name} is missing`)
-      return hash
-    })
-    return frontierRoot(hashes)
-  })
+  return wanted.map(names => frontierRoot(names.map(name => nodeOf(found, name))))
 }
 
 /** Reads the path that proves the leaf at `index` of the tree of `size` leaves. */
@@ -136,10 +129,20 @@ export async function consistencyPath(
   return await hashRanges(consistencyRanges(first, second), read)
 }
 
+/** Reads the frontier of the tree of the first `size` leaves. */
+export async function frontierAt(size: number, read: ReadNodes): Promise<Uint8Array[]> {
+  const names = completeSubtrees({ start: 0, end: size })
+  const found = await read(names)
+  return names.map(name => nodeOf(found, name))
+}
+
 /** Reads the root of the tree of the first `size` leaves. */
 export async function rootOf(size: number, read: ReadNodes): Promise<Uint8Array> {
-  if (size === 0) return emptyRootHash()
-  const [root] = await hashRanges([{ start: 0, end: size }], read)
-  if (root === undefined) throw new RangeError('a tree has a root')
-  return root
+  return frontierRoot(await frontierAt(size, read))
+}
+
+function nodeOf(found: ReadonlyMap<NodeName, Uint8Array>, name: NodeName): Uint8Array {
+  const hash = found.get(name)
+  if (hash === undefined) throw new RangeError(`node ${name} is missing`)
+  return hash
 }

@@ -70,7 +70,7 @@ export class Witness {
       const rows = `the witness has seen ${before.size} rows, the log has ${size}`
       throw new AuditError('ROLLED_BACK', `${rows}: an older database was put back`)
     }
-    const rootHash = await store.read(tx => audit.rootAt(tx, before.size))
+    const { rootHash } = await store.read(tx => audit.stateAt(tx, before.size))
     if (Buffer.compare(rootHash, before.rootHash) !== 0) {
       const rows = `the log's first ${before.size} rows are not those that the witness has seen`
       throw new AuditError('ROLLED_BACK', `${rows}: an older database was put back, and went on`)

@@ -1,14 +1,16 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { toBase64Url } from '../../protocol/encoding.ts'
+import { toBase64Url, toHex } from '../../protocol/encoding.ts'
 import { KmsError } from '../../protocol/errors.ts'
 import type { answers } from '../../protocol/messages.ts'
-import { logStatement, signCheckpoint } from '../audit/index.ts'
+import { type AuditEntry, concerns, logStatement, signCheckpoint } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
+import type { StoreTransaction } from '../store/index.ts'
+import { credentialOf } from './owner-routes.ts'
 
 type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
-/** Routes of the audit log, for whoever follows it: they tell its size and root, and no row. */
+/** Routes of the audit log: its size and root for anybody, its rows for those they concern. */
 export function logRoutes(app: FastifyInstance, service: KmsService): void {
   const { audit, store } = service
   const logKey = logStatement(service)
@@ -27,10 +29,52 @@ export function logRoutes(app: FastifyInstance, service: KmsService): void {
       consistency: consistency.map(toBase64Url),
     }
   })
+
+  app.get('/v1/log/rows', async (request): Reply<'logRows'> => {
+    const from = wholeNumber(request, 'from', 0)
+    const credential = credentialOf(request)
+    return await store.read(async tx => {
+      const maySee = await viewOf(service, tx, credential)
+      const { size: newest } = await audit.root(tx)
+      const size = Math.min(wholeNumber(request, 'size', newest), newest)
+      if (from > size) throw new KmsError('MALFORMED', `from: row ${from} of ${size}`)
+      const limit = Math.min(ROWS_PER_PAGE, size - from)
+      const rows = await audit.entries(tx, { after: from - 1, limit })
+      const state = await audit.stateAt(tx, from + limit)
+      return {
+        rows: rows.map(({ entry, leaf, leafHash }) => ({
+          leafHash: toHex(leafHash),
+          ...(maySee(entry) ? { leaf } : {}),
+        })),
+        checkpoint: signCheckpoint(state, service.logKey),
+        frontier: state.frontier.map(toHex),
+      }
+    })
+  })
+}
+
+const ROWS_PER_PAGE = 256
+
+/** Which rows a credential shows: an account's own, or with the audit token all. */
+async function viewOf(
+  service: KmsService,
+  tx: StoreTransaction,
+  credential: string | undefined,
+): Promise<(entry: AuditEntry) => boolean> {
+  if (credential !== undefined && service.auditToken.isOffered(credential)) return () => true
+  const account =
+    credential === undefined ? undefined : await service.accounts.authenticate(tx, credential)
+  if (account === undefined) {
+    throw new KmsError(
+      'UNAUTHENTICATED',
+      'this call needs an account’s credential or the audit token',
+    )
+  }
+  return entry => concerns(entry, account)
 }
 
 /** A number from the query; `fallback` where it is not there. @throws KmsError MALFORMED */
-export function wholeNumber(request: FastifyRequest, name: string, fallback: number): number {
+function wholeNumber(request: FastifyRequest, name: string, fallback: number): number {
   const given = { ...(request.query as Record<string, unknown>) }[name] ?? String(fallback)
   if (typeof given !== 'string' || !/^\d{1,15}$/.test(given)) {
     throw new KmsError('MALFORMED', `${name} is a whole number of at most 15 digits`)

@@ -7,6 +7,7 @@ import { type answers, type PolicyDescription, requests } from '../../protocol/m
 import { parsePublicKey } from '../../protocol/public-key.ts'
 import { cmkId, hexId, parseAs } from '../../protocol/schema.ts'
 import { type Act, type Done, perform } from '../acts.ts'
+import { concerns } from '../audit/index.ts'
 import type { KeyDescription } from '../keys/index.ts'
 import type { StoredPolicy } from '../policy/index.ts'
 import { contextOf, headJson } from '../release/release.ts'
@@ -245,10 +246,7 @@ async function rowsOf(service: KmsService, tx: StoreTransaction, owner: string, 
   for (let last = after; ; ) {
     const page = await service.audit.entries(tx, { after: last, limit: AUDIT_PAGE })
     for (const { index, entry } of page) {
-      const accounts = entry['accounts']
-      const concerns =
-        entry.actor === `account:${owner}` || (Array.isArray(accounts) && accounts.includes(owner))
-      if (concerns) found.push({ index, entry: { ...entry } })
+      if (concerns(entry, owner)) found.push({ index, entry: { ...entry } })
     }
     last = page.at(-1)?.index ?? last
     if (page.length < AUDIT_PAGE || found.length >= AUDIT_PAGE) return found
@@ -273,8 +271,7 @@ async function ownerRead<T>(
   request: FastifyRequest,
   work: (tx: StoreTransaction, owner: string) => Promise<T>,
 ): Promise<T> {
-  const [, credential] =
-    /^Bearer ([\x21-\x7e]{1,128})$/.exec(request.headers.authorization ?? '') ?? []
+  const credential = credentialOf(request)
   return await service.store.read(async tx => {
     const owner =
       credential === undefined ? undefined : await service.accounts.authenticate(tx, credential)
@@ -283,6 +280,11 @@ async function ownerRead<T>(
     }
     return await work(tx, owner)
   })
+}
+
+/** The bearer credential of a request, if it has one. */
+export function credentialOf(request: FastifyRequest): string | undefined {
+  return /^Bearer ([\x21-\x7e]{1,128})$/.exec(request.headers.authorization ?? '')?.[1]
 }
 
 /** The owner is told of the attempt: the act's audit row concerns both. */

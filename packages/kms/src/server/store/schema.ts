@@ -78,7 +78,7 @@ export interface AuditLogTable extends Stamp {
 }
 
 /** Entries of the audit log; never changed, and so not tracked beyond the log's size. */
-interface AuditLeavesTable extends Stamp {
+export interface AuditLeavesTable extends Stamp {
   idx: number
   entry: string
 }

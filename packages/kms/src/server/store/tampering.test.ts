@@ -229,12 +229,24 @@ describe('a database edited while the KMS runs', () => {
     editDatabase(path, `delete from audit_nodes where node = '0/1'`)
     const missing = store.read(tx => log.inclusionProof(tx, 0))
     await expect(missing).rejects.toMatchObject({ code: 'LOG_TAMPERED' })
+    const read = () => store.read(tx => log.entries(tx, all))
+    const named = (message: string) => ({ code: 'LOG_TAMPERED', message })
+    const added = 'insert into audit_leaves select row_version, mac, 3, entry from audit_leaves'
+    editDatabase(path, `${added} where idx = 2`)
+    await expect(read()).rejects.toMatchObject(named('row 3 was added from outside'))
+    editDatabase(path, 'delete from audit_leaves where idx = 3')
+    const swap = () => {
+      editDatabase(path, 'update audit_leaves set idx = -idx where idx in (1, 2)')
+      editDatabase(path, 'update audit_leaves set idx = 3 + idx where idx < 0')
+    }
+    swap()
+    await expect(read()).rejects.toMatchObject(named('row 1 is not as it was written'))
+    swap()
+    expect(await read()).toHaveLength(3)
     editDatabase(path, `update audit_leaves set entry = replace(entry, 'two', 'six')`)
-    await expect(store.read(tx => log.entries(tx, all))).rejects.toMatchObject(ROW_MAC)
+    await expect(read()).rejects.toMatchObject({ code: 'LOG_TAMPERED' })
     editDatabase(path, 'delete from audit_leaves where idx = 1')
-    await expect(store.read(tx => log.entries(tx, all))).rejects.toMatchObject({
-      code: 'LOG_TAMPERED',
-    })
+    await expect(read()).rejects.toMatchObject(named('row 1 is missing'))
     const again = await reopened(store, path, root)
     expect(await again.read(tx => log.root(tx))).toMatchObject({ size: 3 })
   })
