@@ -2,12 +2,14 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AppraisalPolicy, INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { KmsClient } from '@cloister/kms'
-import { type EhsmOptions, Secret, startKms } from '@cloister/kms/server'
+import { type EhsmOptions, type RootKeeping, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
+import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
+import { addRotateRootCommand } from './kms-rotate-root.ts'
 
 const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
 
@@ -16,6 +18,7 @@ interface ServeFlags extends GlobalFlags {
   readonly host: string
   readonly port: string
   readonly passphraseFile?: string
+  readonly rootKey?: string
   readonly appraisal?: string
   readonly witness?: string
   readonly allowSimulatedPlatform?: true
@@ -33,7 +36,8 @@ export function addKmsCommands(program: Command): void {
     .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', '8443')
-    .option('--passphrase-file <file>', 'derive the root key from the passphrase in this file')
+    .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP} (default: file)`)
+    .option('--passphrase-file <file>', 'the same as --root-key passphrase:FILE')
     .option(
       '--appraisal <file>',
       'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx',
@@ -60,13 +64,15 @@ export function addKmsCommands(program: Command): void {
 Examples:
   cloister kms serve --allow-simulated-platform
   cloister kms serve --appraisal appraisal.yaml
-  cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --passphrase-file /run/secrets/root
+  cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --root-key passphrase:/run/secrets/root
   cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint`,
     )
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<ServeFlags>()
       await serve(new Session(flags), flags)
     })
+
+  addRotateRootCommand(kms)
 
   kms
     .command('enrol')
@@ -133,10 +139,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     dataDir,
     host: flags.host,
     port: portFrom(flags.port),
-    rootKey:
-      flags.passphraseFile === undefined
-        ? { kind: 'file' }
-        : { kind: 'passphrase', passphrase: await passphraseFrom(flags.passphraseFile) },
+    rootKey: await rootKeyOf(flags),
     roots,
     collateralDir,
     appraisal,
@@ -182,10 +185,12 @@ function portFrom(text: string): number {
   return port
 }
 
-async function passphraseFrom(file: string): Promise<Secret> {
-  const bytes = await readFile(file)
-  const end = bytes.at(-1) === 0x0a ? bytes.length - 1 : bytes.length
-  return Secret.from(bytes.subarray(0, end))
+async function rootKeyOf({ passphraseFile, rootKey }: ServeFlags): Promise<RootKeeping> {
+  if (passphraseFile === undefined) return await rootKeepingFrom('--root-key', rootKey ?? 'file')
+  if (rootKey === undefined) {
+    return await rootKeepingFrom('--passphrase-file', `passphrase:${passphraseFile}`)
+  }
+  throw new UsageError('--root-key and --passphrase-file are one thing', 'give one of the two')
 }
 
 async function untilInterrupted(): Promise<void> {

@@ -41,6 +41,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
+  'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
   ENOENT: 'look at the path',

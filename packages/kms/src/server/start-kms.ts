@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -16,15 +15,20 @@ import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
 import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-identity.ts'
 import { Keys } from './keys/index.ts'
+import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies } from './policy/index.ts'
-import { openRootKey, type Secret } from './root/index.ts'
+import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
-import { Accounts, openStore, purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
+import {
+  Accounts,
+  openCredentialKey,
+  purgeConsumed,
+  SealedSecrets,
+  type Store,
+} from './store/index.ts'
 
 /** Name of the file, in the data folder, that holds what clients pin. */
 export const PIN_FILE = 'kms.json'
-
-const DATABASE_FILE = 'kms.db'
 
 /** Options of {@link startKms}. */
 export interface StartKmsOptions {
@@ -36,9 +40,8 @@ export interface StartKmsOptions {
   readonly host?: string
   /** Where clients reach it, `https://host:port`; made of host and port unless told. */
   readonly publicUrl?: string
-  readonly rootKey:
-    | { readonly kind: 'file' }
-    | { readonly kind: 'passphrase'; readonly passphrase: Secret }
+  /** How the root key is kept; at first start it is made so. */
+  readonly rootKey: RootKeeping
   /** Roots of platforms; evidence under any other is refused. */
   readonly roots: readonly TrustRoot[]
   /** Folder of `<fmspc>.json`. */
@@ -83,13 +86,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
   const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const database = join(dataDir, DATABASE_FILE)
-  const root = await openRootKey({
-    ...options.rootKey,
-    folder: dataDir,
-    mayCreate: !existsSync(database),
-  })
-  const store = await openStore({ path: database, root })
+  const { root, store } = await openRootAndStore(dataDir, options.rootKey)
   const timers: NodeJS.Timeout[] = []
   let app: FastifyInstance | undefined
   const close = async () => {
@@ -112,7 +109,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const service: KmsService = {
       identity,
       store,
-      accounts: new Accounts(root),
+      accounts: new Accounts(await openCredentialKey(store, secrets, root)),
       keys: new Keys(root),
       policies: new Policies(),
       audit,

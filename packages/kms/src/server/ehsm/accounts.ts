@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
-import { StoreError, type StoreTransaction } from '../store/index.ts'
+import { type RowRekey, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { EhsmAccountsTable } from '../store/schema.ts'
 
 /** Digits and letters but I, O, l and o, which people take for others. */
@@ -8,6 +8,11 @@ const ALPHABET = '0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz'
 const API_KEY_LENGTH = 32
 
 const context = (appId: string) => Buffer.from(`api key of ${appId}`)
+
+/** An account under another root key. */
+export const rekeyEhsmAccount: RowRekey<'ehsm_accounts'> = async (row, change) => ({
+  api_key: change.rewrap('ehsm-wrap', row.api_key, context(row.app_id)),
+})
 
 /** Accounts of the eHSM-compatible interface. */
 export class EhsmAccounts {

@@ -7,3 +7,4 @@ export type {
 export { KeyError } from './errors.ts'
 export type { ReleaseAction, ReleaseGrant } from './grant.ts'
 export { type DekContext, Keys } from './keys.ts'
+export { rekeyKeyVersion } from './material.ts'

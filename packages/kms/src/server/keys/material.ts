@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { KeyWrap, type RootKey } from '../root/index.ts'
-import type { StoreTransaction } from '../store/index.ts'
+import { type RowRekey, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { Stamp } from '../store/schema.ts'
 import type { KeyDescription, KeyMode } from './description.ts'
 import { KeyError } from './errors.ts'
@@ -22,6 +22,15 @@ function encodePlace({ keyId, mode, version }: Place): Uint8Array {
     return [length, bytes]
   })
   return Buffer.concat(parts)
+}
+
+/** A key version under another root key. */
+export const rekeyKeyVersion: RowRekey<'key_versions'> = async (row, change, db) => {
+  const query = db.selectFrom('keys').select('mode').where('key_id', '=', row.key_id)
+  const key = await query.executeTakeFirst()
+  if (key === undefined) throw new StoreError('ROW_MAC', `version ${row.id} is of no key`)
+  const place = encodePlace({ keyId: row.key_id, version: row.version, mode: key.mode })
+  return { wrapped: change.rewrap('cmk-wrap', row.wrapped, place) }
 }
 
 /** CMK material at rest: wrapped under a root-derived key, bound to key id, version and mode. */

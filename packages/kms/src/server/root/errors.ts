@@ -14,6 +14,7 @@ export type RootKeyCode =
   | 'KIND'
   | 'PARAMETERS'
   | 'WRONG_PASSPHRASE'
+  | 'UNWRAP'
   | 'IO'
 
 /** Thrown when the root key is missing, badly kept, or not the one that was meant. */

@@ -1,5 +1,7 @@
 export { RootKeyError } from './errors.ts'
 export { KeyWrap } from './key-wrap.ts'
-export { openRootKey } from './open.ts'
+export { openRootKey, type RootKeeping } from './open.ts'
+export { RootChange } from './root-change.ts'
 export { RootKey } from './root-key.ts'
 export { Secret } from './secret.ts'
+export { StagedRoot } from './staged.ts'

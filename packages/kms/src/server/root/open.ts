@@ -2,52 +2,31 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { RootKeyError } from './errors.ts'
 import { createPassphraseFile, type ScryptCost, unlockPassphraseFile } from './passphrase.ts'
-import { createPrivateFile, readPrivateFile } from './private-file.ts'
+import { createPrivateFile } from './private-file.ts'
+import { ROOT_FILE, ROOT_KEY_FILE, type RootKind, readRootFile } from './root-file.ts'
 import { ROOT_KEY_LENGTH, RootKey } from './root-key.ts'
 import type { Secret } from './secret.ts'
 
-const KEY_FILE = 'root.key'
-const PASSPHRASE_FILE = 'root.json'
-const MAX_PASSPHRASE_FILE = 4096
-
-/** Where the root key comes from. */
-export type RootKeySource =
+/** How the root key is kept. */
+export type RootKeeping =
   | {
+      /** As it is, in `root.key`. */
       readonly kind: 'file'
-      /** Folder of `root.key`. */
-      readonly folder: string
-      /** Whether a missing key is made; true only where nothing is stored under it yet. */
-      readonly mayCreate: boolean
     }
   | {
+      /** Nowhere: made of a passphrase; `root.json` holds scrypt's parameters and salt. */
       readonly kind: 'passphrase'
-      /** Folder of `root.json`, which holds scrypt's parameters and salt. */
-      readonly folder: string
-      readonly mayCreate: boolean
       readonly passphrase: Secret
       /** Cost of a root key made now; those of an existing one are stored with it. */
       readonly cost?: ScryptCost
     }
 
-async function fromKeyFile(folder: string, mayCreate: boolean): Promise<RootKey> {
-  const path = join(folder, KEY_FILE)
-  const found = await readPrivateFile(path, MAX_PASSPHRASE_FILE)
-  if (found === undefined) {
-    if (!mayCreate) throw new RootKeyError('MISSING', `there is no root key at ${path}`)
-    const fresh = new Uint8Array(randomBytes(ROOT_KEY_LENGTH))
-    await createPrivateFile(path, fresh)
-    return keyFrom(fresh)
-  }
-  if (found.length !== ROOT_KEY_LENGTH) {
-    throw new RootKeyError('SIZE', `${path}: wanted ${ROOT_KEY_LENGTH} bytes, seen ${found.length}`)
-  }
-  return keyFrom(found)
-}
-
-function keyFrom(bytes: Uint8Array): RootKey {
-  const key = RootKey.from(bytes)
-  bytes.fill(0)
-  return key
+/** Where the root key comes from. */
+export type RootKeySource = RootKeeping & {
+  /** Folder of `root.key` or `root.json`. */
+  readonly folder: string
+  /** Whether a missing key is made; true only where nothing is stored under it yet. */
+  readonly mayCreate: boolean
 }
 
 /**
@@ -56,17 +35,50 @@ function keyFrom(bytes: Uint8Array): RootKey {
  */
 export async function openRootKey(source: RootKeySource): Promise<RootKey> {
   const { folder, kind, mayCreate } = source
-  const other = join(folder, kind === 'file' ? PASSPHRASE_FILE : KEY_FILE)
-  if ((await readPrivateFile(other, MAX_PASSPHRASE_FILE))?.fill(0) !== undefined) {
-    const seen = kind === 'file' ? 'passphrase' : 'file'
-    throw new RootKeyError('KIND', `wanted a root key of kind ${kind}, seen ${seen} at ${other}`)
+  const found = await readRootFile(folder)
+  if (found !== undefined && found.kind !== kind) {
+    found.bytes.fill(0)
+    throw new RootKeyError(
+      'KIND',
+      `wanted a root key of kind ${kind}, seen ${found.kind} in ${folder}`,
+    )
   }
-  if (kind === 'file') return await fromKeyFile(folder, mayCreate)
-  const path = join(folder, PASSPHRASE_FILE)
-  const found = await readPrivateFile(path, MAX_PASSPHRASE_FILE)
-  if (found !== undefined) return await unlockPassphraseFile(found, source.passphrase)
+  if (found !== undefined) return await unlock(found.bytes, source)
+  const path = join(folder, fileOf(kind))
   if (!mayCreate) throw new RootKeyError('MISSING', `there is no root key at ${path}`)
-  const made = await createPassphraseFile(source.passphrase, source.cost)
-  await createPrivateFile(path, made.file)
-  return made.key
+  const { file, key } = await create(source)
+  await createPrivateFile(path, file)
+  file.fill(0)
+  return key
+}
+
+const fileOf = (kind: RootKind) => (kind === 'file' ? ROOT_KEY_FILE : ROOT_FILE)
+
+async function unlock(file: Uint8Array, keeping: RootKeeping): Promise<RootKey> {
+  switch (keeping.kind) {
+    case 'file': {
+      if (file.length !== ROOT_KEY_LENGTH) {
+        const wanted = `${ROOT_KEY_FILE}: wanted ${ROOT_KEY_LENGTH} bytes`
+        throw new RootKeyError('SIZE', `${wanted}, seen ${file.length}`)
+      }
+      const key = RootKey.from(file)
+      file.fill(0)
+      return key
+    }
+    case 'passphrase':
+      return await unlockPassphraseFile(file, keeping.passphrase)
+  }
+}
+
+async function create(
+  keeping: RootKeeping,
+): Promise<{ readonly key: RootKey; readonly file: Uint8Array }> {
+  switch (keeping.kind) {
+    case 'file': {
+      const file = new Uint8Array(randomBytes(ROOT_KEY_LENGTH))
+      return { key: RootKey.from(file), file }
+    }
+    case 'passphrase':
+      return await createPassphraseFile(keeping.passphrase, keeping.cost)
+  }
 }

@@ -1,9 +1,10 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { RootKeyError } from './errors.ts'
+import { encodeRootFile, parseRootFile, ROOT_FORMATS } from './root-file.ts'
 import { ROOT_KEY_LENGTH, RootKey } from './root-key.ts'
 import type { Secret } from './secret.ts'
 
-const FORMAT = 'cloister root v1'
+const FORMAT = ROOT_FORMATS.passphrase
 const SALT_LENGTH = 32
 /** Shorter ones are guessed whatever the cost. */
 const MIN_PASSPHRASE_LENGTH = 12
@@ -41,17 +42,7 @@ function decode(name: string, value: unknown): Uint8Array {
 }
 
 function parse(file: Uint8Array): Parameters {
-  let value: unknown
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(file))
-  } catch (error) {
-    throw new RootKeyError('PARAMETERS', 'the root key file is not JSON', { cause: error })
-  }
-  if (typeof value !== 'object' || value === null) {
-    throw new RootKeyError('PARAMETERS', 'the root key file is not a JSON object')
-  }
-  const fields: Record<string, unknown> = { ...value }
-  const { check, format, n, p, r, salt } = fields
+  const { check, format, n, p, r, salt } = parseRootFile(file)
   if (format !== FORMAT) throw new RootKeyError('PARAMETERS', `format: wanted ${FORMAT}`)
   if (typeof n !== 'number' || typeof r !== 'number' || typeof p !== 'number') {
     throw new RootKeyError('PARAMETERS', 'wanted numbers for n, r and p')
@@ -95,7 +86,7 @@ export async function createPassphraseFile(
   }
   const salt = new Uint8Array(randomBytes(SALT_LENGTH))
   const { key, check } = await stretch(passphrase, salt, cost)
-  const json = JSON.stringify({
+  const file = encodeRootFile({
     format: FORMAT,
     kdf: 'scrypt',
     n: cost.n,
@@ -104,7 +95,7 @@ export async function createPassphraseFile(
     salt: Buffer.from(salt).toString('base64url'),
     check: Buffer.from(check).toString('base64url'),
   })
-  return { key, file: new TextEncoder().encode(`${json}\n`) }
+  return { key, file }
 }
 
 /**

@@ -5,20 +5,39 @@ import {
   randomBytes,
   timingSafeEqual,
 } from 'node:crypto'
-import type { RootKey } from '../root/index.ts'
+import type { RootKey, Secret } from '../root/index.ts'
 import type { AccountsTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { SealedSecrets } from './sealed-secrets.ts'
+import type { Store, StoreTransaction } from './store.ts'
 
 const CREDENTIAL = /^([0-9a-f]{32})\.([A-Za-z0-9_-]{43})$/
+
+const KEY_NAME = 'credential-key'
+
+/**
+ * The key that credentials are hashed under. It is kept, as credentials are not: derived from the
+ * root key of the time, it must outlive that root key.
+ */
+export async function openCredentialKey(
+  store: Store,
+  secrets: SealedSecrets,
+  root: RootKey,
+): Promise<Secret> {
+  const found = await store.read(tx => secrets.get(tx, KEY_NAME))
+  if (found !== undefined) return found
+  const key = root.derive('credential')
+  await store.write(tx => secrets.put(tx, KEY_NAME, key))
+  return key
+}
 
 /** Accounts and their credentials. A credential is `<account id>.<32 random bytes, base64url>`. */
 export class Accounts {
   readonly #key: KeyObject
 
-  constructor(root: RootKey) {
-    const secret = root.derive('credential')
-    this.#key = secret.with(bytes => createSecretKey(bytes))
-    secret.dispose()
+  /** @param key - Given by {@link openCredentialKey}; disposed of. */
+  constructor(key: Secret) {
+    this.#key = key.with(bytes => createSecretKey(bytes))
+    key.dispose()
   }
 
   /** Makes an account. The credential is not stored and cannot be had again. */

@@ -107,6 +107,11 @@ export class RowSet {
     this.keys = keys
   }
 
+  /** How many tracked rows there are. */
+  get size(): number {
+    return this.#known.size
+  }
+
   /** Adds a row read at start. @throws StoreError ROW_MAC */
   load(table: TrackedTable, row: Record<string, unknown>): void {
     const { mac, row_version: version } = row

@@ -1,7 +1,13 @@
 import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import { StoreError } from './errors.ts'
+import type { RowRekey } from './rekey.ts'
 import type { SecretsTable } from './schema.ts'
 import type { StoreTransaction } from './store.ts'
+
+/** A secret under another root key. */
+export const rekeySecret: RowRekey<'secrets'> = async ({ name, wrapped }, change) => ({
+  wrapped: change.rewrap('secret-wrap', wrapped, Buffer.from(name)),
+})
 
 /** The KMS's own secrets, such as its identity key, wrapped under a root-derived key. */
 export class SealedSecrets {

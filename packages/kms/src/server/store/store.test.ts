@@ -24,7 +24,7 @@ const head = (version: number) => ({ version, manifestDigest: `digest-${version}
 describe('store', () => {
   it('keeps what was written over a restart, in files of mode 0600', async () => {
     const { path, root, store } = await temporaryStore()
-    const accounts = new Accounts(root)
+    const accounts = new Accounts(root.derive('credential'))
     const { accountId, credential } = await store.write(tx => accounts.create(tx, at))
     for (const file of [path, `${path}-wal`, `${path}-shm`, `${path}.lock`]) {
       expect((await stat(file)).mode & 0o777, file).toBe(0o600)
@@ -96,7 +96,7 @@ describe('store', () => {
 describe('accounts', () => {
   it('know a credential by all its bytes, and keep none of them', async () => {
     const { path, root, store } = await temporaryStore()
-    const accounts = new Accounts(root)
+    const accounts = new Accounts(root.derive('credential'))
     const one = await store.write(tx => accounts.create(tx, at))
     const two = await store.write(tx => accounts.create(tx, at))
     const secretOf = (credential: string) => credential.split('.')[1] ?? ''

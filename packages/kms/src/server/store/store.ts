@@ -1,11 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { Kysely, sql, type Transaction } from 'kysely'
-import type { RootKey } from '../root/index.ts'
+import { RootChange, type RootKey } from '../root/index.ts'
 import { workerDialect } from './dialect.ts'
 import { StoreError } from './errors.ts'
 import { migrateToLatest } from './migrations/index.ts'
 import { Mutex } from './mutex.ts'
+import { type Rekeys, rekeyRows } from './rekey.ts'
 import { type RowGuard, RowKeys, RowSet } from './row-guard.ts'
 import { type Schema, TRACKED, type TrackedTable } from './schema.ts'
 import { WorkerConnection } from './worker-connection.ts'
@@ -22,7 +24,7 @@ export interface StoreTransaction {
 /** The KMS's database. */
 export class Store {
   readonly #db: Kysely<Schema>
-  readonly #rows: RowSet
+  #rows: RowSet
   readonly #mutex = new Mutex()
   readonly #inside = new AsyncLocalStorage<true>()
   #closed = false
@@ -66,6 +68,35 @@ export class Store {
         if (guard.changes.size === 0) return value
         throw new StoreError('SQL', 'a transaction that only reads was made to write')
       })
+    })
+  }
+
+  /**
+   * Puts all that is stored under another root key, in one transaction: when this resolves the
+   * database belongs to `to`, and when it throws, to `from` as before. What was opened under `from`
+   * no longer serves.
+   * @param last - Runs at the end of the transaction, under the new root key
+   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER; RootKeyError UNWRAP
+   */
+  async rekey(
+    { from, rekeys, to }: { readonly from: RootKey; readonly to: RootKey; readonly rekeys: Rekeys },
+    last: (tx: StoreTransaction) => Promise<void>,
+  ): Promise<void> {
+    await this.#alone(async () => {
+      const keys = new RowKeys(to)
+      const change = new RootChange(from, to)
+      const { rows, guard } = await this.#db.transaction().execute(async db => {
+        const { size } = this.#rows
+        const before = this.#rows.begin()
+        const rows = await rekeyRows({ db, guard: before, size, keys, change, rekeys })
+        const guard = rows.begin()
+        await last({ db, guard })
+        const state = { root_check: keys.rootCheck(), ...rows.stateAfter(guard) }
+        await db.updateTable('store_state').set(state).where('id', '=', STATE_ID).execute()
+        return { rows, guard }
+      })
+      rows.commit(guard)
+      this.#rows = rows
     })
   }
 
@@ -146,5 +177,29 @@ export async function openStore(options: {
   } catch (cause) {
     if (cause instanceof StoreError && cause.code !== 'SQL') throw cause
     throw new StoreError('OPEN', `${path} cannot be opened`, { cause })
+  }
+}
+
+/**
+ * Tells which root key a database belongs to, without any root key: what {@link RowKeys.rootCheck}
+ * gives for it. Undefined where the database is not there, or holds nothing yet.
+ * @throws StoreError OPEN, LOCKED, SQL
+ */
+export async function rootCheckOf(path: string): Promise<string | undefined> {
+  if (!existsSync(path)) return undefined
+  const lockPath = `${path}.lock`
+  await createPrivate(lockPath)
+  const worker = await WorkerConnection.open({ path, lockPath, busyTimeoutMs: BUSY_TIMEOUT_MS })
+  try {
+    const tables = await worker.query(
+      "select name from sqlite_master where type = 'table' and name = 'store_state'",
+      [],
+    )
+    if (tables.rows.length === 0) return undefined
+    const { rows } = await worker.query('select root_check from store_state', [])
+    const check = rows[0]?.['root_check']
+    return typeof check === 'string' ? check : undefined
+  } finally {
+    await worker.close()
   }
 }

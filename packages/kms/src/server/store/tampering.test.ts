@@ -16,7 +16,7 @@ async function filledStore() {
   const opened = await temporaryStore()
   const { root, store } = opened
   const [accounts, keys, log, policies] = [
-    new Accounts(root),
+    new Accounts(root.derive('credential')),
     new Keys(root),
     new AuditLog(),
     new Policies(),

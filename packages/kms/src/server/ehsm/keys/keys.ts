@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { KeySpec } from '../../crypto/index.ts'
 import { KeyWrap, type RootKey } from '../../root/index.ts'
-import { StoreError, type StoreTransaction } from '../../store/index.ts'
+import { type RowRekey, StoreError, type StoreTransaction } from '../../store/index.ts'
 import type { Columns, EhsmKeysTable } from '../../store/schema.ts'
 import { type EhsmKey, ehsmKeyFrom, type KeyOrigin, type KeyUsage } from './description.ts'
 
@@ -14,6 +14,10 @@ const LIST_LIMIT = 10_000
 /** Material is bound to all that its use depends on, and never goes from key to key. */
 const context = (key: Pick<EhsmKeysTable, 'key_id' | 'app_id' | 'spec' | 'usage'>) =>
   Buffer.from(JSON.stringify(['ehsm key', key.key_id, key.app_id, key.spec, key.usage]))
+
+/** A key under another root key. */
+export const rekeyEhsmKey: RowRekey<'ehsm_keys'> = async (row, change) =>
+  row.wrapped === null ? {} : { wrapped: change.rewrap('ehsm-wrap', row.wrapped, context(row)) }
 
 /** A key to be made. */
 export interface NewKey {

@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { startKms } from '@cloister/kms/server'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { platformAppraisal } from './kms.ts'
+
+const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
+
+function cloister(home: string, ...argv: readonly string[]) {
+  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
+    execFile(process.execPath, [MAIN, '--home', home, ...argv], (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
+    })
+  })
+}
+
+describe('cloister kms rotate-root', () => {
+  it('moves a root key from its file to a passphrase, and says what stands in its way', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'cloister-rotate-'))
+    onTestFinished(() => rm(home, { recursive: true, force: true }))
+    const dataDir = join(home, 'kms')
+    const kms = await startKms({
+      dataDir,
+      port: 0,
+      rootKey: { kind: 'file' },
+      roots: [],
+      collateralDir: dataDir,
+      appraisal: platformAppraisal(false),
+    })
+    const running = await cloister(home, 'kms', 'rotate-root')
+    expect(running).toMatchObject({ code: 8 })
+    expect(running.stderr).toContain('LOCKED')
+    await kms.close()
+    const unknown = await cloister(home, 'kms', 'rotate-root', '--new-root-key', 'memory')
+    expect(unknown).toMatchObject({ code: 2 })
+    const passphrase = join(home, 'passphrase')
+    await writeFile(passphrase, 'correct horse battery\n', { mode: 0o600 })
+    const argv = ['kms', 'rotate-root', '--new-root-key', `passphrase:${passphrase}`]
+    const moved = await cloister(home, '--json', ...argv)
+    expect(moved).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(moved.stdout)).toEqual({ done: 'rotated', dataDir, kept: 'passphrase' })
+    expect((await readdir(dataDir)).filter(name => name.startsWith('root'))).toEqual(['root.json'])
+    const again = await cloister(home, ...argv)
+    expect(again).toMatchObject({ code: 4 })
+    expect(again.stderr).toContain('KIND')
+  })
+})

@@ -1,0 +1,49 @@
+import { join } from 'node:path'
+import { rotateRoot } from '@cloister/kms/server'
+import type { Command } from 'commander'
+import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
+import { type GlobalFlags, Session } from '../session.ts'
+
+interface RotateRootFlags extends GlobalFlags {
+  readonly data?: string
+  readonly rootKey: string
+  readonly newRootKey?: string
+}
+
+/** `cloister kms rotate-root`. */
+export function addRotateRootCommand(kms: Command): void {
+  kms
+    .command('rotate-root')
+    .description('give a key service that does not run another root key')
+    .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
+    .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP}`, 'file')
+    .option('--new-root-key <how>', 'how the new one is to be kept (default: as before)')
+    .addHelpText(
+      'after',
+      `
+Everything that the key service stores is wrapped and MACed anew. Whenever it is interrupted nothing
+is lost: the same command again ends it.
+
+Examples:
+  cloister kms rotate-root
+  cloister kms rotate-root --new-root-key passphrase:/run/secrets/root
+  cloister kms rotate-root --data /var/lib/cloister --root-key passphrase:old --new-root-key passphrase:new`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<RotateRootFlags>()
+      const session = new Session(flags)
+      const dataDir = flags.data ?? join(session.home.folder, 'kms')
+      const newRootKey = flags.newRootKey ?? flags.rootKey
+      const done = await rotateRoot({
+        dataDir,
+        from: await rootKeepingFrom('--root-key', flags.rootKey),
+        to: await rootKeepingFrom('--new-root-key', newRootKey),
+        at: new Date(),
+      })
+      session.printer.result({ done, dataDir, kept: newRootKey.replace(/:.*/s, '') }, () =>
+        done === 'rotated'
+          ? `the key service in ${dataDir} has another root key; backups made before need the one before`
+          : `a rotation that had been interrupted is at its end; run it again for another root key`,
+      )
+    })
+}
