@@ -131,6 +131,12 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       'no root is pinned: every instance is refused (--appraisal names hardware, --allow-simulated-platform pins a root of your own)',
     )
   }
+  if (flags.ehsmOpenEnrolment === true) {
+    session.printer.note('EHSM ENROLMENT IS OPEN: whoever reaches the service may open an account')
+  }
+  if (flags.ehsmOpenKeys === true) {
+    session.printer.note('EHSM KEYS ARE OPEN: an API key alone gives their use, attested or not')
+  }
   if (platform !== undefined) {
     session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
     await publishCollateral(platform, collateralDir)

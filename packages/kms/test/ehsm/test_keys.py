@@ -142,6 +142,17 @@ class SymmetricTest(EhsmCase):
         message = "Parameter invalid, The aad length error."
         self.assertRefused(400, message, self.client.call, "Encrypt", longer)
 
+    def test_what_is_encrypted_can_be_decrypted(self):
+        for spec in SYMMETRIC:
+            keyid = self.client.create(spec)
+            payload = {"keyid": keyid, "plaintext": b64(bytes(6144))}
+            envelope = self.client.envelope("Encrypt", payload)
+            self.assertEqual(500 if spec == "SM4_CBC" else 200, envelope["code"])
+            if spec != "SM4_CBC":
+                opened = {"keyid": keyid, "ciphertext": envelope["result"]["ciphertext"]}
+                plaintext = self.client.call("Decrypt", opened)["plaintext"]
+                self.assertEqual(payload["plaintext"], plaintext)
+
     def test_data_keys(self):
         for spec in SYMMETRIC:
             keyid = self.client.create(spec)

@@ -7,6 +7,10 @@ export const REPLAY_WINDOW_MS = 1_200_000
 
 const DIGEST_LENGTH = 16
 
+/** Digests as text of 16 characters and times as small numbers: there may be millions of them. */
+const DIGEST_TEXT = 'latin1'
+const secondOf = (ms: number): number => Math.ceil(ms / 1000)
+
 /** What makes a request the same as another. */
 export interface RequestIdentity {
   readonly appId: string
@@ -47,8 +51,8 @@ export class Replays {
     for (const { expires_at, uses } of rows) {
       const bytes = Buffer.from(uses, 'base64url')
       for (let at = 0; at < bytes.length; at += DIGEST_LENGTH) {
-        const use = bytes.subarray(at, at + DIGEST_LENGTH).toString('base64url')
-        replays.#expiries.set(use, expires_at)
+        const use = bytes.subarray(at, at + DIGEST_LENGTH).toString(DIGEST_TEXT)
+        replays.#expiries.set(use, secondOf(expires_at))
       }
     }
     return replays
@@ -66,7 +70,7 @@ export class Replays {
   async take(identity: RequestIdentity): Promise<boolean> {
     const use = useOf(identity)
     if (this.#expiries.has(use)) return false
-    this.#expiries.set(use, this.#expiry())
+    this.#expiries.set(use, secondOf(this.#expiry()))
     await new Promise<void>((taken, failed) => {
       this.#waiting.push({ use, taken, failed })
       if (!this.#writing) void this.#write()
@@ -88,7 +92,7 @@ export class Replays {
     })
     // In the order in which they were taken: the first that is young ends it.
     for (const [use, expiresAt] of this.#expiries) {
-      if (expiresAt >= now) break
+      if (expiresAt >= secondOf(now)) break
       this.#expiries.delete(use)
     }
   }
@@ -103,7 +107,7 @@ export class Replays {
       const batch = this.#waiting
       this.#waiting = []
       try {
-        await this.#writeBatch(batch.map(({ use }) => Buffer.from(use, 'base64url')))
+        await this.#writeBatch(batch.map(({ use }) => Buffer.from(use, DIGEST_TEXT)))
         for (const { taken } of batch) taken()
       } catch (cause) {
         for (const { failed } of batch) failed(cause)
@@ -132,5 +136,5 @@ export class Replays {
 function useOf({ appId, nonce, timestamp }: RequestIdentity): string {
   const text = JSON.stringify([appId, nonce ?? null, timestamp])
   const digest = createHash('sha256').update(text).digest()
-  return digest.subarray(0, DIGEST_LENGTH).toString('base64url')
+  return digest.subarray(0, DIGEST_LENGTH).toString(DIGEST_TEXT)
 }

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EhsmTestClient, exchange } from './client.test.support.ts'
 import { type EhsmProcess, startEhsmProcess } from './process.test.support.ts'
 
+const ROUNDS = process.env['SLOW'] === '1' ? 50 : 3
+
 let server: EhsmProcess
 
 beforeAll(async () => {
@@ -32,6 +34,32 @@ describe('after kill -9 the interface', () => {
         message: "Timestamp can't be repeated in 20 minutes",
         result: {},
       })
+    }
+  })
+
+  it('has every key acknowledged, whenever it is killed under load', {
+    timeout: 600_000,
+  }, async () => {
+    const client = await EhsmTestClient.enroll(server.pin)
+    const acknowledged: string[] = []
+    const create = async (): Promise<void> => {
+      try {
+        for (;;) acknowledged.push(await client.createKey('EH_AES_GCM_128'))
+      } catch {
+        // It was killed: what it did not answer, it did not promise.
+      }
+    }
+    for (let round = 0; round < ROUNDS; round++) {
+      const before = acknowledged.length
+      const load = [create(), create(), create(), create()]
+      const pause = 200 + Math.random() * 300
+      await new Promise(resolve => setTimeout(resolve, pause))
+      server = await server.restart()
+      await Promise.all(load)
+      expect(acknowledged.length).toBeGreaterThan(before)
+      const { envelope } = await client.call('ListKey')
+      const listed = (envelope.result['list'] as { readonly keyid: string }[]).map(key => key.keyid)
+      expect(acknowledged.filter(keyid => !listed.includes(keyid))).toEqual([])
     }
   })
 

@@ -20,7 +20,10 @@ export const encrypt = coreAction(
   { keyid: uuid, plaintext: base64(1, 8192), aad: associatedData },
   async (call, { aad, keyid, plaintext }) => {
     const key = await usableKey(call, keyid, 'encrypt-decrypt')
-    return { ciphertext: toBase64(encrypted(key, plaintext, aad)) }
+    const ciphertext = toBase64(encrypted(key, plaintext, aad))
+    // Of 6144 bytes SM4-CBC makes more than Decrypt takes: better refused than lost.
+    if (ciphertext.length > MAX_CIPHERTEXT) throw failed()
+    return { ciphertext }
   },
 )
 
