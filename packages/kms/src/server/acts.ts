@@ -68,7 +68,47 @@ async function attempt<T>(
   }
 }
 
-/** Audits a denial and gives the refusal to answer with. */
+/**
+ * Does what an account asks of a key again and again, and changes nothing: it is counted, and written
+ * to the log in batches. A denial is audited at once, like any other.
+ * @param account - Whose use it is.
+ */
+export async function use<T>(
+  service: KmsService,
+  act: Act,
+  account: string,
+  at: Date,
+  work: (tx: StoreTransaction) => Promise<T>,
+): Promise<T> {
+  let value: T
+  try {
+    value = await service.store.read(work)
+  } catch (error) {
+    throw await denied(service, act, at, error)
+  }
+  const { action, actor, details } = act
+  const { keyId } = details
+  const key = typeof keyId === 'string' ? { keyId } : {}
+  await service.tally.used({ actor, account, action, ...key })
+  return value
+}
+
+/** Refusals that the log tells of, or that are counted. */
+const recorded = new WeakSet<KmsError>()
+
+/**
+ * Counts a denial of whoever proved nothing, unless the log tells of it already, and gives the
+ * refusal to answer with. Anybody can cause these: they take no room in the log but a sample's.
+ */
+export function deniedUnproven(service: KmsService, action: string, error: unknown): KmsError {
+  const refusal = refusalFrom(error)
+  if (refusal.status >= 500 || recorded.has(refusal)) return refusal
+  service.tally.denied({ action, reasons: plainReasons(refusal) })
+  recorded.add(refusal)
+  return refusal
+}
+
+/** Audits a denial of somebody who is known, and gives the refusal to answer with. */
 export async function denied(
   service: KmsService,
   act: Act,
@@ -78,9 +118,10 @@ export async function denied(
   const refusal = refusalFrom(error)
   // Where the store itself is in doubt or broken there is no log to write to.
   if (refusal.status >= 500) return refusal
-  const reasons = [{ code: refusal.code, message: refusal.message }, ...refusal.reasons]
-  await service.store.write(tx => service.audit.append(tx, entryOf(act, 'denied', at, reasons)))
+  const entry = entryOf(act, 'denied', at, plainReasons(refusal))
+  await service.store.write(tx => service.audit.append(tx, entry))
   await service.witness?.note()
+  recorded.add(refusal)
   return refusal
 }
 
@@ -90,13 +131,17 @@ function entryOf(
   at: Date,
   reasons: readonly KmsReason[],
 ): AuditEntry {
+  return { ...details, at: at.toISOString(), actor, action, outcome, reasons }
+}
+
+function plainReasons({ code, message, reasons }: KmsError): readonly [KmsReason, ...KmsReason[]] {
   const plain = reasons.map(({ code, message, wanted, seen }) => ({
     code,
     message,
     ...(wanted === undefined ? {} : { wanted }),
     ...(seen === undefined ? {} : { seen }),
   }))
-  return { ...details, at: at.toISOString(), actor, action, outcome, reasons: plain }
+  return [{ code, message }, ...plain]
 }
 
 /** The refusal that an error of the inner parts is told as; what is unknown is told as INTERNAL. */

@@ -1,7 +1,7 @@
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
-import type { AuditLog, NoteSigner, Witness } from './audit/index.ts'
+import type { AuditLog, NoteSigner, Tally, Witness } from './audit/index.ts'
 import type { AuditToken } from './identity/audit-token.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
@@ -19,6 +19,8 @@ export interface KmsService {
   readonly audit: AuditLog
   /** Signs the audit log's checkpoints. */
   readonly logKey: NoteSigner
+  /** Counts what leaves no row of its own. */
+  readonly tally: Tally
   /** What is told of each act before it is answered, where there is one. */
   readonly witness: Witness | undefined
   readonly enrolment: EnrolmentToken

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import type { KmsPin } from '../protocol/pin.ts'
 import { Challenges } from './attest/challenge.ts'
 import { CollateralFolder } from './attest/collateral-folder.ts'
-import { AuditLog, openLogKey, Witness } from './audit/index.ts'
+import { AuditLog, openLogKey, Tally, Witness } from './audit/index.ts'
 import { type Ehsm, type EhsmOptions, openEhsm } from './ehsm/index.ts'
 import { EventLog } from './http/log.ts'
 import { createHttpServer } from './http/server.ts'
@@ -53,6 +53,8 @@ export interface StartKmsOptions {
    * older database: the service starts only if the log continues it.
    */
   readonly witnessFile?: string
+  /** Seconds between two batches of counted uses and denials in the audit log; 60 unless told. */
+  readonly auditBatchSeconds?: number
   /** 300 unless told. */
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
@@ -87,18 +89,20 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
   const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const { root, store } = await openRootAndStore(dataDir, options.rootKey)
+  const log = new EventLog(options.logTo, now)
   const timers: NodeJS.Timeout[] = []
   let app: FastifyInstance | undefined
+  let tally: Tally | undefined
   const close = async () => {
     for (const timer of timers) clearInterval(timer)
     await app?.close()
+    if (tally !== undefined) await flushed(tally, log)
     await store.close()
     root.dispose()
   }
   try {
     const secrets = new SealedSecrets(root)
     const identity = await openIdentity(store, secrets, now())
-    const log = new EventLog(options.logTo, now)
     const audit = new AuditLog()
     const logKey = await openLogKey(store, secrets, identity.kmsId)
     const { witnessFile } = options
@@ -106,6 +110,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       witnessFile === undefined
         ? undefined
         : await Witness.open(witnessFile, { store, audit, logKey })
+    tally = new Tally({ store, audit, witness, now })
     const service: KmsService = {
       identity,
       store,
@@ -115,6 +120,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       audit,
       logKey,
       witness,
+      tally,
       enrolment: await EnrolmentToken.open(dataDir),
       auditToken: await AuditToken.open(dataDir),
       challenges: new Challenges(identity.kmsId, root.derive('challenge')),
@@ -134,7 +140,11 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
     const pin = pinOf(identity, url)
     await writePin(join(dataDir, PIN_FILE), pin)
-    timers.push(purging(store, ehsm, now, log), renewingTls(app, identity, now, log))
+    timers.push(
+      purging(store, ehsm, now, log),
+      batching(tally, options.auditBatchSeconds ?? 60, log),
+      renewingTls(app, identity, now, log),
+    )
     log.write('started', { url, kmsId: identity.kmsId })
     warnOfEhsm(ehsm.options, log)
     return { url, pin, close }
@@ -172,6 +182,16 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
       .then(() => ehsm.replays.purge())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
+}
+
+function batching(tally: Tally, everySeconds: number, log: EventLog): NodeJS.Timeout {
+  return setInterval(() => void flushed(tally, log), everySeconds * 1000).unref()
+}
+
+async function flushed(tally: Tally, log: EventLog): Promise<void> {
+  await tally
+    .flush()
+    .catch((error: unknown) => log.write('audit-batch-failed', { error: String(error) }))
 }
 
 function renewingTls(

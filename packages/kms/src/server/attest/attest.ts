@@ -22,7 +22,7 @@ import { KmsError } from '../../protocol/errors.ts'
 import { type JobStatement, jobDigest, parseJobStatement } from '../../protocol/job-statement.ts'
 import type { answers, requests } from '../../protocol/messages.ts'
 import { parsePublicKey } from '../../protocol/public-key.ts'
-import { type Act, denied, perform } from '../acts.ts'
+import { type Act, denied, deniedUnproven, perform } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import { consume } from '../store/index.ts'
 import { type ClaimedPlatform, claimedPlatform } from './collateral-folder.ts'
@@ -53,10 +53,15 @@ export async function attest(
   }
   let token: string
   let collateral: Collateral
+  let evidence: Verified<QuoteClaims>
   try {
     requireThisKms(service, job)
     collateral = await service.collateral.forPlatform(claimed(quote))
-    const evidence = verified(service, quote, collateral, at)
+    evidence = verified(service, quote, collateral, at)
+  } catch (error) {
+    throw deniedUnproven(service, act.action, error)
+  }
+  try {
     const appraisal = appraised(service.appraisal, evidence)
     const binding = {
       protocol: 'cloister/attest-release',

@@ -12,4 +12,5 @@ export {
   signNote,
 } from './note.ts'
 export { logStatement, provenRows } from './proofs.ts'
+export { Tally } from './tally.ts'
 export { Witness } from './witness.ts'

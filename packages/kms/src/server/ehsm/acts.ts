@@ -23,11 +23,13 @@ export async function administer<T>(
   act: EhsmAct,
   work: (tx: StoreTransaction) => Promise<readonly [T, Details | undefined]>,
 ): Promise<T> {
-  return await service.store.write(async tx => {
+  const value = await service.store.write(async tx => {
     const [value, details] = await work(tx)
     if (details !== undefined) await service.audit.append(tx, entryOf(act, 'done', [], details))
     return value
   })
+  await service.witness?.note()
+  return value
 }
 
 /** Audits the refusal of a call whose signature was right. */
@@ -38,6 +40,7 @@ export async function auditDenial(
 ): Promise<void> {
   const reasons = [{ code: refusal.denial ?? refusal.code, message: refusal.message }]
   await service.store.write(tx => service.audit.append(tx, entryOf(act, 'denied', reasons, {})))
+  await service.witness?.note()
 }
 
 function entryOf(

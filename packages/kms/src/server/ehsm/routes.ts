@@ -42,13 +42,13 @@ export function ehsmRoutes(app: FastifyInstance, ehsm: Ehsm, log: EventLog): voi
       const status = statusOf(error)
       // A body that is too large, or late, is no matter of the interface: as with upstream.
       if (status !== undefined && status !== 400) return reply.status(status).send()
-      return answer(request, reply, refusedWith(error, log, request), log)
+      return answer(request, reply, refusedWith(ehsm, error, log, request), log)
     })
     scope.get(EHSM_PATH, async (request, reply) => {
-      return answer(request, reply, await settled(asked(ehsm, request), log, request), log)
+      return answer(request, reply, await settled(ehsm, asked(ehsm, request), log, request), log)
     })
     scope.post(EHSM_PATH, { bodyLimit: BODY_LIMIT }, async (request, reply) => {
-      return answer(request, reply, await settled(acted(ehsm, request), log, request), log)
+      return answer(request, reply, await settled(ehsm, acted(ehsm, request), log, request), log)
     })
   })
 }
@@ -94,7 +94,9 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
     if (action.usesOpenKeys && ehsm.options.openKeys !== true) {
       throw refused(OPEN_KEYS_NEEDED, 'OPEN_KEYS_NOT_ALLOWED')
     }
-    return { code: 200, ...(await run({ ehsm, appId, sign, at })) }
+    const reply = await run({ ehsm, appId, sign, at })
+    await ehsm.service.tally.used({ actor: `ehsm:${appId}`, action: `ehsm.${name}` })
+    return { code: 200, ...reply }
   } catch (error) {
     if (error instanceof EhsmRefusal && error.denial !== undefined) {
       await auditDenial(ehsm.service, { appId, action: name, at }, error)
@@ -113,16 +115,21 @@ function actionOf({ query }: FastifyRequest): string {
 }
 
 async function settled(
+  ehsm: Ehsm,
   work: Promise<Envelope>,
   log: EventLog,
   request: FastifyRequest,
 ): Promise<Envelope> {
-  return await work.catch((error: unknown) => refusedWith(error, log, request))
+  return await work.catch((error: unknown) => refusedWith(ehsm, error, log, request))
 }
 
-function refusedWith(error: unknown, log: EventLog, request: FastifyRequest): Envelope {
+function refusedWith(ehsm: Ehsm, error: unknown, log: EventLog, request: FastifyRequest): Envelope {
   if (error instanceof EhsmRefusal) {
     const { envelopeCode: code, sent } = error
+    if (error.denial === undefined) {
+      const reasons = [{ code: error.code, message: error.message }] as const
+      ehsm.service.tally.denied({ action: `ehsm.${logged(request)}`, reasons })
+    }
     return { code, ...(sent === undefined ? {} : { message: sent }), result: {} }
   }
   if (statusOf(error) === 400) return { code: 400, message: 'Invalid JSON', result: {} }

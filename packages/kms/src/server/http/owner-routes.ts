@@ -6,7 +6,7 @@ import { KmsError } from '../../protocol/errors.ts'
 import { type answers, type PolicyDescription, requests } from '../../protocol/messages.ts'
 import { parsePublicKey } from '../../protocol/public-key.ts'
 import { cmkId, hexId, parseAs } from '../../protocol/schema.ts'
-import { type Act, type Done, perform } from '../acts.ts'
+import { type Act, type Done, perform, use } from '../acts.ts'
 import { concerns } from '../audit/index.ts'
 import type { KeyDescription } from '../keys/index.ts'
 import type { StoredPolicy } from '../policy/index.ts'
@@ -55,7 +55,7 @@ export function ownerRoutes(app: FastifyInstance, service: KmsService): void {
     const dek = Dek.from(bytes)
     bytes.fill(0)
     const details = { keyId, ...context }
-    const { value } = await ownerAct(service, request, 'wrap', details, async (tx, owner, act) => {
+    const value = await ownerUse(service, request, 'wrap', details, async (tx, owner, act) => {
       requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
       const key = await service.keys.usable(tx, keyId)
       const { datasetId, fileId, fixedDigestHex } = context
@@ -70,32 +70,26 @@ export function ownerRoutes(app: FastifyInstance, service: KmsService): void {
     const keyId = idOf(request, cmkId)
     const { slot, context } = parseAs('request', requests.unwrap, request.body)
     const details = { keyId, ...context }
-    const { value } = await ownerAct(
-      service,
-      request,
-      'unwrap',
-      details,
-      async (tx, owner, act) => {
-        requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
-        const key = await service.keys.usable(tx, keyId)
-        if (key.mode !== 'open') {
-          throw new KmsError(
-            'KEY_ATTESTED_ONLY',
-            `key ${keyId} is attested-only: its DEKs are released to attested enclaves and never else`,
-          )
-        }
-        if (slot.kmsId !== service.identity.kmsId || slot.cmkId !== keyId) {
-          throw new KmsError('SLOT_INVALID', 'the slot is of another key')
-        }
-        const { datasetId, fileId, fixedDigestHex } = context
-        const wrapped = {
-          cmkVersion: slot.cmkVersion,
-          wrappedDek: fromBase64Url('wrapped DEK', slot.wrappedDek),
-        }
-        const bound = contextOf(datasetId, fileId, fixedDigestHex)
-        return await service.keys.unwrapDek(tx, key, wrapped, bound)
-      },
-    )
+    const value = await ownerUse(service, request, 'unwrap', details, async (tx, owner, act) => {
+      requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
+      const key = await service.keys.usable(tx, keyId)
+      if (key.mode !== 'open') {
+        throw new KmsError(
+          'KEY_ATTESTED_ONLY',
+          `key ${keyId} is attested-only: its DEKs are released to attested enclaves and never else`,
+        )
+      }
+      if (slot.kmsId !== service.identity.kmsId || slot.cmkId !== keyId) {
+        throw new KmsError('SLOT_INVALID', 'the slot is of another key')
+      }
+      const { datasetId, fileId, fixedDigestHex } = context
+      const wrapped = {
+        cmkVersion: slot.cmkVersion,
+        wrappedDek: fromBase64Url('wrapped DEK', slot.wrappedDek),
+      }
+      const bound = contextOf(datasetId, fileId, fixedDigestHex)
+      return await service.keys.unwrapDek(tx, key, wrapped, bound)
+    })
     const bytes = value.exposeBytes()
     const dek = toBase64Url(bytes)
     bytes.fill(0)
@@ -126,18 +120,12 @@ export function ownerRoutes(app: FastifyInstance, service: KmsService): void {
     const body = parseAs('request', requests.rewrap, request.body)
     const header = fromBase64Url('header', body.header)
     const details = { keyId, headerDigest: toHex(sha256(header)) }
-    const { value } = await ownerAct(
-      service,
-      request,
-      'rewrap',
-      details,
-      async (tx, owner, act) => {
-        requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
-        const key = await service.keys.usable(tx, keyId)
-        act.details['version'] = key.currentVersion
-        return await service.keys.rewrapHeader(tx, key, header, service.identity.kmsId)
-      },
-    )
+    const value = await ownerUse(service, request, 'rewrap', details, async (tx, owner, act) => {
+      requireOwner(owner, (await service.keys.get(tx, keyId)).owner, act)
+      const key = await service.keys.usable(tx, keyId)
+      act.details['version'] = key.currentVersion
+      return await service.keys.rewrapHeader(tx, key, header, service.identity.kmsId)
+    })
     return { header: toBase64Url(value) }
   })
 
@@ -264,6 +252,19 @@ async function ownerAct<T>(
   const owner = await ownerRead(service, request, async (_tx, account) => account)
   const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
   return await perform(service, act, 'done', service.now(), tx => work(tx, owner, act))
+}
+
+/** What an account asks of a key again and again, and changes nothing. */
+async function ownerUse<T>(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+  work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
+): Promise<T> {
+  const owner = await ownerRead(service, request, async (_tx, account) => account)
+  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  return await use(service, act, owner, service.now(), tx => work(tx, owner, act))
 }
 
 async function ownerRead<T>(

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { KmsError, type KmsErrorCode } from '../../protocol/errors.ts'
-import { refusalFrom } from '../acts.ts'
+import { deniedUnproven, refusalFrom } from '../acts.ts'
 import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
@@ -48,11 +48,12 @@ export function createHttpServer(
     rewriteUrl: request => rewritten(request.url ?? '/'),
   }) as unknown as FastifyInstance
   app.setErrorHandler((error: FastifyError | Error, request, reply) => {
-    const refusal = refusalOf(error)
+    const { url: route = '' } = request.routeOptions
+    const refusal = deniedUnproven(service, `${request.method} ${route}`, refusalOf(error))
     const failed = refusal.status >= 500
     log.write(failed ? 'failed' : 'refused', {
       method: request.method,
-      route: request.routeOptions.url ?? '',
+      route,
       code: refusal.code,
       reasons: refusal.reasons.map(({ code }) => code),
       // Not told to whoever asked: only the operator sees what broke.

@@ -3,7 +3,7 @@ import { KmsError, type KmsReason } from '../../protocol/errors.ts'
 import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
 import type { Head, HeadsRequest } from '../../protocol/messages.ts'
 import { headsTranscript } from '../../protocol/transcript.ts'
-import { type Act, denied, perform } from '../acts.ts'
+import { type Act, deniedUnproven, perform } from '../acts.ts'
 import { type AuditEntry, provenRows } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, moveHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
@@ -44,7 +44,7 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
     instance = await authorise(service, request, releasedAt)
     requireSameRun(row, instance, at)
   } catch (error) {
-    throw await denied(service, act, at, error)
+    throw deniedUnproven(service, act.action, error)
   }
   const { token } = instance
   Object.assign(act.details, {

@@ -12,7 +12,7 @@ import {
 import { parsePublicKey } from '../../protocol/public-key.ts'
 import { slotFromJson } from '../../protocol/slot.ts'
 import { releaseTranscript } from '../../protocol/transcript.ts'
-import { type Act, denied, perform } from '../acts.ts'
+import { type Act, deniedUnproven, perform } from '../acts.ts'
 import { provenRows } from '../audit/index.ts'
 import { type DekContext, KeyError } from '../keys/index.ts'
 import type { KmsService } from '../service.ts'
@@ -53,8 +53,8 @@ export async function release(service: KmsService, jws: string): Promise<string>
     action: 'release',
     details: { inputs: datasetsOf(payload.inputs), outputs: datasetsOf(payload.outputs) },
   }
-  const instance = await authorise(service, request, at).catch(async (error: unknown) => {
-    throw await denied(service, act, at, error)
+  const instance = await authorise(service, request, at).catch((error: unknown) => {
+    throw deniedUnproven(service, act.action, error)
   })
   const { token } = instance
   const transcript = releaseTranscript({
