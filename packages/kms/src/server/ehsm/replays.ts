@@ -7,6 +7,9 @@ export const REPLAY_WINDOW_MS = 1_200_000
 
 const DIGEST_LENGTH = 16
 
+/** Most rows that one transaction removes, so that it never holds the store for long. */
+const PURGE_LIMIT = 1000
+
 /** Digests as text of 16 characters and times as small numbers: there may be millions of them. */
 const DIGEST_TEXT = 'latin1'
 const secondOf = (ms: number): number => Math.ceil(ms / 1000)
@@ -78,23 +81,28 @@ export class Replays {
     return true
   }
 
-  /** Forgets what is too old to be taken again. */
+  /** Forgets what is too old to be taken again. @throws StoreError */
   async purge(): Promise<void> {
     const now = this.#now().getTime()
-    await this.#store.write(async ({ db, guard }) => {
-      const old = db.selectFrom('ehsm_replays').selectAll().where('expires_at', '<', now)
-      const rows = await old.limit(1000).execute()
-      // Proven first: an expiry edited with SQL must not make requests be forgotten.
-      for (const row of rows) guard.proven('ehsm_replays', row.batch_id, row)
-      for (const { batch_id: id } of rows) guard.remove('ehsm_replays', id)
-      const ids = rows.map(({ batch_id: id }) => id)
-      if (ids.length > 0) await db.deleteFrom('ehsm_replays').where('batch_id', 'in', ids).execute()
-    })
+    while ((await this.#purgeRows(now)) === PURGE_LIMIT);
     // In the order in which they were taken: the first that is young ends it.
     for (const [use, expiresAt] of this.#expiries) {
       if (expiresAt >= secondOf(now)) break
       this.#expiries.delete(use)
     }
+  }
+
+  async #purgeRows(now: number): Promise<number> {
+    return await this.#store.write(async ({ db, guard }) => {
+      const old = db.selectFrom('ehsm_replays').selectAll().where('expires_at', '<', now)
+      const rows = await old.limit(PURGE_LIMIT).execute()
+      // Proven first: an expiry edited with SQL must not make requests be forgotten.
+      for (const row of rows) guard.proven('ehsm_replays', row.batch_id, row)
+      for (const { batch_id: id } of rows) guard.remove('ehsm_replays', id)
+      const ids = rows.map(({ batch_id: id }) => id)
+      if (ids.length > 0) await db.deleteFrom('ehsm_replays').where('batch_id', 'in', ids).execute()
+      return rows.length
+    })
   }
 
   #expiry(): number {

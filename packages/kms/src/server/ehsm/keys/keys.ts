@@ -8,6 +8,9 @@ import { type EhsmKey, ehsmKeyFrom, type KeyOrigin, type KeyUsage } from './desc
 /** How long a key may be used. */
 export const KEY_LIFE_MS = 365 * 24 * 60 * 60 * 1000
 
+/** Most keys that are kept open in memory. */
+const KEPT_OPEN = 10_000
+
 /** Most keys that one list gives. */
 const LIST_LIMIT = 10_000
 
@@ -75,7 +78,13 @@ export class EhsmKeys {
     if (row === undefined) return undefined
     const opened = { key: ehsmKeyFrom(row), material: this.#unwrapped(row) }
     this.#opened.set(keyId, opened)
+    if (this.#opened.size > KEPT_OPEN) this.#forgetOldest()
     return opened
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#opened.keys()
+    if (oldest !== undefined) this.#opened.delete(oldest)
   }
 
   /** The key that an account's secrets are under unless told. */

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import { editDatabase, temporaryStore } from '../store/temporary-store.test.fixture.ts'
+import { REPLAY_WINDOW_MS, Replays } from './replays.ts'
+
+const request = (nonce: string | undefined, timestamp = '1700000000000') => ({
+  appId: 'account',
+  nonce,
+  timestamp,
+})
+
+describe('requests', () => {
+  it('are taken once, by account, nonce and time together', async () => {
+    const { store } = await temporaryStore()
+    const replays = await Replays.open(store, () => new Date())
+    const all = [
+      request(undefined),
+      request('undefined'),
+      request('null'),
+      request('1'),
+      request(undefined, '1700000000001'),
+      { ...request(undefined), appId: 'another' },
+    ]
+    for (const one of all) {
+      expect(replays.has(one)).toBe(false)
+      expect(await replays.take(one)).toBe(true)
+      expect(replays.has(one)).toBe(true)
+      expect(await replays.take(one)).toBe(false)
+    }
+    const again = await Replays.open(store, () => new Date())
+    for (const one of all) expect(await again.take(one)).toBe(false)
+  })
+
+  it('are forgotten when they would be too old to be taken, and not before', async () => {
+    const { store } = await temporaryStore()
+    let now = 1_700_000_000_000
+    const replays = await Replays.open(store, () => new Date(now))
+    const many = Array.from({ length: 300 }, (_, at) => request(String(at)))
+    await Promise.all(many.map(one => replays.take(one)))
+    now += 1000
+    await replays.take(request('young'))
+    now += REPLAY_WINDOW_MS - 1000
+    await replays.purge()
+    for (const one of [...many, request('young')]) expect(replays.has(one)).toBe(true)
+    now += 999
+    await replays.purge()
+    for (const one of many) expect(replays.has(one)).toBe(false)
+    expect(replays.has(request('young'))).toBe(true)
+    const again = await Replays.open(store, () => new Date(now))
+    expect(again.has(request('1'))).toBe(false)
+    expect(again.has(request('young'))).toBe(true)
+  })
+
+  it('are not forgotten for an edit of the database', async () => {
+    const { path, store } = await temporaryStore()
+    const now = () => new Date()
+    const replays = await Replays.open(store, now)
+    await replays.take(request('1'))
+    editDatabase(path, 'update ehsm_replays set expires_at = 1')
+    await expect(replays.purge()).rejects.toMatchObject({ code: 'ROW_MAC' })
+    expect(replays.has(request('1'))).toBe(true)
+    editDatabase(path, 'delete from ehsm_replays')
+    await replays.purge()
+    expect(await replays.take(request('1'))).toBe(false)
+  })
+})
