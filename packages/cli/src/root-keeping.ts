@@ -3,7 +3,8 @@ import { type RootKeeping, Secret } from '@cloister/kms/server'
 import { UsageError } from './usage-error.ts'
 
 /** What `--root-key` takes, for a command's help. */
-export const ROOT_KEY_HELP = 'file, or passphrase:FILE'
+export const ROOT_KEY_HELP =
+  'file, passphrase:FILE or pkcs11:token=LABEL?module-path=FILE&pin-source=FILE'
 
 /**
  * Reads how a root key is kept, as the command line says it.
@@ -13,7 +14,8 @@ export async function rootKeepingFrom(flag: string, text: string): Promise<RootK
   if (text === 'file') return { kind: 'file' }
   const [, file] = /^passphrase:(.+)$/s.exec(text) ?? []
   if (file !== undefined) return { kind: 'passphrase', passphrase: await passphraseFrom(file) }
-  throw new UsageError(`${flag}: wanted ${ROOT_KEY_HELP}; saw ${text}`, 'see docs/root-key.md')
+  if (text.startsWith('pkcs11:')) return tokenFrom(flag, text)
+  throw refused(flag, `wanted ${ROOT_KEY_HELP}; saw ${text}`)
 }
 
 async function passphraseFrom(file: string): Promise<Secret> {
@@ -23,3 +25,41 @@ async function passphraseFrom(file: string): Promise<Secret> {
   bytes.fill(0)
   return secret
 }
+
+/**
+ * Reads a PKCS#11 URI: of its attributes, those that name a token.
+ * @see RFC 7512, section 2.3
+ */
+function tokenFrom(flag: string, uri: string): RootKeeping {
+  const [path = '', query = ''] = uri.slice('pkcs11:'.length).split('?', 2)
+  const named = attributesOf(flag, path, ';')
+  const how = attributesOf(flag, query, '&')
+  // The URI is an argument, which every process of the machine can read.
+  if (how.has('pin-value')) throw refused(flag, 'a PIN is no argument: wanted pin-source=FILE')
+  const [tokenLabel, modulePath] = [named.get('token'), how.get('module-path')]
+  const pinFile = how.get('pin-source')?.replace(/^file:/, '')
+  const isWhole = named.size === 1 && how.size === 2
+  if (!isWhole || !tokenLabel || !modulePath || !pinFile) {
+    throw refused(flag, 'wanted token, and after the ?, module-path and pin-source, and no more')
+  }
+  return { kind: 'pkcs11', tokenLabel, modulePath, pinFile }
+}
+
+function attributesOf(flag: string, text: string, separator: string): ReadonlyMap<string, string> {
+  const attributes = new Map<string, string>()
+  for (const attribute of text.split(separator)) {
+    const [name = '', value] = attribute.split('=', 2)
+    if (value === undefined || attributes.has(name)) {
+      throw refused(flag, `wanted name=value, each name once; saw "${name}"`)
+    }
+    try {
+      attributes.set(name, decodeURIComponent(value))
+    } catch (cause) {
+      throw refused(flag, `the value of ${name} is not percent-encoded`, cause)
+    }
+  }
+  return attributes
+}
+
+const refused = (flag: string, why: string, cause?: unknown) =>
+  new UsageError(`${flag}: ${why}`, 'see docs/root-key.md', { cause })

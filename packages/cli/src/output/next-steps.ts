@@ -42,6 +42,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
+  'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
   ENOENT: 'look at the path',

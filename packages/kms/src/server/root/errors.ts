@@ -5,7 +5,9 @@ import { CodedError } from '@cloister/sealed'
  *
  * `MODE`: the file may be read by others, or is no plain file. `SIZE`: the file is not 32 bytes.
  * `KIND`: the folder holds a root key of the other kind. `PARAMETERS`: the stored scrypt parameters
- * are unreadable or outside the limits.
+ * are unreadable or outside the limits. `UNWRAP`: what is wrapped is not under this key. `TOKEN`: the
+ * token is not there, or another. `TOKEN_KEY`: the token's key is not there, or could leave it.
+ * `PIN_LOCKS`: the PIN is locked, or one more wrong one would lock it. `PKCS11`: the module failed.
  */
 export type RootKeyCode =
   | 'MISSING'
@@ -15,6 +17,11 @@ export type RootKeyCode =
   | 'PARAMETERS'
   | 'WRONG_PASSPHRASE'
   | 'UNWRAP'
+  | 'TOKEN'
+  | 'TOKEN_KEY'
+  | 'WRONG_PIN'
+  | 'PIN_LOCKS'
+  | 'PKCS11'
   | 'IO'
 
 /** Thrown when the root key is missing, badly kept, or not the one that was meant. */

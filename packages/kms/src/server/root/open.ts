@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { RootKeyError } from './errors.ts'
 import { createPassphraseFile, type ScryptCost, unlockPassphraseFile } from './passphrase.ts'
+import { createPkcs11File, type Pkcs11Keeping, unlockPkcs11File } from './pkcs11/pkcs11.ts'
 import { createPrivateFile } from './private-file.ts'
 import { ROOT_FILE, ROOT_KEY_FILE, type RootKind, readRootFile } from './root-file.ts'
 import { ROOT_KEY_LENGTH, RootKey } from './root-key.ts'
@@ -20,6 +21,7 @@ export type RootKeeping =
       /** Cost of a root key made now; those of an existing one are stored with it. */
       readonly cost?: ScryptCost
     }
+  | Pkcs11Keeping
 
 /** Where the root key comes from. */
 export type RootKeySource = RootKeeping & {
@@ -31,7 +33,7 @@ export type RootKeySource = RootKeeping & {
 
 /**
  * Opens the root key, making it at first start.
- * @throws RootKeyError MISSING, MODE, SIZE, KIND, PARAMETERS, WRONG_PASSPHRASE, IO
+ * @throws RootKeyError
  */
 export async function openRootKey(source: RootKeySource): Promise<RootKey> {
   const { folder, kind, mayCreate } = source
@@ -67,6 +69,8 @@ async function unlock(file: Uint8Array, keeping: RootKeeping): Promise<RootKey> 
     }
     case 'passphrase':
       return await unlockPassphraseFile(file, keeping.passphrase)
+    case 'pkcs11':
+      return await unlockPkcs11File(file, keeping)
   }
 }
 
@@ -80,5 +84,7 @@ async function create(
     }
     case 'passphrase':
       return await createPassphraseFile(keeping.passphrase, keeping.cost)
+    case 'pkcs11':
+      return await createPkcs11File(keeping)
   }
 }

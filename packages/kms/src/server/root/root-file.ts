@@ -13,6 +13,7 @@ const MAX_BYTES = 4096
 /** The label that each kind's {@link ROOT_FILE} begins with. */
 export const ROOT_FORMATS = {
   passphrase: 'cloister root v1',
+  pkcs11: 'cloister root pkcs11 v1',
 } as const
 
 /** How a root key is kept. */
