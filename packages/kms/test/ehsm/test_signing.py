@@ -104,6 +104,26 @@ class SigningTest(EhsmCase):
         self.assertRefused(400, repeated, self.client.call, "ListKey", {}, timestamp=timestamp)
         self.client.call("ListKey", timestamp=timestamp, nonce="other")
 
+    def test_replay_in_another_dress(self):
+        repeated = "Timestamp can't be repeated in 20 minutes"
+        for nonce, payload, change in [
+            (None, {}, {"nonce": ""}),
+            (None, {}, {"nonce": 0}),
+            (None, {}, {"nonce": None}),
+            ("7", {}, {"nonce": 7}),
+            ("x", {}, {"nonce": "x&payload=", "payload": None}),
+            ("x", {"a": "b"}, {"nonce": "x&payload=a=b", "payload": None}),
+            ("x", {"a": "b", "c": "d"}, {"payload": {"a": "b&c=d"}}),
+        ]:
+            members = self.client.signed(payload, nonce=nonce)
+            self.client.answer(*self.client.post("ListKey", members))
+            changed = {**members, **change}
+            if changed["payload"] is None:
+                del changed["payload"]
+            self.assertNotEqual(members, changed)
+            status, envelope = self.client.post("DeleteAllKey", changed)
+            self.assertEqual((400, repeated), (envelope["code"], envelope["message"]))
+
     def test_a_refused_signature_is_no_use(self):
         timestamp = Client.now()
         forged = {**self.client.signed(timestamp=timestamp), "sign": "x" * 44}

@@ -10,6 +10,7 @@ const TIMESTAMP_LENGTH = 13
 /** A request whose form is right; nothing is proven yet. */
 export interface SignedRequest {
   readonly appId: string
+  /** Told apart from other requests' by this; see {@link nonceIdentity}. */
   readonly nonce: string | undefined
   readonly timestamp: string
   readonly sign: string
@@ -38,13 +39,22 @@ export function parseRequest(body: unknown, needsPayload: boolean, now: Date): S
   ) {
     throw refused('param type error')
   }
-  const nonceText = nonce === undefined ? undefined : String(nonce)
-  if ((nonceText ?? '').length > MAX_NONCE) throw refused('Nonce length error')
+  if (String(nonce ?? '').length > MAX_NONCE) throw refused('Nonce length error')
   if (timestamp.length !== TIMESTAMP_LENGTH) throw refused('Timestamp length error')
   const skew = /^\d+$/.test(timestamp) ? Math.abs(now.getTime() - Number(timestamp)) : undefined
   if (skew === undefined || skew >= MAX_SKEW_MS) throw refused('Timestamp error')
   const signed = { appid, nonce, payload, timestamp }
-  return { appId: appid, nonce: nonceText, timestamp, sign, payload, signed }
+  return { appId: appid, nonce: nonceIdentity(nonce), timestamp, sign, payload, signed }
+}
+
+/**
+ * What of a nonce the MAC cannot be the same without. What is signed leaves an empty nonce out, and
+ * escapes nothing: `x&payload=` as the nonce, and `x` with an empty payload, are signed as one text. A
+ * request taken must not be good again in such a dress.
+ */
+function nonceIdentity(nonce: string | number | undefined): string | undefined {
+  const [before = ''] = nonce === undefined || nonce === 0 ? [] : String(nonce).split('&', 1)
+  return before === '' ? undefined : before
 }
 
 function membersOf(body: unknown): Record<string, unknown> {
