@@ -223,6 +223,19 @@ const ENCLAVES: readonly Case[] = [
     onPlatform({ tcbStatuses: ['UpToDate', 'OutOfDate'], platformGraceDays: 200 }),
     () => evidenceOf({ tcbStatus: 'OutOfDate' }),
   ),
+  enclave(
+    'a fresh level hides no old quoting enclave',
+    ['TCB_STATUS', 'TCB_DATE'],
+    onPlatform({ tcbStatuses: ['OutOfDate'], platformGraceDays: 201 }),
+    () => ({
+      ...evidenceOf({ qeTcbStatus: 'OutOfDate' }),
+      qeTcbDate: new Date('2024-11-01T00:00:00Z'),
+    }),
+  ),
+  enclave('a quoting enclave that is old and up to date', [], {}, () => ({
+    ...evidenceOf(),
+    qeTcbDate: new Date('2018-01-01T00:00:00Z'),
+  })),
   enclave('expired collateral', ['COLLATERAL_EXPIRED'], {}, () => evidenceOf({}, {}, 31)),
   enclave('expired within the grace period', [], onPlatform({ collateralGraceDays: 2 }), () =>
     evidenceOf({}, {}, 32),
@@ -482,6 +495,31 @@ describe('appraiseEvidence', () => {
       ],
       policyDigest: policyDigestOf(strict),
     })
+  })
+})
+
+describe('a TDX module that is out of date', () => {
+  const tdPolicy = (grace: number) =>
+    readAppraisalPolicy({
+      ...{ version: 1, tees: ['sim'], tds: [{ mrTd: MR_TD }] },
+      platform: { tcbStatuses: ['UpToDate', 'OutOfDate'], platformGraceDays: grace },
+    })
+  const old = {
+    ...tdOf(),
+    tcbStatus: 'OutOfDate',
+    tdxModule: { id: 'TDX_01', tcbStatus: 'OutOfDate', tcbDate: new Date('2023-03-01T12:00:00Z') },
+  } as VerifiedEvidence
+
+  it('counts from its own date, whatever newer level the platform has', () => {
+    expect(appraiseEvidence(old, tdPolicy(1096))).toMatchObject({ verdict: 'trusted' })
+    expect(appraiseEvidence(old, tdPolicy(1095))).toMatchObject({
+      reasons: [{ code: 'TCB_STATUS' }],
+    })
+  })
+
+  it('is trusted no longer than its grace lasts', () => {
+    const appraisal = appraiseEvidence(old, tdPolicy(1097))
+    expect(appraisal).toMatchObject({ goodUntil: new Date(AT.getTime() + DAY) })
   })
 })
 

@@ -2,7 +2,7 @@ import type { VerifiedEvidence } from '../verify/claims.ts'
 import { enclaveReasons, isDebugReport } from './enclave-rules.ts'
 import { guestReasons, isDebugGuest } from './guest-rules.ts'
 import { type AppraisalPolicy, type PolicyDigest, policyDigestOf } from './policy.ts'
-import { DAY_MS, quotePlatformReasons } from './quote-platform-rules.ts'
+import { DAY_MS, platformGraceEnd, quotePlatformReasons } from './quote-platform-rules.ts'
 import { anyOf, type Reason } from './reasons.ts'
 import { snpPlatformReasons } from './snp-platform-rules.ts'
 import { isDebugTd, tdReasons } from './td-rules.ts'
@@ -11,7 +11,10 @@ import { isDebugTd, tdReasons } from './td-rules.ts'
 export interface TrustedAppraisal {
   readonly verdict: 'trusted'
   readonly evidence: VerifiedEvidence
-  /** When the first input of the evidence ends, with the policy's grace for collateral. */
+  /**
+   * When the first input of the evidence ends, with the policy's grace for collateral; or, before
+   * that, the policy's grace for a platform that is out of date.
+   */
   readonly goodUntil: Date
   readonly policyDigest: PolicyDigest
 }
@@ -43,8 +46,11 @@ export function appraiseEvidence(evidence: VerifiedEvidence, policy: AppraisalPo
 }
 
 function goodUntil(evidence: VerifiedEvidence, { platform }: AppraisalPolicy): Date {
-  const days = evidence.kind === 'snp' ? 0 : (platform?.collateralGraceDays ?? 0)
-  return new Date(evidence.earliestExpiration.getTime() + days * DAY_MS)
+  const { earliestExpiration } = evidence
+  if (evidence.kind === 'snp' || platform === undefined) return earliestExpiration
+  const { collateralGraceDays = 0 } = platform
+  const end = earliestExpiration.getTime() + collateralGraceDays * DAY_MS
+  return new Date(Math.min(end, platformGraceEnd(evidence, platform)?.getTime() ?? end))
 }
 
 /** Whether the host can read the memory of what was attested. */

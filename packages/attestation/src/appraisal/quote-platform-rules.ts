@@ -1,3 +1,4 @@
+import { isOutOfDate } from '../collateral/tcb-status.ts'
 import type { QuoteClaims } from '../verify/claims.ts'
 import type { QuotePlatformPolicy } from './policy.ts'
 import { anyOf, hexText, type Reason, unlessAllowed, unlessAtLeast } from './reasons.ts'
@@ -27,25 +28,51 @@ export function* quotePlatformReasons(
   yield* listReasons(claims, policy)
 }
 
-/** An out-of-date platform passes within the grace period after the date of its level. */
+/**
+ * The day up to which the whole platform has every fix: that of its level, or of a TDX module or
+ * quoting enclave that is older and out of date. A fresh level must not hide an old module.
+ */
+function oldestDate(claims: QuoteClaims): Date {
+  const { tcbDate, qeTcbStatus, qeTcbDate } = claims
+  const module = claims.kind === 'td' ? claims.tdxModule : undefined
+  const dates = [
+    tcbDate,
+    ...(isOutOfDate(qeTcbStatus) ? [qeTcbDate] : []),
+    ...(module?.tcbDate !== undefined && isOutOfDate(module.tcbStatus) ? [module.tcbDate] : []),
+  ]
+  return new Date(Math.min(...dates.map(date => date.getTime())))
+}
+
+/** An out-of-date platform passes within the grace period after {@link oldestDate}. */
 function* statusReasons(claims: QuoteClaims, policy: QuotePlatformPolicy): Iterable<Reason> {
-  const { tcbStatus: seen, tcbDate, verifiedAt } = claims
+  const { tcbStatus: seen, verifiedAt } = claims
+  const tcbDate = oldestDate(claims)
   const { tcbStatuses, platformGraceDays: days } = policy
   if (!tcbStatuses.includes(seen)) {
     const change = [`add ${seen} to \`platform.tcbStatuses\``, ...remedies(claims)].join(', or ')
     yield { code: 'TCB_STATUS', wanted: anyOf(tcbStatuses), seen, change }
     return
   }
-  const isOld = seen === 'OutOfDate' || seen === 'OutOfDateConfigurationNeeded'
-  if (!isOld || days === undefined) return
+  const end = platformGraceEnd(claims, policy)
+  if (end === undefined || verifiedAt.getTime() <= end.getTime()) return
   const age = Math.floor((verifiedAt.getTime() - tcbDate.getTime()) / DAY_MS)
-  if (verifiedAt.getTime() <= tcbDate.getTime() + days * DAY_MS) return
   yield {
     code: 'TCB_STATUS',
     wanted: `out of date for at most ${days} days`,
     seen: `${age} days since ${tcbDate.toISOString()}`,
     change: [`\`platform.platformGraceDays: ${age + 1}\``, ...remedies(claims)].join(', or '),
   }
+}
+
+/** When a policy's grace for an out-of-date platform ends; `undefined` where there is none to end. */
+export function platformGraceEnd(
+  claims: QuoteClaims,
+  { platformGraceDays: days }: QuotePlatformPolicy,
+): Date | undefined {
+  const { tcbStatus } = claims
+  const isOld = tcbStatus === 'OutOfDate' || tcbStatus === 'OutOfDateConfigurationNeeded'
+  if (!isOld || days === undefined) return undefined
+  return new Date(oldestDate(claims).getTime() + days * DAY_MS)
 }
 
 /** What would bring each part that is behind to a better level. */
@@ -56,10 +83,8 @@ function remedies({ behind }: QuoteClaims): readonly string[] {
   })
 }
 
-function* dateReasons(
-  { tcbDate }: QuoteClaims,
-  { minTcbDate }: QuotePlatformPolicy,
-): Iterable<Reason> {
+function* dateReasons(claims: QuoteClaims, { minTcbDate }: QuotePlatformPolicy): Iterable<Reason> {
+  const tcbDate = oldestDate(claims)
   if (minTcbDate === undefined || tcbDate.getTime() >= new Date(minTcbDate).getTime()) return
   const seen = tcbDate.toISOString()
   const change = `\`platform.minTcbDate: ${seen.slice(0, 10)}\``
