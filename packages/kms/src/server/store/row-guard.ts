@@ -196,6 +196,16 @@ export class RowGuard {
     return this.#changes
   }
 
+  /** A guard for a part of the transaction that may be taken back: its changes are its own. */
+  nested(): RowGuard {
+    return new RowGuard(this.#keys, key => this.#known(key))
+  }
+
+  /** Takes over the changes of a nested guard, whose part of the transaction stays. */
+  absorb(part: RowGuard): void {
+    for (const [key, change] of part.changes) this.#changes.set(key, change)
+  }
+
   /** Whether the row exists, by what the store remembers and not by what the database says. */
   has(table: TrackedTable, id: string): boolean {
     return this.#find(table, id) !== undefined
@@ -254,7 +264,10 @@ export class RowGuard {
   }
 
   #find(table: TrackedTable, id: string): Known | undefined {
-    const key = knownKey(table, id)
+    return this.#known(knownKey(table, id))
+  }
+
+  #known(key: string): Known | undefined {
     const change = this.#changes.get(key)
     return change === null ? undefined : (change ?? this.#committed(key))
   }

@@ -5,6 +5,7 @@ import { Kysely, sql, type Transaction } from 'kysely'
 import { RootChange, type RootKey } from '../root/index.ts'
 import { workerDialect } from './dialect.ts'
 import { StoreError } from './errors.ts'
+import { MAX_GROUP, type PendingWrite, pendingWrite, runTogether } from './group.ts'
 import { migrateToLatest } from './migrations/index.ts'
 import { Mutex } from './mutex.ts'
 import { type Rekeys, rekeyRows } from './rekey.ts'
@@ -27,6 +28,7 @@ export class Store {
   #rows: RowSet
   readonly #mutex = new Mutex()
   readonly #inside = new AsyncLocalStorage<true>()
+  #waiting: PendingWrite[] = []
   #closed = false
 
   constructor(db: Kysely<Schema>, rows: RowSet) {
@@ -35,24 +37,52 @@ export class Store {
   }
 
   /**
-   * Runs `work` alone, and resolves when its changes are on disk. When it throws, nothing of it
-   * stays.
+   * Runs `work` with nothing else between its reads and writes, and resolves when its changes are on
+   * disk. When it throws, nothing of it stays. Writes that wait for the disk share the next commit; if
+   * that fails, each is run again by itself, so `work` changes nothing but the database.
    * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER, and whatever `work` throws
    */
   async write<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    return await this.#alone(async () => {
+    this.#assertOutside()
+    return await new Promise<T>((resolve, reject) => {
+      this.#waiting.push(pendingWrite(work, resolve, reject))
+      this.#alone(() => this.#writeGroup()).catch(reject)
+    })
+  }
+
+  /** Runs the writes that wait; the first of them to get its turn does so for all. */
+  async #writeGroup(): Promise<void> {
+    const group = this.#waiting.splice(0, MAX_GROUP)
+    if (group.length > 1 && (await this.#committed(group))) return
+    for (const write of group) {
+      await this.#committed([write], write.reject)
+    }
+  }
+
+  /** Runs writes in one transaction and settles them; false when the database refused. */
+  async #committed(
+    group: readonly PendingWrite[],
+    refuse: (error: unknown) => void = () => undefined,
+  ): Promise<boolean> {
+    try {
       const guard = this.#rows.begin()
-      const result = await this.#db.transaction().execute(async db => {
-        const value = await work({ db, guard })
+      const settle = await this.#db.transaction().execute(async db => {
+        const [only, ...others] = group
+        const isOne = only !== undefined && others.length === 0
+        const settle = isOne ? [await only.run({ db, guard })] : await runTogether(db, guard, group)
         if (guard.changes.size > 0) {
           const state = this.#rows.stateAfter(guard)
           await db.updateTable('store_state').set(state).where('id', '=', STATE_ID).execute()
         }
-        return value
+        return settle
       })
       if (guard.changes.size > 0) this.#rows.commit(guard)
-      return result
-    })
+      for (const tell of settle) tell()
+      return true
+    } catch (error) {
+      refuse(error)
+      return false
+    }
   }
 
   /**
@@ -109,10 +139,13 @@ export class Store {
     })
   }
 
+  #assertOutside(): void {
+    if (this.#inside.getStore() !== true) return
+    throw new StoreError('NESTED', 'a transaction was asked for inside another')
+  }
+
   async #alone<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#inside.getStore() === true) {
-      throw new StoreError('NESTED', 'a transaction was asked for inside another')
-    }
+    this.#assertOutside()
     return await this.#mutex.run(async () => {
       if (this.#closed) throw new StoreError('CLOSED', 'the database is closed')
       return await this.#inside.run(true, task)

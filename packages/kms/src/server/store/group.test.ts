@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest'
+import { consume, getHead, moveHead, openStore, StoreError } from './index.ts'
+import { editDatabase, readDatabase, temporaryStore } from './temporary-store.test.fixture.ts'
+
+const at = new Date('2026-01-01T00:00:00Z')
+const use = (id: number | string) => ({ kind: 'token', id: String(id), expiresAt: at }) as const
+const head = (version: number) => ({ version, manifestDigest: `digest ${version}`, writerKey: 'w' })
+
+/** Writes all at once; gives what became of each. */
+const settled = async (all: readonly Promise<unknown>[]) =>
+  (await Promise.allSettled(all)).map(one =>
+    one.status === 'fulfilled' ? one.value : String(one.reason.message),
+  )
+
+describe('writes that wait for the disk together', () => {
+  it('each stay or go as a whole, and see those before them', async () => {
+    const { path, root, store } = await temporaryStore()
+    const writes = Array.from({ length: 200 }, (_, n) =>
+      store.write(async tx => {
+        const isFirst = await consume(tx, use(Math.floor(n / 2)))
+        if (n % 5 === 0) throw new RangeError(`no ${n}`)
+        return isFirst
+      }),
+    )
+    const wanted = Array.from({ length: 200 }, (_, n) => {
+      // Of each pair the first that did not throw.
+      if (n % 5 === 0) return `no ${n}`
+      return n % 2 === 0 || (n - 1) % 5 === 0
+    })
+    expect(await settled(writes)).toEqual(wanted)
+    await store.close()
+    const again = await openStore({ path, root })
+    const uses = Array.from({ length: 100 }, (_, n) => again.write(tx => consume(tx, use(n))))
+    expect(await Promise.all(uses)).not.toContain(true)
+    await again.close()
+  })
+
+  it('move a head one after the other: of those that expect the same, one', async () => {
+    const { path, root, store } = await temporaryStore()
+    const move = (from: number) =>
+      store.write(tx => {
+        const expected = from === 0 ? null : head(from)
+        return moveHead(tx, { datasetId: 'd', owner: 'a', expected, next: head(from + 1) })
+      })
+    const moves = await Promise.allSettled([0, 0, 1, 0, 2, 2, 1, 3].map(move))
+    const won = moves.map(({ status }) => status === 'fulfilled')
+    expect(won).toEqual([true, false, true, false, true, false, false, true])
+    await store.close()
+    const again = await openStore({ path, root })
+    expect(await again.read(tx => getHead(tx, 'd'))).toMatchObject({ version: 4 })
+    await again.close()
+  })
+
+  it('share commits: far fewer than there are writes', async () => {
+    const { path, store } = await temporaryStore()
+    const epoch = () => Number(readDatabase(path, 'select epoch from store_state')[0]?.['epoch'])
+    const before = epoch()
+    await Promise.all(Array.from({ length: 256 }, (_, n) => store.write(tx => consume(tx, use(n)))))
+    expect(epoch() - before).toBeLessThan(20)
+  })
+
+  it('are run again one by one when the database refuses one of them', async () => {
+    const { path, root, store } = await temporaryStore()
+    await store.write(tx =>
+      moveHead(tx, { datasetId: 'd', owner: 'a', expected: null, next: head(1) }),
+    )
+    editDatabase(path, `update heads set owner = 'thief'`)
+    const writes = Array.from({ length: 20 }, (_, n) =>
+      store.write(async tx => {
+        if (n % 7 === 3) await getHead(tx, 'd')
+        return await consume(tx, use(n))
+      }),
+    )
+    const ends = await Promise.allSettled(writes)
+    for (const [n, end] of ends.entries()) {
+      if (n % 7 !== 3) expect([n, end]).toEqual([n, { status: 'fulfilled', value: true }])
+      else expect(end).toMatchObject({ reason: { code: 'ROW_MAC' } })
+    }
+    editDatabase(path, `update heads set owner = 'a'`)
+    await store.close()
+    const again = await openStore({ path, root })
+    const uses = Array.from({ length: 20 }, (_, n) => again.write(tx => consume(tx, use(n))))
+    expect(await Promise.all(uses)).toEqual(Array.from({ length: 20 }, (_, n) => n % 7 === 3))
+    await again.close()
+  })
+
+  it('are refused when the database is closed, those that wait done before', async () => {
+    const { store } = await temporaryStore()
+    const before = Array.from({ length: 5 }, (_, n) => store.write(tx => consume(tx, use(n))))
+    const closing = store.close()
+    const after = store.write(tx => consume(tx, use('late')))
+    expect(await Promise.all(before)).toEqual([true, true, true, true, true])
+    await closing
+    // It waited with the others, or came too late; it is never lost silently.
+    await after.catch((error: unknown) => expect(error).toBeInstanceOf(StoreError))
+    const late = store.write(tx => consume(tx, use('later')))
+    await expect(late).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+})
