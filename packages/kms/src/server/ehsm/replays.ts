@@ -130,12 +130,9 @@ export class Replays {
       expires_at: this.#expiry(),
       uses: Buffer.concat(uses).toString('base64url'),
     }
-    await this.#store.write(async ({ db, guard }) => {
+    await this.#store.writeAtOnce(({ db, guard }) => {
       const stamp = guard.stamp<EhsmReplaysTable>('ehsm_replays', columns.batch_id, columns)
-      await db
-        .insertInto('ehsm_replays')
-        .values({ ...columns, ...stamp })
-        .execute()
+      return [db.insertInto('ehsm_replays').values({ ...columns, ...stamp })]
     })
   }
 }

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { Kysely, sql, type Transaction } from 'kysely'
+import { type Compilable, Kysely, sql, type Transaction } from 'kysely'
 import { RootChange, type RootKey } from '../root/index.ts'
 import { workerDialect } from './dialect.ts'
 import { StoreError } from './errors.ts'
@@ -25,14 +25,16 @@ export interface StoreTransaction {
 /** The KMS's database. */
 export class Store {
   readonly #db: Kysely<Schema>
+  readonly #worker: WorkerConnection
   #rows: RowSet
   readonly #mutex = new Mutex()
   readonly #inside = new AsyncLocalStorage<true>()
   #waiting: PendingWrite[] = []
   #closed = false
 
-  constructor(db: Kysely<Schema>, rows: RowSet) {
+  constructor(db: Kysely<Schema>, worker: WorkerConnection, rows: RowSet) {
     this.#db = db
+    this.#worker = worker
     this.#rows = rows
   }
 
@@ -83,6 +85,28 @@ export class Store {
       refuse(error)
       return false
     }
+  }
+
+  /**
+   * Writes what needs nothing read first, and resolves when it is on disk. The database's thread is
+   * asked once, where {@link Store.write} asks it again for each statement: what every request waits
+   * for goes this way.
+   * @throws StoreError SQL, CLOSED, NESTED, WORKER
+   */
+  async writeAtOnce(
+    queriesOf: (tx: {
+      readonly db: Kysely<Schema>
+      readonly guard: RowGuard
+    }) => readonly Compilable[],
+  ): Promise<void> {
+    await this.#alone(async () => {
+      const guard = this.#rows.begin()
+      const queries = queriesOf({ db: this.#db, guard })
+      const state = this.#rows.stateAfter(guard)
+      const last = this.#db.updateTable('store_state').set(state).where('id', '=', STATE_ID)
+      await this.#worker.transaction([...queries, last].map(query => query.compile()))
+      this.#rows.commit(guard)
+    })
   }
 
   /**
@@ -202,7 +226,7 @@ export async function openStore(options: {
     const db = new Kysely<Schema>({ dialect: workerDialect(worker) })
     try {
       await migrateToLatest(db)
-      return new Store(db, await loadRows(db, root))
+      return new Store(db, worker, await loadRows(db, root))
     } catch (error) {
       await worker.close()
       throw error

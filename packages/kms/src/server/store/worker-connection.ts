@@ -57,6 +57,20 @@ export class WorkerConnection {
     return await this.#ask(id => ({ id, kind: 'query', sql, parameters: values }))
   }
 
+  /**
+   * Runs statements in a transaction of their own, in one step: they are on disk when this resolves,
+   * and none of them is when it throws.
+   * @throws StoreError SQL, CLOSED, WORKER
+   */
+  async transaction(
+    statements: readonly { readonly sql: string; readonly parameters: readonly unknown[] }[],
+  ): Promise<void> {
+    const checked = statements.map(({ parameters, sql }) => {
+      return { sql, parameters: parameters.map(asSqlValue) }
+    })
+    await this.#ask(id => ({ id, kind: 'transaction', statements: checked }))
+  }
+
   /** Ends the transaction, if there is one, without its changes. */
   async rollback(): Promise<void> {
     await this.#ask(id => ({ id, kind: 'rollback' }))

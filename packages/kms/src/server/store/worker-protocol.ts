@@ -10,9 +10,16 @@ export interface WorkerOptions {
   readonly busyTimeoutMs: number
 }
 
+/** One statement and what it is run with. */
+export interface SqlStatement {
+  readonly sql: string
+  readonly parameters: readonly SqlValue[]
+}
+
 /** What the store's thread asks of the worker; answered in order. */
 export type WorkerRequest = { readonly id: number } & (
-  | { readonly kind: 'query'; readonly sql: string; readonly parameters: readonly SqlValue[] }
+  | ({ readonly kind: 'query' } & SqlStatement)
+  | { readonly kind: 'transaction'; readonly statements: readonly SqlStatement[] }
   | { readonly kind: 'rollback' }
   | { readonly kind: 'close' }
 )

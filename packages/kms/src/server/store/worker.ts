@@ -79,6 +79,16 @@ try {
         const { changes } = statement.run([...request.parameters])
         return { id, kind: 'done', rows: [], changes }
       }
+      case 'transaction':
+        database.exec('begin immediate')
+        try {
+          for (const { sql, parameters } of request.statements) prepare(sql).run([...parameters])
+          database.exec('commit')
+        } catch (error) {
+          if (database.inTransaction) database.exec('rollback')
+          throw error
+        }
+        return { id, kind: 'done', rows: [], changes: 0 }
       case 'rollback':
         // A failed commit may have rolled back by itself.
         if (database.inTransaction) database.exec('rollback')
