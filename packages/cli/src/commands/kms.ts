@@ -1,15 +1,24 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type AppraisalPolicy, INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
-import { KmsClient } from '@cloister/kms'
-import { type EhsmOptions, type RootKeeping, startKms } from '@cloister/kms/server'
+import {
+  type AppraisalPolicy,
+  INTEL_ROOT,
+  readAppraisalPolicy,
+  type SimPlatform,
+} from '@cloister/attestation'
+import { type QuoteSource, simQuoteSource } from '@cloister/attester'
+import { KmsClient, type KmsPin } from '@cloister/kms'
+import { type RootKeeping, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
+import { serveAttestedPin } from '../attested-pin.ts'
+import { simulatedKmsEnclave } from '../kms-enclave.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
+import { addVerifyCommand } from './kms-verify.ts'
 
 const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
 
@@ -19,6 +28,7 @@ interface ServeFlags extends GlobalFlags {
   readonly port: string
   readonly passphraseFile?: string
   readonly rootKey?: string
+  readonly attestPort?: string
   readonly appraisal?: string
   readonly witness?: string
   readonly allowSimulatedPlatform?: true
@@ -47,6 +57,10 @@ export function addKmsCommands(program: Command): void {
       'the audit log’s newest checkpoint, where whoever could put back the database cannot put back this: an older database is refused',
     )
     .option(
+      '--attest-port <number>',
+      'prove on this port, to `cloister kms verify`, what runs here; 0 takes a free one',
+    )
+    .option(
       '--allow-simulated-platform',
       "release keys to this home's simulated TEE, which protects nothing from its host",
     )
@@ -73,6 +87,7 @@ Examples:
     })
 
   addRotateRootCommand(kms)
+  addVerifyCommand(kms)
 
   kms
     .command('enrol')
@@ -141,10 +156,17 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
     await publishCollateral(platform, collateralDir)
   }
+  const own = await ownQuotes(platform)
+  if (flags.attestPort !== undefined && own === undefined) {
+    throw new UsageError(
+      '--attest-port: this machine gives no evidence',
+      'run it in an enclave or a guest, or give --allow-simulated-platform',
+    )
+  }
   const running = await startKms({
     dataDir,
     host: flags.host,
-    port: portFrom(flags.port),
+    port: portFrom('--port', flags.port),
     rootKey: await rootKeyOf(flags),
     roots,
     collateralDir,
@@ -153,7 +175,9 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     ehsm: {
       openEnrolment: flags.ehsmOpenEnrolment === true,
       openKeys: flags.ehsmOpenKeys === true,
-      ...(await ownQuotes(flags.home, allowSimulated)),
+      ...(own === undefined
+        ? {}
+        : { quote: async reportData => (await own.source.quote(reportData)).evidence }),
     },
     logTo: line => process.stderr.write(`${line}\n`),
   })
@@ -161,32 +185,65 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     platform === undefined
       ? undefined
       : setInterval(() => void publishCollateral(platform, collateralDir), REPUBLISH_EVERY_MS)
+  const attested = await attestedPort(flags, running.pin, own)
+  const pin = join(dataDir, 'kms.json')
   session.printer.result(
-    { url: running.url, pin: join(dataDir, 'kms.json'), kmsId: running.pin.kmsId },
+    { url: running.url, pin, kmsId: running.pin.kmsId, ...(attested?.told ?? {}) },
     () =>
-      `key service ${running.pin.kmsId}\n  at ${running.url}\n  pin: ${join(dataDir, 'kms.json')}`,
+      [
+        `key service ${running.pin.kmsId}`,
+        `  at ${running.url}`,
+        ...(attested === undefined ? [] : [`  attested port: ${attested.told.attestPort}`]),
+        ...(attested?.told.simulatedMeasurement === undefined
+          ? []
+          : [`  simulated measurement: ${attested.told.simulatedMeasurement}`]),
+        `  pin: ${pin}`,
+      ].join('\n'),
   )
   await untilInterrupted()
+  attested?.server.close()
   clearInterval(republishing)
   await running.close()
 }
 
-/** Where the key service gets quotes of itself: the enclave it runs in, or a simulated one. */
-async function ownQuotes(
-  home: string | undefined,
-  allowSimulated: boolean,
-): Promise<Pick<EhsmOptions, 'quote'>> {
-  const { quoteSourceHere, quoteSourceOf } = await import('../attest/quote-file.ts')
-  const name = quoteSourceHere() ?? (allowSimulated ? 'simulated' : undefined)
-  if (name === undefined) return {}
-  const source = await quoteSourceOf(name, home)
-  return { quote: async reportData => (await source.quote(reportData)).evidence }
+/** Opens the port on which the key service proves what it is, where one is wanted. */
+async function attestedPort(flags: ServeFlags, pin: KmsPin, own: OwnQuotes | undefined) {
+  if (flags.attestPort === undefined || own === undefined) return undefined
+  const { source, ...simulated } = own
+  const server = await serveAttestedPin({
+    host: flags.host,
+    port: portFrom('--attest-port', flags.attestPort),
+    pin,
+    source,
+    onFailure: error => {
+      const event = { event: 'attested-connection-dropped', error: String(error) }
+      process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`)
+    },
+  })
+  return { server, told: { attestPort: server.port, ...simulated } }
 }
 
-function portFrom(text: string): number {
+/** Where the key service gets quotes of itself: the enclave it runs in, or a simulated one. */
+async function ownQuotes(platform: SimPlatform | undefined): Promise<OwnQuotes | undefined> {
+  const { quoteSourceHere, quoteSourceOf } = await import('../attest/quote-file.ts')
+  const name = quoteSourceHere()
+  if (name !== undefined) return { source: await quoteSourceOf(name, undefined) }
+  if (platform === undefined) return undefined
+  const enclave = await simulatedKmsEnclave()
+  const simulatedMeasurement = Buffer.from(enclave.mrEnclave).toString('hex')
+  return { source: simQuoteSource(platform, enclave), simulatedMeasurement }
+}
+
+interface OwnQuotes {
+  readonly source: QuoteSource
+  /** What the simulated platform takes the key service for. */
+  readonly simulatedMeasurement?: string
+}
+
+function portFrom(flag: string, text: string): number {
   const port = Number(text)
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new UsageError(`--port: wanted 0 to 65535, saw ${text}`, 'give another port')
+    throw new UsageError(`${flag}: wanted 0 to 65535, saw ${text}`, 'give another port')
   }
   return port
 }

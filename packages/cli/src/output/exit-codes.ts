@@ -24,6 +24,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   LaunchError: EXIT.internal,
   KmsConnectionError: EXIT.unreachable,
   CollateralUnavailableError: EXIT.unreachable,
+  AttestedTlsError: EXIT.notAuthentic,
   UpstreamError: EXIT.usage,
   QuoteSourceError: EXIT.refused,
   RootKeyError: EXIT.notAuthentic,
@@ -48,6 +49,9 @@ const BY_CLASS: Readonly<Record<string, number>> = {
 
 /** Codes that say more than their class does. */
 const BY_CODE: Readonly<Record<string, number>> = {
+  'AttestedTlsError UNREACHABLE': EXIT.unreachable,
+  'AttestedTlsError TIMEOUT': EXIT.unreachable,
+  'AttestedTlsError REJECTED': EXIT.refused,
   'InstanceError PROGRAM': EXIT.query,
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,

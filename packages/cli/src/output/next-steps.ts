@@ -41,6 +41,9 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
+  'AttestedTlsError REJECTED':
+    'compare what was wanted and seen; if what runs there is what you mean, name it in the policy',
+  'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',

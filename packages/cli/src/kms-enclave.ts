@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { SimEnclave } from '@cloister/attestation'
+
+/** The packages whose code a key service of the command line runs. */
+const PACKAGES = ['attestation', 'attester', 'sealed', 'kms'] as const
+
+/**
+ * The enclave that a simulated platform takes this installation's key service for: its measurement
+ * is a SHA-256 over the code, file by file. A simulated platform believes what it is told.
+ */
+export async function simulatedKmsEnclave(): Promise<Omit<SimEnclave, 'reportData'>> {
+  const digest = createHash('sha256').update('cloister simulated key service v1\n')
+  for (const folder of [
+    ...PACKAGES.map(packageFolder),
+    fileURLToPath(new URL('.', import.meta.url)),
+  ]) {
+    for (const path of await codeOf(folder)) {
+      const code = createHash('sha256')
+        .update(await readFile(path))
+        .digest('hex')
+      digest.update(`${code}  ${relative(dirname(folder), path)}\n`)
+    }
+  }
+  return {
+    mrEnclave: new Uint8Array(digest.digest()),
+    mrSigner: new Uint8Array(32),
+    isvProdId: 0,
+    isvSvn: 0,
+    debug: false,
+  }
+}
+
+function packageFolder(name: (typeof PACKAGES)[number]): string {
+  return dirname(fileURLToPath(import.meta.resolve(`@cloister/${name}`)))
+}
+
+async function codeOf(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  return entries
+    .filter(entry => entry.isFile() && /^(?!.*\.test\.).*\.js$/.test(entry.name))
+    .map(entry => join(entry.parentPath, entry.name))
+    .sort()
+}
