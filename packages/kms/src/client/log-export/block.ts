@@ -45,8 +45,14 @@ function leadOn({ start, end }: Block, hashes: readonly string[]): boolean {
   return Buffer.compare(rootAfter(start, hashes), end.rootHash) === 0
 }
 
-/** What is wrong with the rows between two checkpoints that are signed; nothing, if nothing. */
-export function examine(block: Block): readonly LogFinding[] {
+/** Rows among which one too many, or two that changed places, are looked for by trying. */
+const MAX_SEARCHED_ROWS = 512
+
+/**
+ * What is wrong with the rows between two checkpoints that are signed; nothing, if nothing.
+ * @param maySearch - Whether to try what takes as many hashes as there are pairs of rows
+ */
+export function examine(block: Block, maySearch: boolean): readonly LogFinding[] {
   const { rows, start } = block
   const stated = rows.map(row => row.stated)
   if (leadOn(block, stated)) {
@@ -55,7 +61,8 @@ export function examine(block: Block): readonly LogFinding[] {
   }
   const places = byPlace(block)
   if (places.isCertain) return places.found
-  const found = byContent(block) ?? bySearch(block)
+  const isSearched = maySearch && rows.length <= MAX_SEARCHED_ROWS
+  const found = byContent(block) ?? (isSearched ? bySearch(block) : undefined)
   if (found !== undefined) return found
   return places.found.length > 0 ? places.found : byNumber(block)
 }
