@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises'
 import {
   type AppraisalPolicy,
   AppraisalPolicyError,
   readAppraisalPolicy,
 } from '@cloister/attestation'
 import { type Document, LineCounter, parseDocument } from 'yaml'
+import { readInputText } from './attest/input-file.ts'
 import { UsageError } from './usage-error.ts'
 
 const NEXT_STEP = 'docs/formats/appraisal-policy.md says what may stand there'
@@ -12,7 +12,7 @@ const NEXT_STEP = 'docs/formats/appraisal-policy.md says what may stand there'
 /** Reads an appraisal policy from a YAML file. @throws UsageError naming line and column */
 export async function readPolicyFile(file: string): Promise<AppraisalPolicy> {
   const lines = new LineCounter()
-  const text = await readFile(file, 'utf8')
+  const text = await readInputText(file)
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: '1.2' })
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset)

@@ -1,8 +1,9 @@
+import { CodedError } from '../errors.ts'
 import { parseVekExtensions, VEK_EXTENSIONS } from '../sev-snp/vek.ts'
 import type { Certificate } from '../x509/certificate.ts'
 import type { CertificateRevocationList } from '../x509/crl.ts'
 import { parsePckExtension, SGX_EXTENSION } from '../x509/pck.ts'
-import { dateFact, type Facts, factsOf, hexFact } from './facts.ts'
+import { dateFact, type Fact, type Facts, factsOf, hexFact } from './facts.ts'
 
 /** What a certificate says, with the vendor's extensions read. */
 export function describeCertificate(certificate: Certificate): Facts {
@@ -18,12 +19,24 @@ export function describeCertificate(certificate: Certificate): Facts {
     'key usage': keyUsage && [...keyUsage].join(', '),
     'signature algorithm': certificate.signatureAlgorithm,
     'public key': hexFact(certificate.spki),
-    platform: has(SGX_EXTENSION) ? describePck(certificate) : undefined,
-    'signing key': has(`${VEK_EXTENSIONS}.`) ? describeVek(certificate) : undefined,
+    platform: has(SGX_EXTENSION) ? orMalformed(() => describePck(certificate)) : undefined,
+    'signing key': has(`${VEK_EXTENSIONS}.`)
+      ? orMalformed(() => describeVek(certificate))
+      : undefined,
     'other extensions': extensions
       .map(({ oid, critical }) => (critical ? `${oid} (critical)` : oid))
       .filter(oid => !oid.startsWith(SGX_EXTENSION) && !oid.startsWith(`${VEK_EXTENSIONS}.`)),
   })
+}
+
+/** What can be read; or why it can not, where all around it is worth reading. */
+export function orMalformed<Read extends Fact | undefined>(read: () => Read): Read | string {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof CodedError) return `MALFORMED: ${error.message} [${error.code}]`
+    throw error
+  }
 }
 
 /** What a revocation list says. */

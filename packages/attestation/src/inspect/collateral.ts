@@ -1,3 +1,4 @@
+import { parseEvaluationNumbers } from '../collateral/evaluation-numbers.ts'
 import { parseQeIdentity, type QeIdentity } from '../collateral/qe-identity.ts'
 import { asObject, type JsonObject } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type SgxTcbLevel, type TcbInfo } from '../collateral/tcb-info.ts'
@@ -32,10 +33,25 @@ export function describeIdentity(document: JsonObject): Facts {
   }
 }
 
+/** What the list of evaluation numbers says. */
+export function describeEvaluationNumbers(document: JsonObject): Facts {
+  const { id, issueDate, nextUpdate, numbers } = parseEvaluationNumbers(document)
+  return {
+    id,
+    issued: dateFact(issueDate),
+    'next update': dateFact(nextUpdate),
+    numbers: numbers.map(({ tcbEvaluationDataNumber, tcbRecoveryEventDate, tcbDate }) => ({
+      number: tcbEvaluationDataNumber,
+      'TCB recovery': dateFact(tcbRecoveryEventDate),
+      date: dateFact(tcbDate),
+    })),
+  }
+}
+
 /** The signed object inside a document as the vendor's service sends it, or the object itself. */
 export function innerDocument(
   value: unknown,
-  member: 'tcbInfo' | 'enclaveIdentity',
+  member: 'tcbInfo' | 'enclaveIdentity' | 'tcbEvaluationDataNumbers',
 ): JsonObject | undefined {
   if (typeof value !== 'object' || value === null || !(member in value)) return undefined
   return asObject(member, (value as JsonObject)[member])

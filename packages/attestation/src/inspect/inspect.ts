@@ -1,16 +1,17 @@
-import { readCollateralJson } from '../collateral/collateral-json.ts'
 import { isEventLog, parseEventLog } from '../event-log/event-log.ts'
 import { parseQuote } from '../quote/quote.ts'
+import { isSnpCertificateTable, parseSnpCertificateTable } from '../sev-snp/certificate-table.ts'
 import { isHclEnvelope, parseHclEnvelope } from '../sev-snp/hcl.ts'
 import { isSnpReport, parseSnpReport } from '../sev-snp/report.ts'
-import { parseCertificate } from '../x509/certificate.ts'
 import { parseCrl } from '../x509/crl.ts'
+import { MAX_CRL_BYTES, parseDer } from '../x509/der.ts'
 import { splitPemCertificates } from '../x509/pem.ts'
-import { describeCertificate, describeCrl } from './certificate.ts'
-import { describeIdentity, describeTcbInfo, innerDocument } from './collateral.ts'
+import { describeCrl } from './certificate.ts'
 import { describeEventLog } from './event-log.ts'
 import { describeQuote, describeSnpReport } from './evidence.ts'
 import type { Facts } from './facts.ts'
+import { describeJson } from './json.ts'
+import { beginsAsQuote, describeLoneCertificate } from './quote-within.ts'
 
 /** What an input is, and what it says of itself. Nothing of it is verified. */
 export interface Inspection {
@@ -20,6 +21,9 @@ export interface Inspection {
 }
 
 const MAX_INPUT_BYTES = 16 << 20
+/** Tag of the version in a certificate. */
+const EXPLICIT_VERSION = 0xa0
+const CERTIFICATE_PEM = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 const CRL_PEM = /^-----BEGIN X509 CRL-----\n([A-Za-z0-9+/=\n]+)-----END X509 CRL-----\n*$/
 
 /**
@@ -57,42 +61,51 @@ function inspectBinary(bytes: Uint8Array): Inspection | undefined {
     const kind = `${quote.header.teeType.toUpperCase()} quote`
     return { kind, facts: describeQuote(quote, bytes.length) }
   }
+  if (isSnpCertificateTable(bytes)) {
+    const certificates = Object.entries(parseSnpCertificateTable(bytes)).map(
+      ([name, der]) => [name.toUpperCase(), inspectDer(der).facts] as const,
+    )
+    return { kind: 'SEV-SNP certificate table', facts: Object.fromEntries(certificates) }
+  }
   if (isEventLog(bytes)) {
     return { kind: 'event log', facts: describeEventLog(parseEventLog(bytes)) }
   }
   return bytes[0] === 0x30 ? inspectDer(bytes) : undefined
 }
 
-/** A version and then the one key type. */
-function beginsAsQuote([version, high, keyType, keyHigh]: Uint8Array): boolean {
-  return [3, 4, 5].includes(version ?? 0) && high === 0 && keyType === 2 && keyHigh === 0
-}
-
 /** A certificate's body begins with an explicit version, a list's with the version itself. */
 function inspectDer(bytes: Uint8Array): Inspection {
-  try {
-    return { kind: 'certificate', facts: describeCertificate(parseCertificate(bytes)) }
-  } catch (error) {
-    try {
-      return { kind: 'revocation list', facts: describeCrl(parseCrl(bytes)) }
-    } catch {
-      throw error
-    }
-  }
+  const body = parseDer(bytes, MAX_CRL_BYTES).children[0]
+  return body?.children[0]?.tag === EXPLICIT_VERSION
+    ? { kind: 'certificate', facts: describeLoneCertificate(bytes) }
+    : { kind: 'revocation list', facts: describeCrl(parseCrl(bytes)) }
 }
 
-function inspectText(text: string): Inspection | undefined {
+function inspectText(given: string): Inspection | undefined {
+  if (given.startsWith('{') || given.startsWith('[')) return inspectJson(given)
+  // As the headers of PCS and PCCS have their chains.
+  const text = given.startsWith('-----BEGIN%20') ? unescaped(given) : given
   const crl = CRL_PEM.exec(text.replaceAll('\r\n', '\n'))
   if (crl !== null) return inspectDer(Buffer.from(crl[1] ?? '', 'base64'))
-  if (text.startsWith('-----BEGIN CERTIFICATE-----')) {
-    const certificates = splitPemCertificates(text).map(parseCertificate).map(describeCertificate)
+  if (text.includes('-----BEGIN CERTIFICATE-----')) {
+    // Tools write names and texts between them.
+    const blocks = text.replaceAll('\r\n', '\n').match(CERTIFICATE_PEM) ?? [text]
+    const certificates = splitPemCertificates(blocks.join('\n')).map(describeLoneCertificate)
     return { kind: 'certificate chain', facts: { certificates } }
   }
-  if (text.startsWith('{')) return inspectJson(text)
   const bytes = decoded(text)
   return bytes === undefined ? undefined : inspectBinary(bytes)
 }
 
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** JSON that is itself known; or whose members are, each as text. */
 function inspectJson(text: string): Inspection | undefined {
   let value: unknown
   try {
@@ -100,24 +113,33 @@ function inspectJson(text: string): Inspection | undefined {
   } catch {
     return undefined
   }
-  const tcbInfo = innerDocument(value, 'tcbInfo')
-  if (tcbInfo !== undefined) return { kind: 'TCB info', facts: describeTcbInfo(tcbInfo) }
-  const identity = innerDocument(value, 'enclaveIdentity')
-  if (identity !== undefined) return { kind: 'identity', facts: describeIdentity(identity) }
-  if (typeof value !== 'object' || value === null || !('tcb_info' in value)) return undefined
-  const collateral = readCollateralJson(value)
-  const chain = (pem: string) =>
-    splitPemCertificates(pem).map(parseCertificate).map(describeCertificate)
-  return {
-    kind: 'collateral',
-    facts: {
-      'TCB info': describeTcbInfo(JSON.parse(collateral.tcbInfo)),
-      'QE identity': describeIdentity(JSON.parse(collateral.qeIdentity)),
-      'root CA’s revocation list': describeCrl(parseCrl(collateral.rootCaCrl)),
-      'PCK CA’s revocation list': describeCrl(parseCrl(collateral.pckCrl)),
-      'PCK CA chain': chain(collateral.pckCrlIssuerChain),
-      'TCB signing chain': chain(collateral.tcbInfoIssuerChain),
+  return describeJson(value) ?? inspectMembers(value)
+}
+
+/** What services and their clients pack together: chains, lists and documents as text. */
+function inspectMembers(value: unknown): Inspection | undefined {
+  const members = Object.entries(typeof value === 'object' && value !== null ? value : {}).flatMap(
+    ([name, member]) => {
+      const found = inspectMember(member)
+      return found === undefined ? [] : [[`${name}: ${found.kind}`, found.facts] as const]
     },
+  )
+  if (members.length === 0) return undefined
+  return { kind: 'JSON with parts that are known', facts: Object.fromEntries(members) }
+}
+
+/** Looked into once: no member of a member. A chain may be a list of its certificates. */
+function inspectMember(member: unknown): Inspection | undefined {
+  const lines = Array.isArray(member) ? member : [member]
+  if (!lines.every(line => typeof line === 'string')) return describeJson(member)
+  const text = lines.join('\n').trim()
+  if (text.startsWith('-----BEGIN')) return inspectText(text)
+  if (!text.startsWith('{')) return undefined
+  try {
+    return describeJson(JSON.parse(text))
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }
 

@@ -18,6 +18,11 @@ const ENTRY_SIZE = 24
 const MAX_TABLE_BYTES = 64 * 1024
 const NO_GUID = '00000000-0000-0000-0000-000000000000'
 
+/** Whether bytes begin as a table does whose first entry is of a known kind. */
+export function isSnpCertificateTable(bytes: Uint8Array): boolean {
+  return bytes.length >= ENTRY_SIZE && kindOf(textOf(bytes.subarray(0, 16))) !== undefined
+}
+
 /**
  * Reads a certificate table. Entries of unknown kinds are passed over, as the specification asks.
  * @param bytes - At most 64 KiB; bytes between and after the certificates are not looked at.

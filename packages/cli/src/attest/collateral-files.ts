@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type Collateral,
@@ -7,6 +7,7 @@ import {
   type SnpCollateral,
 } from '@cloister/attestation'
 import { UsageError } from '../usage-error.ts'
+import { readInput, readInputText } from './input-file.ts'
 
 const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
 
@@ -16,7 +17,7 @@ const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
  */
 export async function readQuoteCollateral(path: string): Promise<Collateral> {
   const file = (await stat(path)).isDirectory() ? join(path, 'collateral.json') : path
-  const text = await readFile(file, 'utf8')
+  const text = await readInputText(file)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -49,10 +50,8 @@ export async function readSnpCollateral(
     )
   }
   return {
-    vek: new Uint8Array(await readFile(join(folder, 'vek.der'))),
-    chain: await readFile(join(folder, 'chain.pem'), 'utf8'),
-    crl: has('crl.der')
-      ? new Uint8Array(await readFile(join(folder, 'crl.der')))
-      : REVOCATION_UNCHECKED,
+    vek: await readInput(join(folder, 'vek.der')),
+    chain: await readInputText(join(folder, 'chain.pem')),
+    crl: has('crl.der') ? await readInput(join(folder, 'crl.der')) : REVOCATION_UNCHECKED,
   }
 }

@@ -1,7 +1,14 @@
-import type { EvidenceClaims, QuoteClaims, SnpClaims } from '@cloister/attestation'
+import {
+  isDebugEnclave,
+  type QuoteClaims,
+  type SnpClaims,
+  type TcbStatus,
+  type Verified,
+  type VerifiedEvidence,
+} from '@cloister/attestation'
 
 /** What verified evidence says, for people. */
-export function describeClaims(claims: EvidenceClaims): string {
+export function describeClaims(claims: VerifiedEvidence): string {
   const rows = claims.kind === 'snp' ? snpRows(claims) : quoteRows(claims)
   const { verifiedAt, earliestExpiration } = claims
   const rest = [
@@ -13,11 +20,11 @@ export function describeClaims(claims: EvidenceClaims): string {
     .join('\n')
 }
 
-function teeText({ tee }: EvidenceClaims): string {
+function teeText({ tee }: VerifiedEvidence): string {
   return tee === 'sim' ? 'SIMULATED: nothing is hidden from its host' : tee
 }
 
-function quoteRows(claims: QuoteClaims): readonly (readonly string[])[] {
+function quoteRows(claims: Verified<QuoteClaims>): readonly (readonly string[])[] {
   const { pck, collateral } = claims
   return [
     ['TCB status', claims.tcbStatus],
@@ -29,16 +36,19 @@ function quoteRows(claims: QuoteClaims): readonly (readonly string[])[] {
       `behind: ${part}`,
       `${lacks.map(({ name, has, wanted }) => `${name} ${has}, wanted ${wanted}`).join('; ')} (to be ${status} of ${date(tcbDate)})`,
     ]),
+    ...remedyRows(claims),
     ['advisories', claims.advisoryIds.join(', ') || 'none'],
     ['evaluation data number', `${claims.tcbEvaluationDataNumber}`],
     ...(claims.kind === 'enclave'
       ? [
+          debugRow(claims),
           ['MRENCLAVE', hex(claims.report.mrEnclave)],
           ['MRSIGNER', hex(claims.report.mrSigner)],
           ['ISVPRODID, ISVSVN', `${claims.report.isvProdId}, ${claims.report.isvSvn}`],
           ['report data', hex(claims.report.reportData)],
         ]
       : [
+          debugRow(claims),
           ['MRTD', hex(claims.tdReport.mrTd)],
           ...claims.tdReport.rtmrs.map((rtmr, index) => [`RTMR${index}`, hex(rtmr)]),
           ['report data', hex(claims.tdReport.reportData)],
@@ -52,7 +62,35 @@ function quoteRows(claims: QuoteClaims): readonly (readonly string[])[] {
   ]
 }
 
-function snpRows(claims: SnpClaims): readonly (readonly string[])[] {
+/** Told whether a policy is given or not. */
+function debugRow(claims: VerifiedEvidence): readonly string[] {
+  return ['debug', isDebugEnclave(claims) ? 'YES: its host can read its memory' : 'no']
+}
+
+/** What brings a status to UpToDate, beside the versions that fall short. */
+const REMEDIES: Readonly<Record<TcbStatus, string | undefined>> = {
+  UpToDate: undefined,
+  SWHardeningNeeded:
+    'the enclave’s software has to mitigate what the advisories describe; then a policy may accept them by name',
+  ConfigurationNeeded: 'change the platform’s BIOS settings as the advisories say, then quote anew',
+  ConfigurationAndSWHardeningNeeded:
+    'change the platform’s BIOS settings as the advisories say, and mitigate the rest in the enclave’s software',
+  OutOfDate:
+    'update what is behind (microcode and BIOS, TDX module, quoting enclave), then quote anew',
+  OutOfDateConfigurationNeeded:
+    'update what is behind (microcode and BIOS, TDX module, quoting enclave), and change the BIOS settings as the advisories say',
+  TDRelaunchAdvised: 'relaunch the trust domain: its module was updated under it',
+  TDRelaunchAdvisedConfigurationNeeded:
+    'relaunch the trust domain, and change the BIOS settings as the advisories say',
+  Revoked: 'nothing fixes it: the vendor revoked this TCB level; run elsewhere',
+}
+
+function remedyRows({ tcbStatus }: QuoteClaims): readonly (readonly string[])[] {
+  const remedy = REMEDIES[tcbStatus]
+  return remedy === undefined ? [] : [['what fixes it', remedy]]
+}
+
+function snpRows(claims: Verified<SnpClaims>): readonly (readonly string[])[] {
   const { report, tcb, vek, revocation } = claims
   return [
     ['processor', claims.product],
@@ -64,6 +102,7 @@ function snpRows(claims: SnpClaims): readonly (readonly string[])[] {
         .map(([part, svn]) => `${part} ${svn}`)
         .join(', '),
     ]),
+    debugRow(claims),
     ['MEASUREMENT', hex(report.measurement)],
     ['guest policy', `0x${report.policy.toString(16)}`],
     ['VMPL', `${report.vmpl}`],

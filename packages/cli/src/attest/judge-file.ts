@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import {
   type Appraisal,
   appraiseEvidence,
@@ -11,6 +10,7 @@ import {
 import { Home } from '../home.ts'
 import { UsageError } from '../usage-error.ts'
 import { describeClaims } from './describe-claims.ts'
+import { readInput } from './input-file.ts'
 import { type VerifyFlags, verifyFile } from './verify-file.ts'
 
 /** Flags of the commands that verify and appraise. */
@@ -53,7 +53,7 @@ async function eventsOf(file: string, claims: VerifiedEvidence): Promise<number>
   if (claims.kind !== 'td') {
     throw new UsageError('an event log is of a trust domain', 'leave --event-log out')
   }
-  const log = parseEventLog(new Uint8Array(await readFile(file)))
+  const log = parseEventLog(await readInput(file))
   return verifyEventLog(log, claims).length
 }
 

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { type VerifiedToken, verifyToken } from '@cloister/attestation'
 import { parsePublicKey } from '@cloister/kms'
 import { pinFrom, Session } from '../session.ts'
+import { readInputText } from './input-file.ts'
 import { instantOf } from './instant.ts'
 
 /** Flags of `cloister attest token verify`. */
@@ -20,9 +20,9 @@ export async function verifyTokenFile(
   const pin =
     flags.pin === undefined
       ? await session.pin()
-      : pinFrom(await readFile(flags.pin, 'utf8'), flags.pin)
+      : pinFrom(await readInputText(flags.pin), flags.pin)
   const claims = await verifyToken({
-    token: (await readFile(file, 'utf8')).trim(),
+    token: (await readInputText(file)).trim(),
     kmsId: pin.kmsId,
     key: parsePublicKey('identity key', pin.identityKey),
     at: instantOf(flags.at),

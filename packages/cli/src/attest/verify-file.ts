@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import {
   AMD_ROOTS,
   type AppraisalPolicy,
@@ -15,6 +14,7 @@ import {
 } from '@cloister/attestation'
 import { readQuoteCollateral, readSnpCollateral } from './collateral-files.ts'
 import { readEvidence } from './evidence-file.ts'
+import { readInput } from './input-file.ts'
 import { instantOf } from './instant.ts'
 
 /** Flags of the commands that verify evidence. */
@@ -70,7 +70,7 @@ export async function verifyFile(
 /** Public key of the certificate that a person trusts in the vendors' place. */
 async function spkiOf(file: string | undefined): Promise<Uint8Array | undefined> {
   if (file === undefined) return undefined
-  const bytes = new Uint8Array(await readFile(file))
+  const bytes = await readInput(file)
   const [der = bytes] = bytes[0] === 0x30 ? [bytes] : splitPemCertificates(bytes)
   return parseCertificate(der).spki
 }

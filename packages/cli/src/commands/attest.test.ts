@@ -1,16 +1,18 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import {
   certificatesInQuote,
   collateralJson,
   createSimPlatform,
   createSimSnpPlatform,
   encodeEventLog,
+  encodeSnpCertificateTable,
   exportSimPlatform,
   parseQuote,
   replayEventLog,
@@ -89,6 +91,20 @@ beforeAll(async () => {
   await put('broken.yaml', 'version: 1\ntees: [sgx]\nplatform:\n  tcbStatuses: [Fine]\n')
   await put('twice.yaml', 'version: 1\ntees: [sgx]\ntees: [sim]\n')
   await put('garbage', 'no quote at all!')
+  await put('inner-tcb.json', collateral.tcbInfo)
+  await put('inner-identity.json', collateral.qeIdentity)
+  await put('packed.json', JSON.stringify({ tcb_info_json: collateral.tcbInfo, size: 1 }))
+  await put('header.txt', encodeURIComponent(String(collateral.pckCrlIssuerChain)))
+  await put('dumped.pem', `subject=CN\n${String(collateral.pckCrlIssuerChain)}issuer=CN\n`)
+  await put('table.bin', encodeSnpCertificateTable({ vcek: snp.vek }))
+  const product = Buffer.from(snp.vek).lastIndexOf('Milan')
+  const otherVek = Buffer.from(snp.vek)
+  otherVek.write('Naxos', product)
+  await put('other-vek.der', otherVek)
+  await put('cut.bin', quote.subarray(0, 500))
+  await promisify(execFile)('mkfifo', [join(folder, 'pipe')])
+  await put('zeros', '')
+  await truncate(join(folder, 'zeros'), 64 << 20)
 })
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -102,6 +118,8 @@ describe('cloister attest verify', () => {
       expect(stdout).toMatch(/TCB status +SWHardeningNeeded/)
       expect(stdout).toContain(MR_ENCLAVE)
       expect(stdout).toContain('NOT APPRAISED')
+      expect(stdout).toMatch(/what fixes it +the enclave’s software has to mitigate/)
+      expect(stdout).toMatch(/debug +no/)
     }
   })
 
@@ -239,8 +257,67 @@ describe('cloister attest inspect', () => {
     expect(stdout).toMatch(/MRSIGNER +[0-9a-f]{64}/)
   })
 
+  it.each([
+    ['inner-tcb.json', 'TCB info', 'SWHardeningNeeded'],
+    ['inner-identity.json', 'identity', 'MRSIGNER'],
+    ['packed.json', 'JSON with parts that are known', 'tcb_info_json: TCB info'],
+    ['header.txt', 'certificate chain', 'Platform CA'],
+    ['dumped.pem', 'certificate chain', 'Platform CA'],
+    ['table.bin', 'SEV-SNP certificate table', 'VCEK'],
+    ['other-vek.der', 'certificate', 'MALFORMED: '],
+  ])('reads %s, as services and tools write it', async (file, kind, fact) => {
+    const { code, stdout } = await cloister('attest', 'inspect', file)
+    expect([code, stdout.split('\n')[0]]).toEqual([0, kind])
+    expect(stdout).toContain(fact)
+  })
+
+  it.skipIf(!HAS_VECTORS).each([
+    ['gramine-cert.pem', '0.6.9.42.840.113741.1337.6', 'not strict DER'],
+    ['intel-sgxsdk-cert.pem', '1.2.840.113741.1.13.1', 'MRENCLAVE'],
+    ['openenclave_sgx_cert_ec_bad.der', '1.2.840.113556.10.1.1', 'MRENCLAVE'],
+    ['rats-tls-cert.pem', '2.23.133.5.4.9', 'MRENCLAVE'],
+  ])(`reads the evidence in %s${SKIPPED}`, async (name, oid, fact) => {
+    const { code, stdout } = await cloister('attest', 'inspect', `${VECTORS}/ratls/${name}`)
+    expect([code, stdout.includes(`evidence in ${oid}`)]).toEqual([0, true])
+    expect(stdout).toContain(fact)
+    expect(stdout).not.toContain('MALFORMED')
+  })
+
   it('says what is nothing that it knows', async () => {
     const { code, stderr } = await cloister('attest', 'inspect', 'garbage')
     expect([code, stderr.includes('nothing that is known here')]).toEqual([EXIT.usage, true])
+  })
+
+  it('names the file that is malformed, and what to do', async () => {
+    const cut = await cloister('attest', 'inspect', 'cut.bin')
+    expect([cut.code, cut.stdout]).toEqual([EXIT.notAuthentic, ''])
+    expect(cut.stderr).toMatch(/^cloister: cut\.bin: .+ \[TRUNCATED\]\n/)
+    expect(cut.stderr).toContain('next: ')
+    const json = await cloister('attest', 'inspect', 'cut.bin', '--json')
+    expect(JSON.parse(json.stderr)).toMatchObject({ error: { code: 'TRUNCATED' }, exitCode: 4 })
+  })
+})
+
+describe('what is no file of evidence', () => {
+  const inputs = [
+    ['snp', 'wanted a file, saw a folder'],
+    ['pipe', 'wanted a file, saw a pipe or a device'],
+    ['zeros', '67108864 bytes, wanted at most'],
+  ] as const
+  it.each(inputs)('%s is refused as evidence, collateral, policy and token', async (file, why) => {
+    const pin = ['--pin', 'quote.hex']
+    for (const argv of [
+      ['inspect', file],
+      ['verify', file, '--collateral', 'collateral.json'],
+      ['verify', 'quote.bin', '--collateral', 'collateral.json', '--policy', file],
+      ...(file === 'snp' ? [] : [['verify', 'quote.bin', '--collateral', file]]),
+      ['token', 'verify', 'token.jwt', '--pin', file],
+    ]) {
+      const { code, stdout, stderr } = await cloister('attest', ...argv)
+      expect([argv, code, stdout]).toEqual([argv, EXIT.usage, ''])
+      expect(stderr).toContain(why)
+    }
+    const token = await cloister('attest', 'token', 'verify', file, ...pin)
+    expect(token.code).toBe(EXIT.usage)
   })
 })

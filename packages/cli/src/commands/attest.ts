@@ -1,15 +1,12 @@
-import { readFile } from 'node:fs/promises'
 import type { Appraisal } from '@cloister/attestation'
-import { inspect } from '@cloister/attestation/inspect'
 import type { Command } from 'commander'
+import { inspectFile } from '../attest/inspect-file.ts'
 import type { JudgeFlags } from '../attest/judge-file.ts'
 import { factLines } from '../attest/print-facts.ts'
 import type { QuoteFlags } from '../attest/quote-file.ts'
-import { inspectSigstruct } from '../attest/sigstruct.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { createPrinter } from '../output/printer.ts'
 import { withPolicyOptions } from '../policy/options.ts'
-import { UsageError } from '../usage-error.ts'
 
 interface Flags extends JudgeFlags {
   readonly json?: boolean
@@ -74,14 +71,7 @@ Examples:
     .action(async (file: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<Flags>()
       const printer = createPrinter({ json: flags.json === true })
-      const bytes = new Uint8Array(await readFile(file))
-      const found = inspect(bytes) ?? (await inspectSigstruct(bytes))
-      if (found === undefined) {
-        throw new UsageError(
-          `${file} is nothing that is known here`,
-          'give a quote, a report, a certificate, a revocation list, TCB info, an identity, collateral or a SIGSTRUCT',
-        )
-      }
+      const found = await inspectFile(file)
       printer.note('nothing here is verified')
       printer.result({ ...found, verified: false }, () =>
         [found.kind, ...factLines(found.facts, '  ')].join('\n'),

@@ -43,6 +43,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   ReceiptError: EXIT.notAuthentic,
   ImageError: EXIT.notAuthentic,
   TokenError: EXIT.notAuthentic,
+  InspectError: EXIT.notAuthentic,
   EngineError: EXIT.query,
   UsageError: EXIT.usage,
 }

@@ -48,13 +48,17 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
+  InspectError:
+    'it is cut short, altered, or of a form that nobody signs: get it again from where it came',
   ENOENT: 'look at the path',
   EACCES: 'look at who may read and write there',
   ENOSPC: 'make room on that disk',
   ECONNREFUSED: 'is the key service running? cloister doctor asks it',
 }
 
-/** The next step for an error of a class and code, or `undefined` where the message says it all. */
+/** The next step for an error of a class and code, of a class, or of a code, or `undefined` where the message says it all. */
 export function nextStepFor(name: string, code: string | undefined): string | undefined {
-  return code === undefined ? undefined : (NEXT_STEPS[`${name} ${code}`] ?? NEXT_STEPS[code])
+  return code === undefined
+    ? undefined
+    : (NEXT_STEPS[`${name} ${code}`] ?? NEXT_STEPS[name] ?? NEXT_STEPS[code])
 }
