@@ -137,6 +137,7 @@ export {
   withSimConditions,
 } from './sim/platform.ts'
 export type { SimEnclave, SimQuoteLayout } from './sim/quote.ts'
+export { SimSealingError, type SimSealingRequest, simSealingKey } from './sim/sealing-key.ts'
 export {
   createSimSnpPlatform,
   SIM_SNP_REVOCABLES,

@@ -2,10 +2,32 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { SimEnclave } from '@cloister/attestation'
+import { type SimEnclave, type SimPlatform, simSealingKey } from '@cloister/attestation'
+import { type SealingSource, Secret } from '@cloister/kms/server'
 
 /** The packages whose code a key service of the command line runs. */
 const PACKAGES = ['attestation', 'attester', 'sealed', 'kms'] as const
+
+/** A simulated platform takes every release for this one's, whoever built it. */
+const SIGNER = 'cloister simulated key service signer v1'
+
+/** Raised with each release that mends what let secrets out. */
+const ISV_SVN = 1
+
+/** Where this installation's key service gets sealing keys of a simulated platform, which protect nothing. */
+export async function simulatedSealing(platform: SimPlatform): Promise<SealingSource> {
+  const enclave = await simulatedKmsEnclave()
+  return {
+    tee: 'sim',
+    isvSvn: enclave.isvSvn,
+    sealingKey: async request => {
+      const bytes = simSealingKey(platform, enclave, request)
+      const secret = Secret.from(bytes)
+      bytes.fill(0)
+      return secret
+    },
+  }
+}
 
 /**
  * The enclave that a simulated platform takes this installation's key service for: its measurement
@@ -26,9 +48,9 @@ export async function simulatedKmsEnclave(): Promise<Omit<SimEnclave, 'reportDat
   }
   return {
     mrEnclave: new Uint8Array(digest.digest()),
-    mrSigner: new Uint8Array(32),
-    isvProdId: 0,
-    isvSvn: 0,
+    mrSigner: new Uint8Array(createHash('sha256').update(SIGNER).digest()),
+    isvProdId: 1,
+    isvSvn: ISV_SVN,
     debug: false,
   }
 }

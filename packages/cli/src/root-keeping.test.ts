@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { rootKeepingFrom } from './root-keeping.ts'
 import { UsageError } from './usage-error.ts'
 
-const keeping = (text: string) => rootKeepingFrom('--root-key', text)
+const keeping = (text: string) => rootKeepingFrom('--root-key', text, undefined)
 
 describe('--root-key', () => {
   it('takes a token as a PKCS#11 URI', async () => {
@@ -24,6 +24,8 @@ describe('--root-key', () => {
     'pkcs11:token=t;token=u?module-path=/m.so&pin-source=/p',
     'pkcs11:token=t;object=o?module-path=/m.so&pin-source=/p',
     'pkcs11:token=%E0%A4%A?module-path=/m.so&pin-source=/p',
+    'sealed:measurement',
+    'sealed:product',
     'memory',
     'passphrase:',
     '',

@@ -18,7 +18,9 @@ function cloister(home: string, ...argv: readonly string[]) {
 }
 
 describe('cloister kms rotate-root', () => {
-  it('moves a root key from its file to a passphrase, and says what stands in its way', async () => {
+  it('moves a root key from its file to a passphrase, and says what stands in its way', {
+    timeout: 60_000,
+  }, async () => {
     const home = await mkdtemp(join(tmpdir(), 'cloister-rotate-'))
     onTestFinished(() => rm(home, { recursive: true, force: true }))
     const dataDir = join(home, 'kms')
@@ -46,5 +48,17 @@ describe('cloister kms rotate-root', () => {
     const again = await cloister(home, ...argv)
     expect(again).toMatchObject({ code: 4 })
     expect(again.stderr).toContain('KIND')
+
+    const sealed = ['kms', 'rotate-root', '--data', dataDir, '--new-root-key', 'sealed:measurement']
+    const quiet = await cloister(home, ...sealed, '--root-key', `passphrase:${passphrase}`)
+    expect(quiet).toMatchObject({ code: 2 })
+    const simulated = [...sealed, '--allow-simulated-platform', '--root-key']
+    const loud = await cloister(home, ...simulated, `passphrase:${passphrase}`)
+    expect(loud).toMatchObject({ code: 0 })
+    expect(loud.stderr).toContain('PROTECTS NOTHING'.toLowerCase())
+    const elsewhere = await cloister(join(home, 'other'), ...simulated, 'sealed:measurement')
+    expect(elsewhere.stderr).toContain('UNWRAP')
+    expect(elsewhere).toMatchObject({ code: 4 })
+    expect(await cloister(home, ...simulated, 'sealed:measurement')).toMatchObject({ code: 0 })
   })
 })

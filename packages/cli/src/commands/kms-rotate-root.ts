@@ -3,11 +3,13 @@ import { rotateRoot } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
+import { simulatedPlatform } from '../simulated-platform.ts'
 
 interface RotateRootFlags extends GlobalFlags {
   readonly data?: string
   readonly rootKey: string
   readonly newRootKey?: string
+  readonly allowSimulatedPlatform?: true
 }
 
 /** `cloister kms rotate-root`. */
@@ -18,6 +20,10 @@ export function addRotateRootCommand(kms: Command): void {
     .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
     .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP}`, 'file')
     .option('--new-root-key <how>', 'how the new one is to be kept (default: as before)')
+    .option(
+      '--allow-simulated-platform',
+      "seal to this home's simulated TEE, which protects nothing",
+    )
     .addHelpText(
       'after',
       `
@@ -34,10 +40,15 @@ Examples:
       const session = new Session(flags)
       const dataDir = flags.data ?? join(session.home.folder, 'kms')
       const newRootKey = flags.newRootKey ?? flags.rootKey
+      const platform =
+        flags.allowSimulatedPlatform === true ? await simulatedPlatform(session.home) : undefined
+      if (platform !== undefined) {
+        session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
+      }
       const done = await rotateRoot({
         dataDir,
-        from: await rootKeepingFrom('--root-key', flags.rootKey),
-        to: await rootKeepingFrom('--new-root-key', newRootKey),
+        from: await rootKeepingFrom('--root-key', flags.rootKey, platform),
+        to: await rootKeepingFrom('--new-root-key', newRootKey, platform),
         at: new Date(),
       })
       session.printer.result({ done, dataDir, kept: newRootKey.replace(/:.*/s, '') }, () =>

@@ -167,7 +167,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     dataDir,
     host: flags.host,
     port: portFrom('--port', flags.port),
-    rootKey: await rootKeyOf(flags),
+    rootKey: await rootKeyOf(flags, platform),
     roots,
     collateralDir,
     appraisal,
@@ -248,10 +248,15 @@ function portFrom(flag: string, text: string): number {
   return port
 }
 
-async function rootKeyOf({ passphraseFile, rootKey }: ServeFlags): Promise<RootKeeping> {
-  if (passphraseFile === undefined) return await rootKeepingFrom('--root-key', rootKey ?? 'file')
+async function rootKeyOf(
+  { passphraseFile, rootKey }: ServeFlags,
+  platform: SimPlatform | undefined,
+): Promise<RootKeeping> {
+  if (passphraseFile === undefined) {
+    return await rootKeepingFrom('--root-key', rootKey ?? 'file', platform)
+  }
   if (rootKey === undefined) {
-    return await rootKeepingFrom('--passphrase-file', `passphrase:${passphraseFile}`)
+    return await rootKeepingFrom('--passphrase-file', `passphrase:${passphraseFile}`, platform)
   }
   throw new UsageError('--root-key and --passphrase-file are one thing', 'give one of the two')
 }

@@ -2,7 +2,13 @@ export { CHALLENGE_LIFE_MS } from './attest/challenge.ts'
 export type { EhsmOptions } from './ehsm/index.ts'
 export { AUDIT_TOKEN_FILE } from './identity/audit-token.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
-export { type RootKeeping, RootKeyError, Secret } from './root/index.ts'
+export {
+  type BoundTo,
+  type RootKeeping,
+  RootKeyError,
+  type SealingSource,
+  Secret,
+} from './root/index.ts'
 export { type RotateRootOptions, rotateRoot } from './rotate-root.ts'
 export { PIN_FILE, type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
 export { StoreError } from './store/index.ts'

@@ -8,6 +8,7 @@ import { CodedError } from '@cloister/sealed'
  * are unreadable or outside the limits. `UNWRAP`: what is wrapped is not under this key. `TOKEN`: the
  * token is not there, or another. `TOKEN_KEY`: the token's key is not there, or could leave it.
  * `PIN_LOCKS`: the PIN is locked, or one more wrong one would lock it. `PKCS11`: the module failed.
+ * `SVN`: sealed by a later version of the enclave.
  */
 export type RootKeyCode =
   | 'MISSING'
@@ -22,6 +23,7 @@ export type RootKeyCode =
   | 'WRONG_PIN'
   | 'PIN_LOCKS'
   | 'PKCS11'
+  | 'SVN'
   | 'IO'
 
 /** Thrown when the root key is missing, badly kept, or not the one that was meant. */

@@ -6,6 +6,7 @@ import { createPkcs11File, type Pkcs11Keeping, unlockPkcs11File } from './pkcs11
 import { createPrivateFile } from './private-file.ts'
 import { ROOT_FILE, ROOT_KEY_FILE, type RootKind, readRootFile } from './root-file.ts'
 import { ROOT_KEY_LENGTH, RootKey } from './root-key.ts'
+import { createSealedFile, type SealedKeeping, unlockSealedFile } from './sealed.ts'
 import type { Secret } from './secret.ts'
 
 /** How the root key is kept. */
@@ -22,6 +23,7 @@ export type RootKeeping =
       readonly cost?: ScryptCost
     }
   | Pkcs11Keeping
+  | SealedKeeping
 
 /** Where the root key comes from. */
 export type RootKeySource = RootKeeping & {
@@ -71,6 +73,8 @@ async function unlock(file: Uint8Array, keeping: RootKeeping): Promise<RootKey> 
       return await unlockPassphraseFile(file, keeping.passphrase)
     case 'pkcs11':
       return await unlockPkcs11File(file, keeping)
+    case 'sealed':
+      return await unlockSealedFile(file, keeping)
   }
 }
 
@@ -86,5 +90,7 @@ async function create(
       return await createPassphraseFile(keeping.passphrase, keeping.cost)
     case 'pkcs11':
       return await createPkcs11File(keeping)
+    case 'sealed':
+      return await createSealedFile(keeping)
   }
 }

@@ -14,6 +14,7 @@ const MAX_BYTES = 4096
 export const ROOT_FORMATS = {
   passphrase: 'cloister root v1',
   pkcs11: 'cloister root pkcs11 v1',
+  sealed: 'cloister root sealed v1',
 } as const
 
 /** How a root key is kept. */
