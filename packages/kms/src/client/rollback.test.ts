@@ -2,10 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSimPlatform } from '@cloister/attestation'
+import { newDatasetId, newFileId } from '@cloister/sealed'
 import { describe, expect, it } from 'vitest'
-import { publishCollateral } from '../server/flow.test.support.ts'
+import type { JobStatement } from '../protocol/job-statement.ts'
+import { allow, enclaveOf, publishCollateral, refused } from '../server/flow.test.support.ts'
 import { killed, processOptions, startProcess } from '../server/kms-process.test.fixture.ts'
 import { temporaryFolder } from '../server/store/temporary-store.test.fixture.ts'
+import { AttestedSession } from './attested-session.ts'
 import { KmsClient } from './kms-client.ts'
 import { LogFolder } from './log-folder.ts'
 import { compareLog, followLog, verifySeenLog } from './log-history.ts'
@@ -31,6 +34,7 @@ async function hostile(witness = false) {
   const owner = new KmsClient(pin, { credential })
   return {
     owner,
+    platform,
     witnessFile,
     memory: new LogFolder(join(folder, 'home', 'checkpoints')),
     home: join(folder, 'home', 'checkpoints', pin.kmsId),
@@ -128,6 +132,50 @@ describe('an older database put back', () => {
     await startUnwatched()
     for (const alias of ['a', 'b', 'c']) await owner.createKey({ mode: 'open', alias })
     await expect(start()).rejects.toThrow('are not those that the witness has seen')
+    owner.close()
+  })
+})
+
+describe('an older database put back during a job', () => {
+  it('moves no head: the release that the job goes on is not in that log', async () => {
+    const { owner, platform, copyData, putBack, start } = await hostile()
+    const { keyId } = await owner.createKey({ mode: 'attested-only' })
+    const outputId = newDatasetId()
+    const job: JobStatement = {
+      version: 1,
+      measurement: randomBytes(32).toString('hex'),
+      command: { kind: 'exec', argv: ['/bin/true'] },
+      environment: {},
+      inputs: [],
+      outputs: [{ name: 'result', datasetId: outputId, cmkId: keyId, format: 'csv' }],
+      resources: { memoryMiB: 64 },
+      kms: [owner.pin.identityKey],
+    }
+    await allow(owner, keyId, job)
+    await copyData()
+    const client = new KmsClient(owner.pin)
+    const quoteFor = async (reportData: Uint8Array) =>
+      platform.quote({ ...enclaveOf(job.measurement), reportData })
+    const run = async () => {
+      const session = await AttestedSession.attest({ client, tee: 'sim', job, quoteFor })
+      const file = { fileId: newFileId(), fixedDigestHex: randomBytes(32).toString('hex') }
+      await session.release({ inputs: new Map(), outputs: new Map([[outputId, [file]]]) })
+      return session
+    }
+    const next = { version: 1, manifestDigest: randomBytes(32).toString('hex') }
+    const move = { datasetId: outputId, expected: null, next }
+    const session = await run()
+    await putBack()
+    await start()
+    await refused(session.commitHeads([move]), 'RELEASE_DENIED', ['RELEASE_INDEX'])
+    // Another instance's release now stands where this one's was.
+    const other = await run()
+    await expect(session.commitHeads([move])).rejects.toMatchObject({
+      code: expect.stringMatching(/^(RELEASE_DENIED|TOKEN_INVALID)$/),
+    })
+    expect(await owner.getHead(outputId)).toBeNull()
+    await other.commitHeads([move])
+    client.close()
     owner.close()
   })
 })
