@@ -5,10 +5,13 @@ import { deniedUnproven, refusalFrom } from '../acts.ts'
 import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
+import { accountRoutes } from './account-routes.ts'
+import { datasetRoutes } from './dataset-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
+import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
-import { ownerRoutes } from './owner-routes.ts'
+import { policyRoutes } from './policy-routes.ts'
 
 /** Limits of connections, in milliseconds. */
 export interface HttpLimits {
@@ -76,7 +79,10 @@ export function createHttpServer(
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
-  ownerRoutes(app, service)
+  accountRoutes(app, service)
+  keyRoutes(app, service)
+  policyRoutes(app, service)
+  datasetRoutes(app, service)
   instanceRoutes(app, service)
   logRoutes(app, service)
   ehsmRoutes(app, ehsm, log)
