@@ -76,7 +76,7 @@ function describe(image: ImageSummary): string {
         ['signer', image.mrSigner],
         ['product id, SVN', `${identity.isvProdId}, ${identity.isvSvn}`],
         ['debug', identity.debug ? 'YES: its memory can be read' : 'no'],
-        ['network', image.network],
+        ['network', networkOf(image)],
         ['init', image.entry.init.join(' ')],
         ['program', image.entry.program.join(' ')],
         ['files', `${image.fileCount}, ${mebibytes(image.totalBytes)}`],
@@ -84,6 +84,11 @@ function describe(image: ImageSummary): string {
       ],
     ),
   ].join('\n')
+}
+
+function networkOf({ network }: ImageSummary): string {
+  if (network === 'none') return 'none'
+  return network.connect.map(({ host, port }) => `${host}:${port}`).join(', ')
 }
 
 function mebibytes(bytes: number): string {

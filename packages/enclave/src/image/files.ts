@@ -104,17 +104,20 @@ export interface CopyOptions {
   readonly durable: boolean
   /** As in {@link digestFile}. */
   readonly limit?: number
+  /** Sees each piece, too. */
+  readonly tap?: (piece: Uint8Array) => void
 }
 
 /** Copies an open file to a new one and says what was written. */
 export async function copyNew(
   input: FileHandle,
   to: string,
-  { mode, durable, limit }: CopyOptions,
+  { mode, durable, limit, tap }: CopyOptions,
 ): Promise<FileDigest> {
   const output = await open(to, NEW_FILE, 0o600)
   try {
     const digest = await digestFile(input, limit, async piece => {
+      tap?.(piece)
       await output.writeFile(piece)
     })
     await output.chmod(mode)

@@ -116,6 +116,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
       entry: {
         init: ['/usr/bin/node', '/cloister/init.mjs'],
         program: ['/usr/bin/node', '/app/program.mjs'],
+        arguments: [{ free: 'what to do', repeated: true }],
       },
       files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
       bundles: [

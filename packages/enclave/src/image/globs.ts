@@ -1,0 +1,31 @@
+const SPECIAL = /[\\^$.|+()[\]{}]/g
+
+/**
+ * A glob over paths as an expression: `*` and `?` stay in one name, `**` crosses folders, and a
+ * pattern that ends in `/**` means everything below.
+ */
+export function globExpression(glob: string): RegExp {
+  const source = glob
+    .split('/')
+    .map((part, index, all) => {
+      if (part !== '**') {
+        const text = part
+          .replaceAll(SPECIAL, '\\$&')
+          .replaceAll('*', '[^/]*')
+          .replaceAll('?', '[^/]')
+        return index === all.length - 1 ? text : `${text}/`
+      }
+      return index === all.length - 1 ? '.+' : '(?:[^/]+/)*'
+    })
+    .join('')
+  return new RegExp(`^${source}$`, 'su')
+}
+
+/** Whether a path matches one of some globs. */
+export type PathFilter = (path: string) => boolean
+
+/** A filter of globs; of none nothing matches. */
+export function matching(globs: readonly string[]): PathFilter {
+  const expressions = globs.map(globExpression)
+  return path => expressions.some(expression => expression.test(path))
+}
