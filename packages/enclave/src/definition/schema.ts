@@ -61,6 +61,17 @@ const Debian = Type.Object(
   strict,
 )
 
+const SourceArchive = Type.Object(
+  {
+    version: Type.String({ pattern: '^[0-9][A-Za-z0-9.!+_-]*$', description: 'a quoted version' }),
+    folders: Type.Record(Type.String({ pattern: '^[^/\\u0000][^\\u0000]*$' }), Text, {
+      ...strict,
+      description: 'a map from folders of the source archive to folders of the package',
+    }),
+  },
+  strict,
+)
+
 const Python = Type.Object(
   {
     requirements: BuildPath,
@@ -69,14 +80,10 @@ const Python = Type.Object(
     ),
     to: Type.Optional(ImagePath),
     sources: Type.Optional(
-      Type.Record(
-        Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }),
-        Type.Record(Type.String({ pattern: '^[^/\\u0000][^\\u0000]*$' }), Text, {
-          ...strict,
-          description: 'a map from folders of the source archive to folders of the package',
-        }),
-        { ...strict, description: 'a map from names of projects to their folders' },
-      ),
+      Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }), SourceArchive, {
+        ...strict,
+        description: 'a map from names of projects to a version and folders',
+      }),
     ),
     bytecode: Type.Optional(Flag),
     keep: Type.Optional(Globs),

@@ -59,14 +59,14 @@ export function putSdist(
   python: NonNullable<EnclaveDefinition['python']>,
 ): void {
   const wanted = normalizedProject(artefact.name)
-  const [, folders] =
+  const [, source] =
     Object.entries(python.sources ?? {}).find(([name]) => normalizedProject(name) === wanted) ?? []
-  if (folders === undefined) {
+  if (source === undefined) {
     throw new ImageError('SOURCE', `python.sources does not say what of ${artefact.file} goes in`)
   }
   const isLeftOut = leftOut(LEFT_OUT_OF_WHEELS, python)
   const origin = { rule: `python.sources.${artefact.name}`, artefact }
-  for (const [from, to] of Object.entries(folders)) {
+  for (const [from, to] of Object.entries(source.folders)) {
     const files = [...filesOf(tree, from.replace(/\/$/, ''))]
     if (files.length === 0) throw new ImageError('SOURCE', `${artefact.file} has nothing in ${from}`)
     for (const [path, file] of files) {

@@ -124,6 +124,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
         { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
       ],
       environment: { TZ: 'UTC' },
+      environmentFromJob: ['MODE'],
       network: 'none',
       identity: { isvProdId: 7, isvSvn: 3, debug },
       resources: { memoryMiB: 256 },
