@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
+import type { TreeFile } from '../archive/tree.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import { LockError } from '../lock/errors.ts'
 import { judgeSecrets, type SecretNotice, type Suspect } from '../secrets/judge.ts'
@@ -6,7 +6,7 @@ import { SecretScan } from '../secrets/scan.ts'
 import { BlobHasher } from '../store/blob.ts'
 import type { Store } from '../store/store.ts'
 import { ImageError } from './errors.ts'
-import { copyNew, openRegular, writeNew } from './files.ts'
+import { copyNew, copySmall, type FileDigest, openRegular, writeNew } from './files.ts'
 import { FsVerityHasher } from './fs-verity.ts'
 import type { ImageEntry } from './manifest.ts'
 import type { Planned } from './plan.ts'
@@ -80,11 +80,12 @@ export class Placer {
   async #stored(to: string, path: string, planned: PlannedAs<'stored'>): Promise<File> {
     const { file, mode } = planned
     const { size, sha256, fsVerity, secrets = [] } = file
-    if (this.#store === undefined) throw new LockError('STORE', 'no store was given')
-    const input: FileHandle = await this.#store.openUnverified(sha256)
-    const seen = await copyNew(input, to, { mode, durable: false }).finally(() => input.close())
+    const store = this.#store
+    if (store === undefined) throw new LockError('STORE', 'no store was given')
+    const small = copySmall(store.path(sha256), to, size, mode)
+    const seen = small ?? (await copyLarge(store, to, file, mode))
     if (seen.sha256 !== sha256) {
-      const where = this.#store.path(sha256)
+      const where = store.path(sha256)
       throw new LockError('ARTEFACT_CHANGED', `${where}: wanted SHA-256 ${sha256}, seen ${seen.sha256}`)
     }
     this.#suspect(path, sha256, secrets, planned)
@@ -102,4 +103,14 @@ export class Placer {
     this.#suspect(path, digest.sha256, scan.finish(), planned)
     return { path, type: 'file', mode: octal(mode), ...digest }
   }
+}
+
+async function copyLarge(
+  store: Store,
+  to: string,
+  { sha256 }: TreeFile,
+  mode: number,
+): Promise<FileDigest> {
+  const input = await store.openUnverified(sha256)
+  return await copyNew(input, to, { mode, durable: false }).finally(() => input.close())
 }

@@ -1,4 +1,5 @@
 import { createHash, type Hash, randomBytes } from 'node:crypto'
+import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FsVerityHasher } from '../image/fs-verity.ts'
@@ -69,14 +70,25 @@ export class BlobWriter {
       await this.abandon()
       return digest
     }
-    await this.#spill()
     const spilled = this.#spilled
-    if (spilled === undefined) throw new Error('a spilled file is open')
+    if (spilled === undefined) {
+      this.#writeHeld(place)
+      return digest
+    }
+    await this.#spill()
     await spilled.file.chmod(0o444)
     await spilled.file.close()
     this.#spilled = undefined
     await rename(spilled.path, place)
     return digest
+  }
+
+  /** In one go: the steps between threads would take longer than writing a small file does. */
+  #writeHeld(place: string): void {
+    const path = join(this.#folder, randomBytes(12).toString('hex'))
+    writeFileSync(path, Buffer.concat(this.#held), { flag: 'wx', mode: 0o400 })
+    chmodSync(path, 0o444)
+    renameSync(path, place)
   }
 
   /** Leaves nothing behind. */

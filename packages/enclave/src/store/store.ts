@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, createReadStream } from 'node:fs'
+import { constants, createReadStream, existsSync } from 'node:fs'
 import {
   access,
   type FileHandle,
@@ -70,7 +70,7 @@ export class Store {
       for await (const piece of source) await writer.write(piece)
       return await writer.finish(async ({ sha256 }) => {
         await this.#shelf(sha256)
-        return (await this.has(sha256)) ? undefined : this.path(sha256)
+        return existsSync(this.path(sha256)) ? undefined : this.path(sha256)
       })
     } catch (cause) {
       await writer.abandon().catch(() => undefined)

@@ -74,10 +74,11 @@ export class TreeBuilder {
     mode: TreeFile['mode'] = '0644',
   ): Promise<TreeFile> {
     const scan = new SecretScan(path)
-    const digest = await this.#store.put(tapped(content, scan))
+    const look: Look = { scan, first: undefined }
+    const digest = await this.#store.put(tapped(content, look))
     const findings: readonly Finding[] = scan.finish()
     const secrets = findings.length === 0 ? {} : { secrets: [...findings] }
-    const elf = await this.#elf(path, digest)
+    const elf = look.first === ELF_MAGIC ? await this.#elf(path, digest) : {}
     const file: TreeFile = { path, type: 'file', mode, ...digest, ...secrets, ...elf }
     this.#put(file)
     return file
@@ -133,12 +134,22 @@ export class TreeBuilder {
   }
 }
 
+/** What is seen of a file on its way. */
+interface Look {
+  readonly scan: SecretScan
+  /** The first four bytes. */
+  first: string | undefined
+}
+
+const ELF_MAGIC = '\u007fELF'
+
 async function* tapped(
   content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  scan: SecretScan,
+  look: Look,
 ): AsyncGenerator<Uint8Array> {
   for await (const piece of content) {
-    scan.update(piece)
+    if (piece.length > 0) look.first ??= Buffer.from(piece.subarray(0, 4)).toString('latin1')
+    look.scan.update(piece)
     yield piece
   }
 }
