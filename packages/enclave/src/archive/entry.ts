@@ -22,14 +22,14 @@ export interface ArchiveEntry {
 export function entryPath(archive: string, written: string): string {
   const trimmed = written.replace(/^(?:\.\/)+/, '').replace(/\/+$/, '')
   if (trimmed === '' || trimmed === '.') {
-    if (written.startsWith('/') || written === '') throw escape(archive, written)
+    if (written.startsWith('/') || written === '') throw outsideFault(archive, written)
     return ''
   }
-  if (!isImagePath(trimmed)) throw escape(archive, written)
+  if (!isImagePath(trimmed)) throw outsideFault(archive, written)
   return trimmed
 }
 
-function escape(archive: string, written: string): LockError {
+function outsideFault(archive: string, written: string): LockError {
   const message = `${archive}: the entry ${JSON.stringify(written)} has no path that stays inside`
   return new LockError('ARCHIVE', message)
 }

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { type Header, extract } from 'tar-stream'
+import { extract, type Header } from 'tar-stream'
 import { LockError } from '../lock/errors.ts'
 import type { ArchiveBudget } from './budget.ts'
 import { type ArchiveEntry, entryPath } from './entry.ts'
@@ -40,11 +40,7 @@ export async function* readTar(
   }
 }
 
-function entryOf(
-  name: string,
-  header: Header,
-  content: AsyncIterable<Uint8Array>,
-): ArchiveEntry {
+function entryOf(name: string, header: Header, content: AsyncIterable<Uint8Array>): ArchiveEntry {
   const type = TYPES[header.type ?? 'file']
   if (type === undefined) {
     const message = `${name}: ${header.name} is a ${header.type}; only files, folders and links go into images`

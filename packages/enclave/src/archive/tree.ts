@@ -6,7 +6,10 @@ import { LockError } from '../lock/errors.ts'
 
 const Path = Type.String({ minLength: 1, maxLength: 1024 })
 
-const FindingSchema = Type.Object({ rule: Type.String(), line: Type.Optional(Type.Integer()) }, strict)
+const FindingSchema = Type.Object(
+  { rule: Type.String(), line: Type.Optional(Type.Integer()) },
+  strict,
+)
 
 const Texts = Type.Array(Type.String())
 
@@ -73,7 +76,9 @@ export function parseTree(bytes: Uint8Array, artefact: string): Tree {
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
-    throw new LockError('ARTEFACT_CHANGED', `what was unpacked of ${artefact} is not JSON`, { cause })
+    throw new LockError('ARTEFACT_CHANGED', `what was unpacked of ${artefact} is not JSON`, {
+      cause,
+    })
   }
   if (!Value.Check(TreeSchema, value) || value.artefact !== artefact || !isSound(value)) {
     throw new LockError('ARTEFACT_CHANGED', `what was unpacked of ${artefact} is malformed`)
@@ -84,7 +89,6 @@ export function parseTree(bytes: Uint8Array, artefact: string): Tree {
 function isSound({ entries }: Tree): boolean {
   return entries.every(
     entry =>
-      isImagePath(entry.path) &&
-      (entry.type !== 'link' || isInnerLink(entry.path, entry.target)),
+      isImagePath(entry.path) && (entry.type !== 'link' || isInnerLink(entry.path, entry.target)),
   )
 }

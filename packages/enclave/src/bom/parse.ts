@@ -2,14 +2,23 @@ import { type Static, Type } from '@sinclair/typebox'
 import { strict } from '../definition/fields.ts'
 import { parseYamlAs } from '../definition/strict-yaml.ts'
 
-const Path = Type.String({ minLength: 1, maxLength: 4096, pattern: '^[^\\u0000]+$', description: 'a path' })
-const paths = (description: string) => Type.Optional(Type.Array(Path, { maxItems: 4096, description }))
+const Path = Type.String({
+  minLength: 1,
+  maxLength: 4096,
+  pattern: '^[^\\u0000]+$',
+  description: 'a path',
+})
+const paths = (description: string) =>
+  Type.Optional(Type.Array(Path, { maxItems: 4096, description }))
 
 const NamedFile = Type.Object(
   {
     name: Path,
     hash: Type.Optional(
-      Type.String({ pattern: '^[0-9A-F]{64}$', description: 'SHA-256, 64 upper-case hexadecimal digits' }),
+      Type.String({
+        pattern: '^[0-9A-F]{64}$',
+        description: 'SHA-256, 64 upper-case hexadecimal digits',
+      }),
     ),
     autodep: Type.Optional(Type.Boolean({ description: 'true or false' })),
     rename: Type.Optional(Path),

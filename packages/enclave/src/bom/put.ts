@@ -111,12 +111,17 @@ class BomPutter {
   #link(folder: string, src: string, linkname: string): void {
     const path = this.#inImage(join(folder, this.#expand(linkname)))
     const destination = linkDestination(path, this.#expand(src))
-    if (destination === undefined) throw sourceFault(`createlinks: ${path} leads outside, to ${src}`)
+    if (destination === undefined)
+      throw sourceFault(`createlinks: ${path} leads outside, to ${src}`)
     const target = relativeTarget(path, mergedPath(destination))
     this.#plan.put(path, { type: 'link', target, origin: this.#origin })
   }
 
-  async #copy({ from, dirs, files }: BomCopy, target: string, excludes: readonly string[]): Promise<void> {
+  async #copy(
+    { from, dirs, files }: BomCopy,
+    target: string,
+    excludes: readonly string[],
+  ): Promise<void> {
     const base = from === undefined ? '' : this.#expand(from)
     if (dirs === undefined && files === undefined) {
       if (from === undefined) throw sourceFault('copy: wanted from, dirs or files')
@@ -127,10 +132,17 @@ class BomPutter {
       await this.#putFolder(joined(base, this.#expand(name)), target, excludes)
     }
     for (const file of files ?? []) {
-      const { name, hash, autodep = true, rename } =
-        typeof file === 'string' ? { name: file, hash: undefined, rename: undefined } : file
+      const {
+        name,
+        hash,
+        autodep = true,
+        rename,
+      } = typeof file === 'string' ? { name: file, hash: undefined, rename: undefined } : file
       const source = joined(base, this.#expand(name))
-      const to = posix.join(target, rename === undefined ? posix.basename(source) : this.#expand(rename))
+      const to = posix.join(
+        target,
+        rename === undefined ? posix.basename(source) : this.#expand(rename),
+      )
       await this.#putFile(source, to, { hash: hash?.toLowerCase(), autodep })
     }
   }
@@ -139,7 +151,9 @@ class BomPutter {
   #onHost(source: string): string | undefined {
     if (!isAbsolute(source)) return resolve(this.#baseDir, source)
     const path = posix.normalize(source)
-    const isNamed = this.#hostFolders.some(folder => path === folder || path.startsWith(`${folder}/`))
+    const isNamed = this.#hostFolders.some(
+      folder => path === folder || path.startsWith(`${folder}/`),
+    )
     return isNamed ? path : undefined
   }
 
@@ -154,7 +168,8 @@ class BomPutter {
         throw sourceFault(`cannot read ${host}`, cause)
       })
       const isRight = hash === undefined || (await sha256Of(from)) === hash
-      if (!isRight) throw sourceFault(`${from}: wanted SHA-256 ${hash}, seen ${await sha256Of(from)}`)
+      if (!isRight)
+        throw sourceFault(`${from}: wanted SHA-256 ${hash}, seen ${await sha256Of(from)}`)
       await putFile(this.#plan, { from, to }, this.#origin)
       return
     }
@@ -204,7 +219,10 @@ class BomPutter {
       if (destination === undefined) return
       // Within what is copied it leads to the copy, from there to where it led.
       const kept = linkDestination(to, planned.target)
-      const target = relativeTarget(to, kept !== undefined && this.#plan.has(kept) ? kept : destination)
+      const target = relativeTarget(
+        to,
+        kept !== undefined && this.#plan.has(kept) ? kept : destination,
+      )
       this.#plan.put(to, { type: 'link', target, origin })
     } else {
       this.#plan.put(to, { ...planned, origin })
@@ -226,5 +244,7 @@ function joined(base: string, name: string): string {
 }
 
 async function sha256Of(path: string): Promise<string> {
-  return createHash('sha256').update(await readFile(path)).digest('hex')
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex')
 }

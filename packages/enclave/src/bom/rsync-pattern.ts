@@ -16,7 +16,10 @@ function source(pattern: string): string {
       if (end === -1) {
         text += '\\['
       } else {
-        const inner = pattern.slice(at + 1, end).replaceAll('\\', '\\\\').replace(/^!/, '^')
+        const inner = pattern
+          .slice(at + 1, end)
+          .replaceAll('\\', '\\\\')
+          .replace(/^!/, '^')
         text += `(?!/)[${inner.replaceAll('[', '\\[')}]`
         at = end
       }

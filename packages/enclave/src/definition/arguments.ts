@@ -80,7 +80,8 @@ export function commandOf(entry: MeasuredEntry, argv: readonly string[]): readon
   if (names.length === 0) return allowed(entry, argv)
   const [name, ...rest] = argv
   if (name === MAIN_ENTRY) return allowed(entry, rest)
-  const other = name !== undefined && Object.hasOwn(entry.others, name) ? entry.others[name] : undefined
+  const other =
+    name !== undefined && Object.hasOwn(entry.others, name) ? entry.others[name] : undefined
   if (other === undefined) {
     const wanted = [MAIN_ENTRY, ...names].join(', ')
     throw new RuleError(

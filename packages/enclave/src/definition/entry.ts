@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Argv, Flag, Text, strict } from './fields.ts'
+import { Argv, Flag, strict, Text } from './fields.ts'
 
 const Rule = Type.Object(
   {

@@ -49,7 +49,10 @@ export function environmentOf(
       throw new RuleError('ENVIRONMENT', `environment: ${name} may not be set from outside, ever`)
     }
     if (Object.hasOwn(environment, name)) {
-      throw new RuleError('ENVIRONMENT', `environment: ${name} is measured, a job may not change it`)
+      throw new RuleError(
+        'ENVIRONMENT',
+        `environment: ${name} is measured, a job may not change it`,
+      )
     }
     if (!environmentFromJob.includes(name)) {
       const wanted = environmentFromJob.join(', ') || 'none'

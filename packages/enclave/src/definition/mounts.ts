@@ -7,7 +7,10 @@ function many<T extends ReturnType<typeof Type.Object>>(item: T, description: st
 
 const Dataset = Type.Object({ name: JobName, to: ImagePath }, strict)
 const Memory = Type.Object({ to: ImagePath, sizeMiB: MiB }, strict)
-const HostFolder = Type.Object({ name: JobName, to: ImagePath, writable: Type.Optional(Flag) }, strict)
+const HostFolder = Type.Object(
+  { name: JobName, to: ImagePath, writable: Type.Optional(Flag) },
+  strict,
+)
 
 /**
  * Schema of what is mounted over the image's tree: `inputs` plaintext of verified datasets,
@@ -32,6 +35,12 @@ export type Mounts = Static<typeof MountsSchema>
 /** Every folder that something is mounted on. */
 export function mountTargets(mounts: Mounts): readonly string[] {
   const { inputs = [], outputs = [], scratch = [], memory = [] } = mounts
-  const all = [...inputs, ...outputs, ...scratch, ...memory, ...(mounts.unprotectedHostFolders ?? [])]
+  const all = [
+    ...inputs,
+    ...outputs,
+    ...scratch,
+    ...memory,
+    ...(mounts.unprotectedHostFolders ?? []),
+  ]
   return all.map(({ to }) => to)
 }

@@ -12,7 +12,8 @@ export const NetworkSchema = Type.Union(
             {
               host: Type.String({
                 // RFC 1123 names and IPv4 addresses; no wildcard.
-                pattern: '^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$',
+                pattern:
+                  '^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$',
                 description: 'a host name in lower case, without wildcards',
               }),
               port: Type.Integer({ minimum: 1, maximum: 65_535, description: 'a port' }),

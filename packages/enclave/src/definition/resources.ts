@@ -78,7 +78,8 @@ export function resourcesOf(
     const text = written[older]
     if (text === undefined) continue
     const name = OLDER_NAMES[older]
-    if (resources[name] !== undefined) return { field: older, fault: `the same as ${name}; keep one` }
+    if (resources[name] !== undefined)
+      return { field: older, fault: `the same as ${name}; keep one` }
     const value = olderValue(older, String(text))
     if (value === undefined) return { field: older, fault: `cannot be ${JSON.stringify(text)}` }
     resources[name] = value

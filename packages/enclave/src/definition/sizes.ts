@@ -1,4 +1,9 @@
-const UNITS: Readonly<Record<string, number>> = { K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }
+const UNITS: Readonly<Record<string, number>> = {
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+  T: 1024 ** 4,
+}
 
 /**
  * A size as Occlum and the older scripts write it, `20GB`, `512MB`, `1G`, in whole MiB, rounded up.

@@ -122,9 +122,7 @@ function mapFault({ schema, errors }: ValueError): ValueError | undefined {
   if (!Array.isArray(forms)) return undefined
   const at = forms.findIndex((form: TSchema) => knownFields(form).length > 0)
   const faults = at === -1 ? [] : [...(errors[at] ?? [])]
-  return (
-    faults.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties) ?? faults[0]
-  )
+  return faults.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties) ?? faults[0]
 }
 
 function valueFault(source: Source, error: ValueError, steps: Steps): DefinitionError {

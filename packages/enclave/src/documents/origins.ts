@@ -53,7 +53,8 @@ export type OriginPackage = Static<typeof PackageSchema>
 export function usedPackages(plan: ImagePlan): readonly Artefact[] {
   const used = new Map<string, Artefact>()
   for (const { origin } of plan.values()) {
-    if (origin.artefact !== undefined) used.set(`${origin.artefact.purl} ${origin.artefact.sha256}`, origin.artefact)
+    if (origin.artefact !== undefined)
+      used.set(`${origin.artefact.purl} ${origin.artefact.sha256}`, origin.artefact)
   }
   return [...used].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, artefact]) => artefact)
 }
@@ -93,6 +94,7 @@ export function parseOrigins(bytes: Uint8Array): Origins {
   } catch (cause) {
     throw new ImageError('READ', `${ORIGINS_FILE} is not JSON`, { cause })
   }
-  if (!Value.Check(OriginsSchema, value)) throw new ImageError('READ', `${ORIGINS_FILE} is malformed`)
+  if (!Value.Check(OriginsSchema, value))
+    throw new ImageError('READ', `${ORIGINS_FILE} is malformed`)
   return value
 }

@@ -42,7 +42,9 @@ export function encodeProvenance(
         buildType: 'urn:cloister:enclave-image:1',
         externalParameters: { name, entry, network, identity, resources },
         internalParameters: {},
-        resolvedDependencies: [...dependencies].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, d]) => d),
+        resolvedDependencies: [...dependencies]
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([, d]) => d),
       },
       runDetails: {
         builder: { id: 'urn:cloister:builder', version: { cloister: CLOISTER_VERSION } },

@@ -156,7 +156,7 @@ export async function readElf(file: FileHandle, size: number): Promise<ElfFile |
   const source = new Source(file, size)
   const header = await source.at('header', 0n, BigInt(HEADER), HEADER)
   // \x7fELF, 64 bits, little-endian, version 1.
-  if (header.getUint32(0) !== 0x7f454c46 || (header.getUint32(4) >>> 8) !== 0x020101) return undefined
+  if (header.getUint32(0) !== 0x7f454c46 || header.getUint32(4) >>> 8 !== 0x020101) return undefined
   const type = header.getUint16(16, true)
   if (type !== ET_EXEC && type !== ET_DYN) return undefined
   const segments = await segmentsOf(source, header)

@@ -89,7 +89,8 @@ function assertEntry(definition: EnclaveDefinition, plan: ImagePlan): void {
     const planned = found?.planned
     const isFile = planned !== undefined && planned.type !== 'dir' && planned.type !== 'link'
     if (path.startsWith('/') && isFile && (planned.mode & 0o111) !== 0) continue
-    const seen = planned === undefined ? 'nothing' : isFile ? 'a file without that right' : 'a folder'
+    const seen =
+      planned === undefined ? 'nothing' : isFile ? 'a file without that right' : 'a folder'
     const message = `entry: wanted an executable file of the image at ${path}, seen ${seen}`
     throw new ImageError('ENTRY', message)
   }

@@ -185,7 +185,9 @@ async function compile(
     // A module that does not compile is data to whoever ships it: a template, another Python's.
     if (bytes === undefined) continue
     const stem = posix.basename(path, '.py')
-    await builder.bytes(posix.join(posix.dirname(path), '__pycache__', `${stem}.${tag}.pyc`), [bytes])
+    await builder.bytes(posix.join(posix.dirname(path), '__pycache__', `${stem}.${tag}.pyc`), [
+      bytes,
+    ])
   }
   await store.remember(name, encodeTree(builder.tree))
 }

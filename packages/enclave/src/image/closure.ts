@@ -143,7 +143,9 @@ export class LibraryClosure {
 /** The links of a merged /usr, before it is known which of them the image has. */
 function mergedLink(path: string): Planned | undefined {
   const isMerged = (MERGED_LINKS as readonly string[]).includes(path)
-  return isMerged ? { type: 'link', target: `usr/${path}`, origin: { rule: 'substitute' } } : undefined
+  return isMerged
+    ? { type: 'link', target: `usr/${path}`, origin: { rule: 'substitute' } }
+    : undefined
 }
 
 interface Loaded {

@@ -4,8 +4,8 @@ import type { Tree, TreeEntry } from '../archive/tree.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import type { ArtefactOf } from '../lock/format.ts'
 import { ImageError } from './errors.ts'
-import { LEFT_OUT_OF_DEBS, leftOut } from './left-out.ts'
 import { matching } from './globs.ts'
+import { LEFT_OUT_OF_DEBS, leftOut } from './left-out.ts'
 import { MOUNT_POINTS } from './manifest.ts'
 import type { Origin } from './origin.ts'
 import type { Plan, Planned } from './plan.ts'
@@ -161,7 +161,9 @@ export const MERGED_LINKS = ['bin', 'lib', 'lib64', 'sbin'] as const
 export function follow(
   path: string,
   at: (path: string) => Planned | undefined,
-): { readonly path: string; readonly planned: Planned; readonly links: readonly string[] } | undefined {
+):
+  | { readonly path: string; readonly planned: Planned; readonly links: readonly string[] }
+  | undefined {
   const links: string[] = []
   let rest = posix.normalize(path.replace(/^\/+/, '')).split('/')
   let done: string[] = []

@@ -13,7 +13,10 @@ import type { Plan } from './plan.ts'
 export const CLOISTER_FOLDER = 'cloister'
 
 /** Where modules go unless the definition says otherwise: Debian's Python looks there. */
-export function siteFolder({ to, version = '3.11' }: NonNullable<EnclaveDefinition['python']>): string {
+export function siteFolder({
+  to,
+  version = '3.11',
+}: NonNullable<EnclaveDefinition['python']>): string {
   return (to ?? `/usr/local/lib/python${version}/dist-packages`).slice(1)
 }
 
@@ -68,7 +71,8 @@ export function putSdist(
   const origin = { rule: `python.sources.${artefact.name}`, artefact }
   for (const [from, to] of Object.entries(source.folders)) {
     const files = [...filesOf(tree, from.replace(/\/$/, ''))]
-    if (files.length === 0) throw new ImageError('SOURCE', `${artefact.file} has nothing in ${from}`)
+    if (files.length === 0)
+      throw new ImageError('SOURCE', `${artefact.file} has nothing in ${from}`)
     for (const [path, file] of files) {
       const place = posix.join(siteFolder(python), to, path)
       if (!isLeftOut(`/${place}`)) plan.put(place, plannedOfEntry(file, origin))

@@ -71,7 +71,9 @@ export class Placer {
       fsVerity.update(piece)
       scan.update(piece)
     }
-    const digest = await copyNew(input, to, { mode, durable: false, tap }).finally(() => input.close())
+    const digest = await copyNew(input, to, { mode, durable: false, tap }).finally(() =>
+      input.close(),
+    )
     this.#suspect(path, digest.sha256, scan.finish(), planned)
     return { path, type: 'file', mode: octal(mode), ...digest, fsVerity: fsVerity.digest() }
   }
@@ -86,7 +88,10 @@ export class Placer {
     const seen = small ?? (await copyLarge(store, to, file, mode))
     if (seen.sha256 !== sha256) {
       const where = store.path(sha256)
-      throw new LockError('ARTEFACT_CHANGED', `${where}: wanted SHA-256 ${sha256}, seen ${seen.sha256}`)
+      throw new LockError(
+        'ARTEFACT_CHANGED',
+        `${where}: wanted SHA-256 ${sha256}, seen ${seen.sha256}`,
+      )
     }
     this.#suspect(path, sha256, secrets, planned)
     return { path, type: 'file', mode: octal(mode), size, sha256, fsVerity }

@@ -1,8 +1,8 @@
 import { realpath, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { putCopyBoms } from '../bom/put.ts'
 import { linkDestination, relativeTarget } from '../archive/entry.ts'
 import type { Tree } from '../archive/tree.ts'
+import { putCopyBoms } from '../bom/put.ts'
 import { mountTargets } from '../definition/mounts.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import { initModule } from '../init/module.ts'
@@ -48,7 +48,8 @@ export async function planImage(
 ): Promise<ImagePlan> {
   const plan = new Plan()
   for (const path of MOUNT_POINTS) plan.folder(path, { rule: 'cloister' })
-  for (const path of mountTargets(definition.mounts ?? {})) plan.folder(path.slice(1), { rule: 'mounts' })
+  for (const path of mountTargets(definition.mounts ?? {}))
+    plan.folder(path.slice(1), { rule: 'mounts' })
   if (packages === undefined) {
     if (isLocked(definition)) {
       throw new LockError('LOCK_MISSING', 'the definition names packages, and no lock was given')
@@ -70,7 +71,9 @@ async function putLocked(
   const trees: (readonly [Artefact, Tree])[] = []
   for (const artefact of lock.artefacts) trees.push([artefact, await unpacked(artefact, store)])
   const root = new LockedRoot(
-    trees.flatMap(([artefact, tree]) => (artefact.kind === 'deb' ? [[artefact, tree] as const] : [])),
+    trees.flatMap(([artefact, tree]) =>
+      artefact.kind === 'deb' ? [[artefact, tree] as const] : [],
+    ),
   )
   root.select(plan, definition.debian ?? { packages: [] })
   for (const [artefact, tree] of trees) putPackage(plan, artefact, tree, definition)

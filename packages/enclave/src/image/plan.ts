@@ -94,9 +94,7 @@ function isSame(one: Planned, other: Planned): boolean {
   if (one.type === 'link') return other.type === 'link' && one.target === other.target
   if (one.type === 'stored') {
     return (
-      other.type === 'stored' &&
-      one.file.sha256 === other.file.sha256 &&
-      one.mode === other.mode
+      other.type === 'stored' && one.file.sha256 === other.file.sha256 && one.mode === other.mode
     )
   }
   return false

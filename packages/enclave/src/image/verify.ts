@@ -169,7 +169,8 @@ async function documentProblem(
   const path = name === 'sbom' ? SBOM_FILE : ORIGINS_FILE
   const wanted = `SHA-256 ${manifest.documents[name]}`
   const bytes = await readPart(folder, path, MAX_DOCUMENT).catch(() => undefined)
-  if (bytes === undefined) return { code: 'MISSING', path, wanted, seen: 'nothing that can be read' }
+  if (bytes === undefined)
+    return { code: 'MISSING', path, wanted, seen: 'nothing that can be read' }
   const seen = documentDigest(bytes)
   return seen === manifest.documents[name] ? undefined : { code: 'CHANGED', path, wanted, seen }
 }

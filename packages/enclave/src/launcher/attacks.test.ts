@@ -438,14 +438,17 @@ describe('a host that edits the job', () => {
     ['gives Node options', { environment: { NODE_OPTIONS: '--inspect' } }],
   ]
 
-  it.each(beyond)('that %s is refused by init, even where a policy allows the job', async (_what, change) => {
-    const scene = await Scene.make(world)
-    const job = { ...scene.job, ...change }
-    await scene.allow(job)
-    const failure = failureOf(await scene.launch({ job }))
-    expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
-    expect(scene.events.map(({ kind }) => kind)).not.toContain('quoted')
-  })
+  it.each(beyond)(
+    'that %s is refused by init, even where a policy allows the job',
+    async (_what, change) => {
+      const scene = await Scene.make(world)
+      const job = { ...scene.job, ...change }
+      await scene.allow(job)
+      const failure = failureOf(await scene.launch({ job }))
+      expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
+      expect(scene.events.map(({ kind }) => kind)).not.toContain('quoted')
+    },
+  )
 
   it('under another spelling is refused by init', async () => {
     const scene = await Scene.make(world)

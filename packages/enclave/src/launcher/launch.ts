@@ -81,7 +81,10 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
 function requireSupported({ manifest }: VerifiedImage): void {
   const wanted = manifest.network === 'none' ? mountTargets(manifest.mounts)[0] : 'network'
   if (wanted === undefined) return
-  throw new LaunchError('UNSUPPORTED', `the image wants ${wanted}, which this launcher does not give`)
+  throw new LaunchError(
+    'UNSUPPORTED',
+    `the image wants ${wanted}, which this launcher does not give`,
+  )
 }
 
 async function launchIn(

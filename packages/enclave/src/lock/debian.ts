@@ -2,6 +2,7 @@ import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Store } from '../store/store.ts'
+import { debFields } from './deb-fields.ts'
 import { LockError } from './errors.ts'
 import type { ArtefactOf } from './format.ts'
 import { debPurl } from './purl.ts'
@@ -59,7 +60,9 @@ Debug::NoLocking "true";
 }
 
 /** A system of apt's own in a temporary folder, with fresh lists. */
-async function withApt<T>(work: (apt: (args: readonly string[]) => Promise<string>, folder: string) => Promise<T>): Promise<T> {
+async function withApt<T>(
+  work: (apt: (args: readonly string[]) => Promise<string>, folder: string) => Promise<T>,
+): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'cloister-apt-'))
   try {
     // As root, apt fetches as a user of its own, who must get here.
@@ -70,10 +73,14 @@ async function withApt<T>(work: (apt: (args: readonly string[]) => Promise<strin
     await writeFile(join(folder, 'status'), '')
     await writeFile(join(folder, 'apt.conf'), settings(folder))
     const apt = (args: readonly string[]) =>
-      toolOutput('apt-get', ['--config-file', join(folder, 'apt.conf'), '--quiet', '--yes', ...args], {
-        environment: { DEBIAN_FRONTEND: 'noninteractive' },
-        package: 'apt',
-      })
+      toolOutput(
+        'apt-get',
+        ['--config-file', join(folder, 'apt.conf'), '--quiet', '--yes', ...args],
+        {
+          environment: { DEBIAN_FRONTEND: 'noninteractive' },
+          package: 'apt',
+        },
+      )
     await apt(['update'])
     return await work(apt, folder)
   } finally {
@@ -109,12 +116,14 @@ export async function fetchDebs(
     const promised = promisedOf(await apt(['install', '--print-uris', '--', ...packages]))
     let missing = false
     for (const { file, sha256 } of promised) {
-      if (await store.has(sha256)) await copyFile(store.path(sha256), join(folder, 'archives', file))
+      if (await store.has(sha256))
+        await copyFile(store.path(sha256), join(folder, 'archives', file))
       else missing = true
     }
     if (missing) await apt(['install', '--download-only', '--', ...packages])
     const debs: ArtefactOf<'deb'>[] = []
-    for (const one of promised) debs.push(await taken(one, join(folder, 'archives', one.file), listed, store))
+    for (const one of promised)
+      debs.push(await taken(one, join(folder, 'archives', one.file), listed, store))
     return debs
   })
 }
@@ -130,9 +139,7 @@ async function taken(
     const message = `${promised.file}: wanted SHA-256 ${promised.sha256}, seen ${sha256}`
     throw new LockError('DOWNLOAD', message)
   }
-  const format = ['--showformat', '${Package}\\n${Version}\\n${Architecture}\\n']
-  const fields = (await toolOutput('dpkg-deb', ['--show', ...format, path])).trim().split('\n')
-  const [name = '', version = '', architecture = ''] = fields
+  const { name, version, architecture } = await debFields(path)
   if (architecture !== 'amd64' && architecture !== 'all') {
     throw new LockError('DOWNLOAD', `${promised.file} is for ${architecture}`)
   }

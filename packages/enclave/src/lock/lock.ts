@@ -42,7 +42,11 @@ export interface Locked {
 export async function lockPackages(options: LockOptions): Promise<Locked> {
   const inputs = await lockInputs(options.definition, options.baseDir)
   const { previous } = options
-  if (previous !== undefined && options.update !== true && staleness(previous, inputs) === undefined) {
+  if (
+    previous !== undefined &&
+    options.update !== true &&
+    staleness(previous, inputs) === undefined
+  ) {
     await restore(previous, options)
     return { lock: previous, kept: true, withScripts: [] }
   }

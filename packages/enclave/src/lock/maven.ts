@@ -54,5 +54,13 @@ async function taken(path: string, folder: string, store: Store): Promise<Artefa
   }
   const { size, sha256 } = await store.putFile(join(folder, path))
   const name = `${group}:${artifact}`
-  return { kind: 'jar', name, version, purl: mavenPurl(group, artifact, version), size, sha256, file }
+  return {
+    kind: 'jar',
+    name,
+    version,
+    purl: mavenPurl(group, artifact, version),
+    size,
+    sha256,
+    file,
+  }
 }

@@ -88,7 +88,13 @@ async function taken(
   store: Store,
 ): Promise<{ readonly size: number; readonly sha256: string }> {
   const hex = Buffer.from(integrity.slice('sha512-'.length), 'base64').toString('hex')
-  const path = join(cache, '_cacache/content-v2/sha512', hex.slice(0, 2), hex.slice(2, 4), hex.slice(4))
+  const path = join(
+    cache,
+    '_cacache/content-v2/sha512',
+    hex.slice(0, 2),
+    hex.slice(2, 4),
+    hex.slice(4),
+  )
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new LockError('DOWNLOAD', `npm did not fetch ${what}`, { cause })
   })
@@ -135,7 +141,8 @@ export async function fetchNpm(lockfile: string, store: Store): Promise<FetchedN
       if (entry.inBundle === true) continue
       assertFromRegistry(path, entry)
       const integrity = sha512Of(path, entry)
-      const name = entry.name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+      const name =
+        entry.name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
       const version = entry.version ?? ''
       const { size, sha256 } = await taken(cache, integrity, `${name} ${version}`, store)
       const purl = npmPurl(name, version)
@@ -155,7 +162,10 @@ export async function fetchNode(store: Store): Promise<ArtefactOf<'node'>> {
   return await store.withTemporaryFolder(async folder => {
     const cache = join(folder, 'cache')
     const spec = `${name}@${version}`
-    await toolOutput('npm', ['cache', 'add', spec, '--cache', cache], { cwd: folder, package: 'npm' })
+    await toolOutput('npm', ['cache', 'add', spec, '--cache', cache], {
+      cwd: folder,
+      package: 'npm',
+    })
     const { size, sha256 } = await taken(cache, integrity, spec, store)
     return { kind: 'node', name, version, purl: npmPurl(name, version), size, sha256, integrity }
   })

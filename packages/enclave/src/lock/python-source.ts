@@ -19,9 +19,13 @@ interface IndexFile {
 async function indexUrl(): Promise<string> {
   const fromEnvironment = process.env['PIP_INDEX_URL']
   if (fromEnvironment !== undefined) return fromEnvironment
-  const output = await toolOutput('python3', ['-m', 'pip', 'config', 'get', 'global.index-url']).catch(
-    () => '',
-  )
+  const output = await toolOutput('python3', [
+    '-m',
+    'pip',
+    'config',
+    'get',
+    'global.index-url',
+  ]).catch(() => '')
   return output.trim() || DEFAULT_INDEX
 }
 
@@ -33,7 +37,9 @@ async function get(url: URL, accept: string): Promise<Response> {
   const authorization =
     username === ''
       ? {}
-      : { authorization: `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}` }
+      : {
+          authorization: `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`,
+        }
   const response = await fetch(bare, { headers: { accept, ...authorization } }).catch(
     (cause: unknown) => {
       throw new LockError('DOWNLOAD', 'the package index was not reached', { cause })
@@ -43,7 +49,9 @@ async function get(url: URL, accept: string): Promise<Response> {
   return response
 }
 
-function isFile(value: unknown): value is { filename: string; url: string; hashes: { sha256: string } } {
+function isFile(
+  value: unknown,
+): value is { filename: string; url: string; hashes: { sha256: string } } {
   const { filename, url, hashes } = (value ?? {}) as Record<string, unknown>
   const sha256 = (hashes as Record<string, unknown> | undefined)?.['sha256']
   return typeof filename === 'string' && typeof url === 'string' && typeof sha256 === 'string'
@@ -63,10 +71,17 @@ async function sourceArchive(index: string, project: string, version: string): P
       normalizedProject(stem.slice(0, dash)) === normalizedProject(project) &&
       stem.slice(dash + 1) === version
     if (isWanted) {
-      return { filename: file.filename, url: new URL(file.url, page).href, sha256: file.hashes.sha256 }
+      return {
+        filename: file.filename,
+        url: new URL(file.url, page).href,
+        sha256: file.hashes.sha256,
+      }
     }
   }
-  throw new LockError('REQUIREMENTS', `the package index has no source archive of ${project} ${version}`)
+  throw new LockError(
+    'REQUIREMENTS',
+    `the package index has no source archive of ${project} ${version}`,
+  )
 }
 
 /**
@@ -83,7 +98,9 @@ export async function fetchSource(
   const archive = await sourceArchive(await indexUrl(), project, version)
   const { body } = await get(new URL(archive.url), '*/*')
   if (body === null) throw new LockError('DOWNLOAD', `${archive.filename} is empty`)
-  const { size, sha256 } = await store.put(Readable.fromWeb(body as Parameters<typeof Readable.fromWeb>[0]))
+  const { size, sha256 } = await store.put(
+    Readable.fromWeb(body as Parameters<typeof Readable.fromWeb>[0]),
+  )
   if (sha256 !== archive.sha256) {
     const message = `${archive.filename}: wanted SHA-256 ${archive.sha256}, seen ${sha256}`
     throw new LockError('DOWNLOAD', message)

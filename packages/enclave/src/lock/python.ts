@@ -34,7 +34,10 @@ export function assertPlainRequirements(text: string, name: string): boolean {
   const lines = text.replaceAll(/\\\r?\n/g, '\u0000').split(/\r?\n/)
   let number = 1
   for (const joined of lines) {
-    const line = joined.replaceAll('\u0000', ' ').replace(/(?:^|\s)#.*$/, '').trim()
+    const line = joined
+      .replaceAll('\u0000', ' ')
+      .replace(/(?:^|\s)#.*$/, '')
+      .trim()
     const hashes = [...line.matchAll(/\s--hash=sha256:[0-9a-f]{64}(?=\s|$)/g)].length
     const rest = line.replaceAll(/\s--hash=sha256:[0-9a-f]{64}(?=\s|$)/g, '').trim()
     if (rest !== '' && (!PLAIN.test(rest) || rest.includes('--') || rest.includes('://'))) {
@@ -101,5 +104,13 @@ async function taken(file: string, folder: string, store: Store): Promise<Artefa
   }
   const { size, sha256 } = await store.putFile(join(folder, file))
   const project = normalizedProject(name)
-  return { kind: 'wheel', name: project, version, purl: pypiPurl(project, version), size, sha256, file }
+  return {
+    kind: 'wheel',
+    name: project,
+    version,
+    purl: pypiPurl(project, version),
+    size,
+    sha256,
+    file,
+  }
 }

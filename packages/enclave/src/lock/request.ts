@@ -28,10 +28,17 @@ export async function lockInputs(
   baseDir: string,
 ): Promise<Lock['inputs']> {
   const { debian, python, npm, maven } = definition
-  const sources = Object.entries(python?.sources ?? {}).map(([name, { version }]) => [name, version])
+  const sources = Object.entries(python?.sources ?? {}).map(([name, { version }]) => [
+    name,
+    version,
+  ])
   const request = {
     debian: [...(debian?.packages ?? [])].sort(),
-    python: python && { requirements: python.requirements, version: python.version ?? null, sources },
+    python: python && {
+      requirements: python.requirements,
+      version: python.version ?? null,
+      sources,
+    },
     npm: npm?.lockfile ?? null,
     maven: maven?.pom ?? null,
     node: needsNode(definition),

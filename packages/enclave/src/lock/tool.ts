@@ -36,7 +36,11 @@ export async function toolOutput(
     })
     return stdout
   } catch (cause) {
-    const { code, stderr = '', stdout = '' } = cause as NodeJS.ErrnoException & {
+    const {
+      code,
+      stderr = '',
+      stdout = '',
+    } = cause as NodeJS.ErrnoException & {
       readonly stderr?: string
       readonly stdout?: string
     }

@@ -56,7 +56,8 @@ export const TEXT_RULES: readonly TextRule[] = [
   {
     rule: 'aws-secret-key',
     anchors: ['secret_access_key', 'SECRET_ACCESS_KEY', 'ecretAccessKey'],
-    expression: /aws_?secret_?access_?key["']?\s{0,4}[:=]\s{0,4}["']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])/gi,
+    expression:
+      /aws_?secret_?access_?key["']?\s{0,4}[:=]\s{0,4}["']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])/gi,
     isReal: match => !match.endsWith('EXAMPLEKEY'),
   },
   {
@@ -77,7 +78,8 @@ export const TEXT_RULES: readonly TextRule[] = [
   {
     rule: 'github-token',
     anchors: ['ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_'],
-    expression: /(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{82})(?![A-Za-z0-9_])/g,
+    expression:
+      /(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{82})(?![A-Za-z0-9_])/g,
     isReal: looksRandom,
   },
   {
@@ -222,7 +224,13 @@ export const FILE_RULES: readonly FileRule[] = [
 ]
 
 /** Kinds of keys that public packages hold for their tests and examples; everyone has them. */
-const KEY_RULES = new Set(['private-key', 'putty-private-key', 'pkcs12', 'pkcs8-private-key', 'java-keystore'])
+const KEY_RULES = new Set([
+  'private-key',
+  'putty-private-key',
+  'pkcs12',
+  'pkcs8-private-key',
+  'java-keystore',
+])
 
 /**
  * Whether a finding in a package that anybody can download is told and does not stop a build: a key

@@ -52,7 +52,9 @@ export class SecretScan {
   }
 
   #add(finding: Finding): void {
-    const known = this.#findings.some(({ rule, line }) => rule === finding.rule && line === finding.line)
+    const known = this.#findings.some(
+      ({ rule, line }) => rule === finding.rule && line === finding.line,
+    )
     if (!known && this.#findings.length < MAX_FINDINGS) this.#findings.push(finding)
   }
 

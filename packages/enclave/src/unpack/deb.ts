@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import { ArchiveBudget } from '../archive/budget.ts'
 import { linkDestination } from '../archive/entry.ts'
 import { readTar } from '../archive/tar.ts'
-import type { Artefact } from '../lock/format.ts'
-import { toolOutput } from '../lock/tool.ts'
+import { debFields } from '../lock/deb-fields.ts'
 import { LockError } from '../lock/errors.ts'
+import type { Artefact } from '../lock/format.ts'
 import type { Store } from '../store/store.ts'
 import { TreeBuilder } from './tree-builder.ts'
 
@@ -47,7 +47,10 @@ export async function unpackDeb(
         builder.copy(place, mergedPath(target ?? ''))
       } else if (entry.type === 'symlink') {
         const destination = linkDestination(entry.path, entry.target)
-        builder.link(place, destination === undefined ? entry.target : `/${mergedPath(destination)}`)
+        builder.link(
+          place,
+          destination === undefined ? entry.target : `/${mergedPath(destination)}`,
+        )
       } else {
         await builder.add(place, entry)
       }
@@ -58,7 +61,8 @@ export async function unpackDeb(
   const code = await ended.catch((cause: unknown) => {
     throw new LockError('TOOL', 'dpkg-deb cannot be run: install dpkg', { cause })
   })
-  if (code !== 0) throw new LockError('ARCHIVE', `${name}: dpkg-deb ended with ${code}: ${said.trim()}`)
+  if (code !== 0)
+    throw new LockError('ARCHIVE', `${name}: dpkg-deb ended with ${code}: ${said.trim()}`)
   return builder
 }
 
@@ -67,9 +71,8 @@ async function assertIdentity(
   artefact: Artefact & { readonly kind: 'deb' },
   path: string,
 ): Promise<void> {
-  const fields = ['Package', 'Version', 'Architecture']
-  const output = await toolOutput('dpkg-deb', ['--show', '--showformat', fields.map(field => `\${${field}}\\n`).join(''), path])
-  const seen = output.trim().split('\n').join(' ')
+  const fields = await debFields(path)
+  const seen = `${fields.name} ${fields.version} ${fields.architecture}`
   const wanted = `${artefact.name} ${artefact.version} ${artefact.architecture}`
   if (seen !== wanted) {
     throw new LockError('ARTEFACT_IDENTITY', `${artefact.sha256}: wanted ${wanted}, seen ${seen}`)

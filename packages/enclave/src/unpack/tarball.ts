@@ -56,7 +56,10 @@ export async function unpackNpm(artefact: ArtefactOf<'npm'>, store: Store): Prom
 function assertIdentity(artefact: ArtefactOf<'npm'>, bytes: Uint8Array): void {
   let seen: string
   try {
-    const { name, version } = JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>
+    const { name, version } = JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<
+      string,
+      unknown
+    >
     seen = `${name} ${version}`
   } catch (cause) {
     throw new LockError('ARCHIVE', `${nameOf(artefact)}: package.json is not JSON`, { cause })
@@ -90,7 +93,10 @@ export async function unpackNode(artefact: ArtefactOf<'node'>, store: Store): Pr
  * make the package.
  * @throws LockError ARCHIVE
  */
-export async function unpackSdist(artefact: ArtefactOf<'sdist'>, store: Store): Promise<TreeBuilder> {
+export async function unpackSdist(
+  artefact: ArtefactOf<'sdist'>,
+  store: Store,
+): Promise<TreeBuilder> {
   const builder = new TreeBuilder(artefact.file, artefact.sha256, store)
   for await (const entry of entriesOf(artefact.file, artefact, store)) {
     const path = belowTop(entry.path)

@@ -21,7 +21,10 @@ const UNHASHED = /\.dist-info\/RECORD(?:\.jws|\.p7s)?$/
  * @throws LockError ARCHIVE, ARTEFACT_IDENTITY
  * @see Binary distribution format (PEP 427), Recording installed projects (PEP 376)
  */
-export async function unpackWheel(artefact: ArtefactOf<'wheel'>, store: Store): Promise<TreeBuilder> {
+export async function unpackWheel(
+  artefact: ArtefactOf<'wheel'>,
+  store: Store,
+): Promise<TreeBuilder> {
   const name = artefact.file
   const builder = new TreeBuilder(name, artefact.sha256, store)
   const digests = new Map<string, string>()
@@ -33,7 +36,11 @@ export async function unpackWheel(artefact: ArtefactOf<'wheel'>, store: Store): 
     const text = isMetadata(entry.path) ? await textOf(entry) : undefined
     if (text !== undefined) texts.set(basename(entry.path), text.toString('utf8'))
     const mode = (entry.mode & 0o111) === 0 ? '0644' : '0755'
-    const file = await builder.bytes(`raw/${entry.path}`, text === undefined ? entry.content : [text], mode)
+    const file = await builder.bytes(
+      `raw/${entry.path}`,
+      text === undefined ? entry.content : [text],
+      mode,
+    )
     digests.set(entry.path, file.sha256)
     if (place !== undefined) await put(builder, store, place, file.path)
   }
