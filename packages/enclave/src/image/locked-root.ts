@@ -91,9 +91,14 @@ export class LockedRoot {
     for (const { origin } of plan.result.values()) {
       if (origin.artefact?.kind === 'deb') used.add(origin.artefact.name)
     }
-    for (const [path, found] of this.#entries) {
-      if (!COPYRIGHT.test(path) || !used.has(found.deb.name) || plan.has(path)) continue
-      if (found.entry.type === 'file') plan.put(path, plannedOf(found, { rule: 'licence' }))
+    for (const name of used) {
+      // Packages of one source share a licence: the folder of one is a link to another's.
+      const found = follow(`usr/share/doc/${name}/copyright`, path => this.get(path))
+      if (found?.planned.type !== 'stored' || plan.has(found.path)) continue
+      plan.put(found.path, {
+        ...found.planned,
+        origin: { ...found.planned.origin, rule: 'licence' },
+      })
     }
   }
 

@@ -70,12 +70,13 @@ function sha512Of(path: string, { integrity = '' }: Entry): string {
   throw new LockError('REQUIREMENTS', `${path}: wanted integrity sha512-..., seen ${seen}`)
 }
 
-function assertFromRegistry(path: string, { resolved = '', link }: Entry): void {
-  if (link === true || resolved.startsWith('file:')) {
+function assertFromRegistry(path: string, { resolved, link }: Entry): void {
+  if (link === true || resolved?.startsWith('file:') === true) {
     const message = `${path} is a folder of this machine: list it under files, and leave it out of the lock file`
     throw new LockError('REQUIREMENTS', message)
   }
-  if (!/^https?:\/\/.+\.tgz$/.test(resolved)) {
+  // npm may be told to leave it out; its integrity is what counts.
+  if (resolved !== undefined && !/^https?:\/\/.+\.tgz$/.test(resolved)) {
     throw new LockError('REQUIREMENTS', `${path} does not come from a registry`)
   }
 }
