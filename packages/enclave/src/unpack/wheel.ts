@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { ArchiveBudget } from '../archive/budget.ts'
 import type { ArchiveEntry } from '../archive/entry.ts'
 import { readZip } from '../archive/zip.ts'
+import type { FileDigest } from '../image/files.ts'
 import { LockError } from '../lock/errors.ts'
 import type { ArtefactOf } from '../lock/format.ts'
 import { normalizedProject } from '../lock/project-name.ts'
@@ -27,7 +28,7 @@ export async function unpackWheel(
 ): Promise<TreeBuilder> {
   const name = artefact.file
   const builder = new TreeBuilder(name, artefact.sha256, store)
-  const digests = new Map<string, string>()
+  const digests = new Map<string, FileDigest>()
   const texts = new Map<string, string>()
   const budget = new ArchiveBudget(name, artefact.size)
   for await (const entry of readZip(name, store.path(artefact.sha256), budget)) {
@@ -41,9 +42,10 @@ export async function unpackWheel(
       text === undefined ? entry.content : [text],
       mode,
     )
-    digests.set(entry.path, file.sha256)
+    digests.set(entry.path, file)
     if (place !== undefined) await put(builder, store, place, file.path)
   }
+  assertOneInfo(name, [...digests.keys()])
   assertRecord(name, texts.get('RECORD'), digests)
   assertIdentity(artefact, texts.get('METADATA'))
   for (const [command, target] of consoleScripts(texts.get('entry_points.txt') ?? '')) {
@@ -53,6 +55,14 @@ export async function unpackWheel(
     }
   }
   return builder
+}
+
+/** A second folder of metadata could hold a RECORD that nobody compares with anything. */
+function assertOneInfo(name: string, paths: readonly string[]): void {
+  const folders = new Set(paths.flatMap(path => /^([^/]+\.dist-info)\//.exec(path)?.[1] ?? []))
+  if (folders.size === 1) return
+  const seen = [...folders].join(', ') || 'none'
+  throw new LockError('ARCHIVE', `${name}: wanted one .dist-info folder, seen ${seen}`)
 }
 
 function isMetadata(path: string): boolean {
@@ -112,18 +122,18 @@ function rowsOf(text: string): readonly (readonly string[])[] {
 function assertRecord(
   name: string,
   record: string | undefined,
-  digests: ReadonlyMap<string, string>,
+  digests: ReadonlyMap<string, FileDigest>,
 ): void {
   const fault = (message: string) => new LockError('ARCHIVE', `${name}: RECORD: ${message}`)
   if (record === undefined) throw fault('it is not there')
-  const recorded = new Map(rowsOf(record).map(([path = '', hash = '']) => [path, hash]))
-  for (const [path, sha256] of digests) {
-    const hash = recorded.get(path)
-    if (hash === undefined && !UNHASHED.test(path)) throw fault(`${path} is not recorded`)
+  const recorded = new Map(rowsOf(record).map(([path = '', ...row]) => [path, row.join(',')]))
+  for (const [path, { sha256, size }] of digests) {
+    const row = recorded.get(path)
+    if (row === undefined && !UNHASHED.test(path)) throw fault(`${path} is not recorded`)
     recorded.delete(path)
     if (UNHASHED.test(path)) continue
-    const seen = `sha256=${Buffer.from(sha256, 'hex').toString('base64url')}`
-    if (hash !== seen) throw fault(`${path}: wanted ${hash}, seen ${seen}`)
+    const seen = `sha256=${Buffer.from(sha256, 'hex').toString('base64url')},${size}`
+    if (row !== seen) throw fault(`${path}: wanted ${row}, seen ${seen}`)
   }
   const [absent] = [...recorded.keys()].filter(path => !path.endsWith('/') && !UNHASHED.test(path))
   if (absent !== undefined) throw fault(`${absent} is recorded and not there`)
