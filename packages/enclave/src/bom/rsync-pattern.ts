@@ -1,10 +1,27 @@
-const SPECIAL = /[\\^$.|+()\]{}]/
+const SPECIAL = /[\\^$.|?*+()[\]{}/]/
+
+function literal(letter: string): string {
+  return SPECIAL.test(letter) ? `\\${letter}` : letter
+}
+
+/** A class that is none, such as one whose range is turned round, matches nothing. */
+function compiled(text: string): RegExp {
+  try {
+    return new RegExp(text, 'su')
+  } catch {
+    return /(?!)/
+  }
+}
 
 function source(pattern: string): string {
   let text = ''
   for (let at = 0; at < pattern.length; at += 1) {
     const letter = pattern[at] ?? ''
-    if (pattern.startsWith('**', at)) {
+    if (at === 0 && pattern.startsWith('**/')) {
+      // Also no folder at all.
+      text += '(?:.*/)?'
+      at += 2
+    } else if (pattern.startsWith('**', at)) {
       text += '.*'
       at += 1
     } else if (letter === '*') {
@@ -25,9 +42,9 @@ function source(pattern: string): string {
       }
     } else if (letter === '\\' && at + 1 < pattern.length) {
       at += 1
-      text += (pattern[at] ?? '').replace(/[^A-Za-z0-9]/, '\\$&')
+      text += literal(pattern[at] ?? '')
     } else {
-      text += SPECIAL.test(letter) ? `\\${letter}` : letter
+      text += literal(letter)
     }
   }
   return text
@@ -49,8 +66,8 @@ export function rsyncExclusion(
     const anchored = body.startsWith('/')
     const hasSlash = body.includes('/') || body.includes('**')
     const expression = anchored
-      ? new RegExp(`^${source(body.slice(1))}$`, 'su')
-      : new RegExp(`(?:^|/)${source(body)}$`, 'su')
+      ? compiled(`^${source(body.slice(1))}$`)
+      : compiled(`(?:^|/)${source(body)}$`)
     return { foldersOnly, expression, byName: !hasSlash }
   })
   return (path, isFolder) =>
