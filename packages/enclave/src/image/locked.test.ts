@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import {
   appendFileSync,
   chmodSync,
@@ -104,6 +104,8 @@ function lockOf(artefacts: readonly Artefact[]): Lock {
   const inputs = { request: '00'.repeat(32), files: {} }
   return { version: 1, architecture: 'amd64', inputs, artefacts: [...artefacts] }
 }
+
+const sha256Of = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
 let count = 0
 async function build(
@@ -413,9 +415,7 @@ describe('secrets', () => {
     const packages = [await libc(), await program()]
     writeFileSync(join(home, 'app', 'test.key'), pem())
     await build(packages, { files: [{ from: 'app', to: '/app', exclude: ['*.key'] }] })
-    const digest = execFileSync('sha256sum', [join(home, 'app', 'test.key')])
-      .toString()
-      .slice(0, 64)
+    const digest = sha256Of(join(home, 'app', 'test.key'))
     const allowed = { path: '/app/test.key', sha256: digest, because: 'made for tests' }
     const built = await build(packages, { allowedSecrets: [allowed] })
     expect(built.notices).toEqual([
@@ -436,9 +436,7 @@ describe('copy_bom files', () => {
   const copyBom = (more: object = {}) => ({ copyBom: [{ file: 'bom.yaml', ...more }] })
 
   it('copy from the locked packages and from the definition’s folder, as they say', async () => {
-    const digest = execFileSync('sha256sum', [join(home, 'app/main.txt')])
-      .toString()
-      .slice(0, 64)
+    const digest = sha256Of(join(home, 'app/main.txt'))
     mkdirSync(join(home, 'conf'))
     writeFileSync(join(home, 'conf', 'a.ini'), '')
     writeFileSync(join(home, 'conf', 'b.bak'), '')

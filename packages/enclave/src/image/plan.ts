@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import type { TreeFile } from '../archive/tree.ts'
 import type { ElfFile } from '../elf/read.ts'
 import { ImageError } from './errors.ts'
@@ -107,22 +106,4 @@ function described({ rule, artefact }: Origin): string {
 function conflict(path: string, one: Origin, other: Origin): ImageError {
   const message = `/${path} is wanted twice: by ${described(one)} and by ${described(other)}`
   return new ImageError('CONFLICT', message)
-}
-
-/** The first bytes of what is planned, as far as they are at hand. */
-export async function plannedBytes(
-  planned: Planned,
-  read: (sha256: string) => Promise<Uint8Array>,
-): Promise<Uint8Array> {
-  switch (planned.type) {
-    case 'bytes':
-      return planned.bytes
-    case 'stored':
-      return await read(planned.file.sha256)
-    case 'copy':
-      return await readFile(planned.from)
-    case 'dir':
-    case 'link':
-      return new Uint8Array(0)
-  }
 }

@@ -198,7 +198,7 @@ describe('SecretScan finds nothing in', () => {
     ],
     ['an example of a .env file', 'app/.env.example', 'PASSWORD=\nTOKEN=put-yours-here\n'],
     ['an empty .env file', 'app/.env', '# nothing\n'],
-    ['an .npmrc that reads the environment', 'app/.npmrc', '//r/:_authToken=${NPM_TOKEN}\n'],
+    ['an .npmrc that reads the environment', 'app/.npmrc', `//r/:_authToken=\${NPM_TOKEN}\n`],
     ['a kubeconfig without credentials', 'app/c', 'kind: Config\nusers:\n- name: a\n'],
     [
       'another JSON Web Token',
