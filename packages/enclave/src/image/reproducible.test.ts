@@ -211,6 +211,25 @@ describe('a lock', () => {
     await expect(lockPackages({ ...definition, store })).rejects.toThrow(/HASHES|hash/i)
   })
 
+  it('takes a project that comes as source alone without running any of it', async () => {
+    writeFileSync(join(home, 'none.txt'), '')
+    const { definition } = await readDefinition(join(project, 'enclave.yaml'))
+    const { npm: _n, maven: _m, node: _o, debian: _d, ...rest } = definition
+    const sources = { docopt: { version: '0.6.2', folders: { '.': '.' } } }
+    const python = { requirements: 'none.txt', sources }
+    const bare = { ...rest, entry: { ...rest.entry, init: ['/x'] }, python }
+    const { lock: found } = await lockPackages({ definition: bare, baseDir: home, store })
+    expect(found.artefacts).toMatchObject([
+      {
+        ...{ kind: 'sdist', name: 'docopt', version: '0.6.2', file: 'docopt-0.6.2.tar.gz' },
+        sha256: '49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491',
+      },
+    ])
+    const absent = { ...python, sources: { docopt: { version: '0.0.0', folders: {} } } }
+    const nothing = lockPackages({ definition: { ...bare, python: absent }, baseDir: home, store })
+    await expect(nothing).rejects.toMatchObject({ code: 'REQUIREMENTS' })
+  })
+
   it('asks for nothing but projects and versions', async () => {
     for (const line of [
       '-r other.txt',

@@ -10,7 +10,8 @@ const PASSWD =
   'root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n'
 const GROUP = 'root:x:0:\nnogroup:x:65534:\n'
 const NSSWITCH = 'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n'
-const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost\n'
+// An instance's own name too: run-times ask for it when they start.
+const HOSTS = '127.0.0.1\tlocalhost cloister\n::1\tlocalhost\n'
 
 const FILES: Readonly<Record<string, string>> = {
   'etc/passwd': PASSWD,

@@ -6,9 +6,11 @@ import {
   type FileHandle,
   mkdir,
   open,
+  readdir,
   readFile,
   rename,
   rm,
+  stat,
   writeFile,
 } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -17,6 +19,7 @@ import { LockError } from '../lock/errors.ts'
 import { type BlobDigest, BlobWriter } from './blob.ts'
 
 const run = promisify(execFile)
+const ABANDONED_MS = 24 * 60 * 60 * 1000
 const SHA256 = /^[0-9a-f]{64}$/
 
 /**
@@ -43,6 +46,7 @@ export class Store {
     try {
       await mkdir(store.#temporary, { recursive: true, mode: 0o700 })
       await mkdir(join(store.folder, 'derived'), { recursive: true, mode: 0o700 })
+      await store.#sweep()
     } catch (cause) {
       throw new LockError('STORE', `cannot make ${store.folder}`, { cause })
     }
@@ -148,6 +152,17 @@ export class Store {
       return await work(folder)
     } finally {
       await rm(folder, { recursive: true, force: true })
+    }
+  }
+
+  /** Removes what a killed process left unfinished, long after anybody could still be at it. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.#temporary)) {
+      const path = join(this.#temporary, name)
+      const stats = await stat(path).catch(() => undefined)
+      if (stats !== undefined && Date.now() - stats.mtimeMs > ABANDONED_MS) {
+        await rm(path, { recursive: true, force: true })
+      }
     }
   }
 

@@ -78,7 +78,9 @@ python:
         deps/sbin: pyspark/sbin
         deps/data: pyspark/data
 `,
-    environment: `  JAVA_HOME: /usr/lib/jvm/java-17-openjdk-amd64
+    environment: `  PATH: /usr/bin
+  JAVA_HOME: /usr/lib/jvm/java-17-openjdk-amd64
+  SPARK_LOCAL_HOSTNAME: localhost
   SPARK_LOCAL_DIRS: /tmp
 `,
     memoryMiB: 8192,
