@@ -9,7 +9,7 @@ import { MOUNT_POINTS } from '../image/manifest.ts'
 import type { Origin } from '../image/origin.ts'
 import type { Plan, Planned } from '../image/plan.ts'
 import { putFile, putFolder, sourceFault } from '../image/sources.ts'
-import { mergedPath } from '../unpack/deb.ts'
+import { mergedPath } from '../unpack/merged-path.ts'
 import { type Bom, type BomCopy, parseBom } from './parse.ts'
 import { rsyncExclusion } from './rsync-pattern.ts'
 

@@ -9,7 +9,6 @@ import { initModule } from '../init/module.ts'
 import { LockError } from '../lock/errors.ts'
 import type { Artefact, Lock } from '../lock/format.ts'
 import type { Store } from '../store/store.ts'
-import { unpacked } from '../unpack/unpack.ts'
 import { bundle } from './bundle.ts'
 import { putBytecode } from './bytecode.ts'
 import { LibraryClosure } from './closure.ts'
@@ -68,6 +67,8 @@ async function putLocked(
   baseDir: string,
   { lock, store }: LockedPackages,
 ): Promise<void> {
+  // Readers of archives take a moment to load, and most commands need none.
+  const { unpacked } = await import('../unpack/unpack.ts')
   const trees: (readonly [Artefact, Tree])[] = []
   for (const artefact of lock.artefacts) trees.push([artefact, await unpacked(artefact, store)])
   const root = new LockedRoot(

@@ -6,15 +6,8 @@ import { debFields } from '../lock/deb-fields.ts'
 import { LockError } from '../lock/errors.ts'
 import type { Artefact } from '../lock/format.ts'
 import type { Store } from '../store/store.ts'
+import { mergedPath } from './merged-path.ts'
 import { TreeBuilder } from './tree-builder.ts'
-
-/** Folders that are links into /usr on a merged system; packages name them either way. */
-const MERGED = /^(bin|sbin|lib|lib32|lib64|libx32)(?=\/|$)/
-
-/** A path on a system whose /usr is merged. */
-export function mergedPath(path: string): string {
-  return path.replace(MERGED, 'usr/$1')
-}
 
 /**
  * Unpacks a Debian package. Its maintainer scripts are not run, and nothing is written by its paths.

@@ -8,9 +8,7 @@ import type { ArtefactOf } from '../lock/format.ts'
 import { normalizedProject } from '../lock/project-name.ts'
 import type { Store } from '../store/store.ts'
 import { TreeBuilder } from './tree-builder.ts'
-
-/** Folders of an unpacked wheel: modules, commands, and what goes below the installation's prefix. */
-export const WHEEL_FOLDERS = { site: 'site', bin: 'bin', data: 'data' } as const
+import { WHEEL_FOLDERS } from './wheel-folders.ts'
 
 /** The Python that scripts of wheels are run by. */
 const INTERPRETER = '/usr/bin/python3'
