@@ -24,8 +24,12 @@ export function globExpression(glob: string): RegExp {
 /** Whether a path matches one of some globs. */
 export type PathFilter = (path: string) => boolean
 
-/** A filter of globs; of none nothing matches. */
+/** A filter of globs; of none nothing matches. A slash in front makes no difference. */
 export function matching(globs: readonly string[]): PathFilter {
-  const expressions = globs.map(globExpression)
-  return path => expressions.some(expression => expression.test(path))
+  const expressions = globs.map(glob => globExpression(relative(glob)))
+  return path => expressions.some(expression => expression.test(relative(path)))
+}
+
+function relative(path: string): string {
+  return path.replace(/^\/+/, '')
 }
