@@ -12,6 +12,7 @@ import {
   readlinkSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -190,6 +191,22 @@ describe('an image of locked packages', () => {
     chmodSync(path, 0o644)
     writeFileSync(path, 'dada')
     expect((await refusal(build([one, two]))).code).toBe('ARTEFACT_CHANGED')
+  })
+
+  it('is rebuilt from what was unpacked before, of copies that share nothing with the store', async () => {
+    const [one, two] = [await libc(), await program()]
+    const before = await build([one, two])
+    // Were a package unpacked again, it would be missing.
+    for (const { sha256 } of [one, two]) rmSync(store.path(sha256), { force: true })
+    appendFileSync(join(home, 'app', 'main.txt'), '!')
+    const after = await build([one, two])
+    const { entries } = await diffImages(before.folder, after.folder)
+    expect(entries.map(({ path }) => path)).toEqual(['/app/main.txt'])
+    const copied = statSync(inRoot(after, 'usr/bin/prog'))
+    expect(copied.nlink).toBe(1)
+    writeFileSync(inRoot(after, 'usr/bin/prog'), 'altered')
+    expect((await verifyImage(before.folder)).measurement).toBe(before.measurement)
+    await expect(build([one, two])).resolves.toMatchObject({ measurement: after.measurement })
   })
 
   it('names a missing library, who needs it, and of which package', async () => {
