@@ -17,7 +17,8 @@ import { provenRows } from '../audit/index.ts'
 import { type DekContext, KeyError } from '../keys/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, type StoredHead, type StoreTransaction } from '../store/index.ts'
-import { authorise, type Instance, openRequest } from './authorise.ts'
+import { authorise, type Instance, openRequest, type SignedRequest } from './authorise.ts'
+import { authoriseLater, MAX_JOB_MS } from './later.ts'
 import { headsOf, type Permit, permitFor } from './permits.ts'
 
 /** Everything that a release hands out, in clear; disposed of once it is encrypted. */
@@ -53,9 +54,11 @@ export async function release(service: KmsService, jws: string): Promise<string>
     action: 'release',
     details: { inputs: datasetsOf(payload.inputs), outputs: datasetsOf(payload.outputs) },
   }
-  const instance = await authorise(service, request, at).catch((error: unknown) => {
-    throw deniedUnproven(service, act.action, error)
-  })
+  const { instance, jtiExpiresAt } = await authorised(service, request, at).catch(
+    (error: unknown) => {
+      throw deniedUnproven(service, act.action, error)
+    },
+  )
   const { token } = instance
   const transcript = releaseTranscript({
     challenge: toBase64Url(token.challenge),
@@ -73,13 +76,10 @@ export async function release(service: KmsService, jws: string): Promise<string>
     measurement: toHex(token.mrEnclave),
     tee: token.tee,
     tcbStatus: token.tcbStatus,
+    ...(payload.continues === undefined ? {} : { continues: payload.continues.releaseIndex }),
   })
   const { value: gathered, auditIndex } = await perform(service, act, 'released', at, async tx => {
-    const use = {
-      kind: 'release',
-      id: `${token.tokenId}.${payload.jti}`,
-      expiresAt: token.expiresAt,
-    }
+    const use = { id: `${token.tokenId}.${payload.jti}`, expiresAt: jtiExpiresAt }
     if (!(await consume(tx, { ...use, kind: 'release' }))) {
       throw new KmsError('REQUEST_REPLAYED', 'this request has been answered')
     }
@@ -92,6 +92,28 @@ export async function release(service: KmsService, jws: string): Promise<string>
   const placed = { logKey, checkpoint, proofs, at: at.toISOString() }
   const statement = { kmsId, transcript, keys, heads, ...placed }
   return await signJws(JWS_TYPES.released, statement, privateKey)
+}
+
+/**
+ * The instance that asks, and until when its request could be made again. One that asks for keys of
+ * further output files names the release before, as of which its token is judged; keys to inputs are
+ * released to a token that is valid now, and to no other.
+ */
+async function authorised(
+  service: KmsService,
+  request: SignedRequest<'release'>,
+  at: Date,
+): Promise<{ readonly instance: Instance; readonly jtiExpiresAt: Date }> {
+  const { continues, inputs } = request.payload
+  if (continues === undefined) {
+    const instance = await authorise(service, request, at)
+    return { instance, jtiExpiresAt: instance.token.expiresAt }
+  }
+  if (inputs.length > 0) {
+    throw new KmsError('MALFORMED', 'a request that continues a release asks for output keys alone')
+  }
+  const { instance, releasedAt } = await authoriseLater(service, request, continues, at)
+  return { instance, jtiExpiresAt: new Date(releasedAt.getTime() + MAX_JOB_MS) }
 }
 
 async function gather(
