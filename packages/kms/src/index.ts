@@ -27,7 +27,6 @@ export {
   type SeenLog,
 } from './client/log-history.ts'
 export {
-  type OpenedPart,
   openOwnDataset,
   plaintextOf,
   unverifiedDatasetId,
@@ -37,7 +36,12 @@ export {
   type RewrappedDataset,
   rewrapDataset,
 } from './client/rewrap-dataset.ts'
-export { type SealFileOptions, sealFile } from './client/seal-file.ts'
+export {
+  type SealFileOptions,
+  type SealFilesOptions,
+  sealFile,
+  sealFiles,
+} from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'

@@ -54,6 +54,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError UNREACHABLE': EXIT.unreachable,
   'AttestedTlsError TIMEOUT': EXIT.unreachable,
   'AttestedTlsError REJECTED': EXIT.refused,
+  'DatasetError PLAIN_FILE': EXIT.usage,
+  'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,

@@ -36,6 +36,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'the folder holds another version than the newest that was written: put the newest back',
   'DatasetError PART_MISSING': 'put the missing part back from a copy',
   'DatasetError PART_CHANGED': 'put the part back from a copy, and find out who could write to it',
+  'DatasetError PLAIN_FILE':
+    'a dataset consists of files alone: take links, pipes and odd names out of the folder',
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',

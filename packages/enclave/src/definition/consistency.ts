@@ -66,6 +66,17 @@ function isAtOrBelow(path: string, folder: string): boolean {
 }
 
 function* mounts(definition: EnclaveDefinition): Generator<Inconsistency> {
+  const { inputs = [], outputs = [] } = definition.mounts ?? {}
+  if (definition.entry.interface === 'messages' && inputs.length + outputs.length > 0) {
+    const message =
+      'a program of messages opens and seals datasets itself: inputs and outputs are for interface files'
+    yield { steps: ['mounts'], message }
+  }
+  for (const list of [inputs, outputs]) {
+    const names = list.map(({ name }) => name)
+    const twice = names.find((name, index) => names.indexOf(name) !== index)
+    if (twice !== undefined) yield { steps: ['mounts'], message: `${twice} is named twice` }
+  }
   const targets = mountTargets(definition.mounts ?? {})
   for (const [index, to] of targets.entries()) {
     const own = OWN.find(folder => isAtOrBelow(to, folder))

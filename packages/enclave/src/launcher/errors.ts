@@ -4,7 +4,8 @@ import { CodedError } from '@cloister/attestation'
  * Why the launcher started no instance, or lost one:
  * `JOB` the job is none, or does not fit the folders given; `FOLDER` a folder is not there;
  * `MEASUREMENT` the job is for another image; `UNSUPPORTED` the image asks for what this launcher
- * does not do yet; `SANDBOX` the instance could not be started;
+ * does not do; `SANDBOX` the instance could not be started, or there is no sandbox and nobody said
+ * that none is needed; `MEMORY` the job asks for more memory than there is, or used more than it may;
  * `STATUS` the instance ended without saying how it went; `ABORTED` the caller asked for it.
  */
 export type LaunchErrorCode =
@@ -13,6 +14,7 @@ export type LaunchErrorCode =
   | 'MEASUREMENT'
   | 'UNSUPPORTED'
   | 'SANDBOX'
+  | 'MEMORY'
   | 'STATUS'
   | 'ABORTED'
 

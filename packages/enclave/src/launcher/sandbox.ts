@@ -1,7 +1,12 @@
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MOUNT_POINTS } from '../image/manifest.ts'
+import type { Mounts } from '../definition/mounts.ts'
+import { type ImageManifest, MOUNT_POINTS } from '../image/manifest.ts'
 import { PROGRAM_UID } from '../instance/layout.ts'
+import type { Confinement } from './isolation.ts'
+
+/** A sandbox's users. */
+export type Users = Exclude<Confinement, 'none'>
 
 const MIB = 1024 * 1024
 
@@ -11,17 +16,12 @@ const OWN_NAMES = new Set<string>(MOUNT_POINTS)
 /** Capabilities of init in its own user namespace: to become the program, and to reach its files. */
 const INIT_CAPABILITIES = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID']
 
-/**
- * How far an instance is shut in. `two-users`: sandbox, program and init are different users;
- * `one-user`: sandbox, they are the same; `none`: a plain process.
- */
-export type Confinement = 'two-users' | 'one-user' | 'none'
-
 /** What a sandbox is made of. */
 export interface SandboxPlan {
-  readonly confinement: 'two-users' | 'one-user'
+  readonly users: Users
   /** The image's tree. */
   readonly rootFolder: string
+  readonly manifest: ImageManifest
   /** Folder with the job file and what else init reads. */
   readonly jobFolder: string
   /** Socket that leads to the key service. */
@@ -30,48 +30,79 @@ export interface SandboxPlan {
   readonly inputs: Readonly<Record<string, string>>
   /** Host folders by dataset name. */
   readonly outputs: Readonly<Record<string, string>>
-  /** Most that each of the instance's memory-backed folders may hold. */
-  readonly scratchMiB: number
-  /** Init's command line. */
-  readonly command: readonly string[]
+  /** Host folders by the names of the image's `unprotectedHostFolders`. */
+  readonly hostFolders: Readonly<Record<string, string>>
+  /** Most that each of the instance's memory-backed folders may hold, where the image says nothing. */
+  readonly memoryMiB: number
 }
 
 /** Descriptor on which bubblewrap says the instance's process id. */
 export const INFO_FD = 5
 
-/** Descriptor on which bubblewrap waits until user ids are mapped. */
-export const USER_NAMESPACE_FD = 6
+/** Descriptor on which the instance waits until it may begin. */
+export const BLOCK_FD = 6
+
+/** Descriptor from which bubblewrap reads the system call filter. */
+export const FILTER_FD = 7
 
 /**
  * Command line of bubblewrap: every namespace of its own, nothing of the host's tree but what is
  * named, no capability beyond init's, an empty environment.
+ * @param isFiltered - Whether a system call filter is given on {@link FILTER_FD}.
  */
-export async function bubblewrapArguments(plan: SandboxPlan): Promise<readonly string[]> {
-  const size = `${plan.scratchMiB * MIB}`
+export async function bubblewrapArguments(
+  plan: SandboxPlan,
+  isFiltered: boolean,
+): Promise<readonly string[]> {
+  const { manifest, memoryMiB } = plan
+  // Sealed files and sockets are init's, where the program does not open sealed files itself.
+  const privately = manifest.entry.interface === 'files' ? '0700' : '0755'
   return [
     ...['--unshare-all', '--unshare-user', '--die-with-parent', '--new-session', '--as-pid-1'],
     ...['--hostname', 'cloister', '--clearenv', '--chdir', '/'],
-    ...userArguments(plan.confinement),
+    ...userArguments(plan.users),
+    ...(isFiltered ? ['--seccomp', `${FILTER_FD}`] : []),
     ...(await rootArguments(plan.rootFolder)),
     ...['--proc', '/proc', '--dev', '/dev'],
-    ...['--perms', '1777', '--size', size, '--tmpfs', '/dev/shm'],
-    ...['--perms', '1777', '--size', size, '--tmpfs', '/tmp'],
-    ...['--perms', '0755', '--size', `${MIB}`, '--tmpfs', '/run'],
+    ...memoryFolder('/dev/shm', '1777', memoryMiB),
+    ...memoryFolder('/tmp', '1777', memoryMiB),
+    ...memoryFolder('/run', privately, 1),
     ...['--bind', plan.kmsSocket, '/run/kms.sock'],
     ...['--ro-bind', plan.jobFolder, '/job'],
     // Of itself bubblewrap makes folders for its own user alone.
-    ...['--perms', '0755', '--dir', '/in', '--perms', '0755', '--dir', '/out'],
+    ...['--perms', privately, '--dir', '/in', '--perms', privately, '--dir', '/out'],
     ...Object.entries(plan.inputs).flatMap(([name, from]) => ['--ro-bind', from, `/in/${name}`]),
     ...Object.entries(plan.outputs).flatMap(([name, to]) => ['--bind', to, `/out/${name}`]),
-    ...['--remount-ro', '/', '--', ...plan.command],
+    ...mountArguments(manifest.mounts, plan),
+    ...['--remount-ro', '/', '--', ...manifest.entry.init],
   ]
 }
 
+/** What the image mounts over its tree. */
+function mountArguments(mounts: Mounts, plan: SandboxPlan): readonly string[] {
+  const { memoryMiB, hostFolders } = plan
+  return [
+    ...(mounts.inputs ?? []).flatMap(({ to }) => memoryFolder(to, '0755', memoryMiB)),
+    ...(mounts.outputs ?? []).flatMap(({ to }) => memoryFolder(to, '0700', memoryMiB)),
+    ...[...(mounts.scratch ?? []), ...(mounts.memory ?? [])].flatMap(({ to, sizeMiB }) =>
+      memoryFolder(to, '1777', sizeMiB),
+    ),
+    ...(mounts.unprotectedHostFolders ?? []).flatMap(({ name, to, writable }) => {
+      const from = hostFolders[name]
+      return from === undefined ? [] : [writable === true ? '--bind' : '--ro-bind', from, to]
+    }),
+  ]
+}
+
+function memoryFolder(path: string, mode: string, sizeMiB: number): readonly string[] {
+  return ['--perms', mode, '--size', `${sizeMiB * MIB}`, '--tmpfs', path]
+}
+
 /** Command line that tells whether a confinement is to be had here. */
-export function probeArguments(confinement: 'two-users' | 'one-user'): readonly string[] {
+export function probeArguments(users: Users): readonly string[] {
   return [
     ...['--unshare-all', '--unshare-user', '--die-with-parent', '--as-pid-1', '--clearenv'],
-    ...userArguments(confinement),
+    ...userArguments(users),
     ...['--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '--', '/bin/true'],
   ]
 }
@@ -86,13 +117,13 @@ export function idMap(launcherId: number): string {
   return launcherId === 0 ? `${swapped}1 1 ${PROGRAM_UID - 1}\n` : swapped
 }
 
-function userArguments(confinement: 'two-users' | 'one-user'): readonly string[] {
+function userArguments(users: Users): readonly string[] {
   const drop = ['--cap-drop', 'ALL', '--info-fd', `${INFO_FD}`]
-  if (confinement === 'one-user') return drop
+  if (users === 'one-user') return [...drop, '--block-fd', `${BLOCK_FD}`]
   return [
     ...drop,
     ...INIT_CAPABILITIES.flatMap(capability => ['--cap-add', capability]),
-    ...['--uid', '0', '--gid', '0', '--userns-block-fd', `${USER_NAMESPACE_FD}`],
+    ...['--uid', '0', '--gid', '0', '--userns-block-fd', `${BLOCK_FD}`],
   ]
 }
 

@@ -115,6 +115,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
       name: 'sample',
       entry: {
         init: ['/usr/bin/node', '/cloister/init.mjs'],
+        interface: 'messages',
         program: ['/usr/bin/node', '/app/program.mjs'],
         arguments: [{ free: 'what to do', repeated: true }],
       },
@@ -212,7 +213,6 @@ export class Scene {
       inputs: { people: this.inputFolder },
       outputs: { result: this.outputFolder },
       platform: this.world.platform,
-      scratchMiB: 64,
       onEvent: event => this.events.push(event),
       ...changes,
     })
