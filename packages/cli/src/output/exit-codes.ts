@@ -60,7 +60,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
-  'LaunchError UNSUPPORTED': EXIT.usage,
+  'LaunchError SANDBOX': EXIT.refused,
   'LockError DOWNLOAD': EXIT.unreachable,
   'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
   'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,

@@ -2,6 +2,7 @@ import { ruleExpression } from './arguments.ts'
 import { type ArgumentRule, MAIN_ENTRY } from './entry.ts'
 import { isForbiddenVariable } from './environment.ts'
 import { mountTargets } from './mounts.ts'
+import { connectionFault, connectionsOf } from './network.ts'
 import { resourcesOf } from './resources.ts'
 import type { EnclaveDefinition } from './schema.ts'
 import type { Inconsistency } from './strict-yaml.ts'
@@ -90,6 +91,18 @@ function* mounts(definition: EnclaveDefinition): Generator<Inconsistency> {
   }
 }
 
+function* network({ network }: EnclaveDefinition): Generator<Inconsistency> {
+  const seen = new Set<string>()
+  for (const [index, connection] of connectionsOf(network).entries()) {
+    const steps = ['network', 'connect', index]
+    const fault = connectionFault(connection)
+    if (fault !== undefined) yield { steps, message: fault }
+    const name = `${connection.host}:${connection.port}`
+    if (seen.has(name)) yield { steps, message: `${name} stands there twice` }
+    seen.add(name)
+  }
+}
+
 function* normalForms(definition: EnclaveDefinition): Generator<Inconsistency> {
   const paths: (readonly [string, readonly (string | number)[]])[] = [
     ...(definition.files ?? []).map(({ to }, at) => [to, ['files', at, 'to']] as const),
@@ -118,6 +131,7 @@ export function inconsistencies(definition: EnclaveDefinition): readonly Inconsi
     ...normalForms(definition),
     ...variables(definition),
     ...mounts(definition),
+    ...network(definition),
     ...resources(definition),
   ]
 }

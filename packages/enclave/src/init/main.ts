@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import { failureFrom, InstanceError } from '../instance/failure.ts'
 import { ProgramError } from './child.ts'
+import { closeForeignDescriptors } from './descriptors.ts'
 import { QuoteSource } from './quote-source.ts'
 import { runJob } from './run.ts'
 import { StatusLine } from './status-line.ts'
@@ -46,6 +47,7 @@ async function giveUp(signal: (typeof PASSED_ON)[number]): Promise<never> {
 }
 
 async function main(): Promise<never> {
+  closeForeignDescriptors()
   for (const signal of PASSED_ON) {
     process.on(signal, () => {
       if (program === undefined) void giveUp(signal)

@@ -21,6 +21,7 @@ import { assertNoInspector, assertUntouched } from './guard.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
 import { readAssignment } from './job.ts'
 import { workWithMessages } from './messages/work.ts'
+import { openWayOut } from './network.ts'
 import {
   outputError,
   outputPartsToAskFor,
@@ -100,6 +101,8 @@ function runOf(
     quotes,
     plan: { argv: command, environment, mounts, layout, asAnotherUser, standardInput },
     beforeProgram: async () => {
+      // Without a sandbox the network is the host's, and needs no way out.
+      if (layout.rootFolder === '/') await openWayOut(manifest.network, layout)
       // From here on nothing in the instance can be quoted, the program least of all.
       await quotes.close()
       assertNoInspector()

@@ -24,7 +24,8 @@ export interface InstanceFailure {
  * none; `QUOTE` the platform gave none; `MEASUREMENT` the job is for another image; `INPUT` a
  * dataset is not the one keys came for;
  * `PROGRAM` the program failed or spoke out of turn; `OUTPUT` what it wrote is not what was asked;
- * `SIGNAL` the host ended it before its program began.
+ * `NETWORK` the image's hosts cannot be offered to its program; `SIGNAL` the host ended it before its
+ * program began.
  */
 export type InstanceErrorCode =
   | 'HOST_ENVIRONMENT'
@@ -36,6 +37,7 @@ export type InstanceErrorCode =
   | 'INPUT'
   | 'PROGRAM'
   | 'OUTPUT'
+  | 'NETWORK'
   | 'SIGNAL'
 
 /** Thrown by init when it refuses to go on, or gives up. */

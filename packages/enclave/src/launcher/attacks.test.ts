@@ -23,7 +23,7 @@ import { runInit } from './hostile-host.test.support.ts'
 import type { LaunchResult } from './launch.ts'
 import { KmsProxy } from './proxy.test.support.ts'
 import { findBubblewrap } from './start.ts'
-import { Scene, World } from './world.test.support.ts'
+import { Scene, sampleDefinition, World } from './world.test.support.ts'
 
 let world: World
 
@@ -526,7 +526,7 @@ describe('a host that changes the data', () => {
 
 describe('a host with a debug image', () => {
   it('gets debug quotes, which the key service refuses', async () => {
-    const debug = await World.start({ debug: true })
+    const debug = await World.start(sampleDefinition(true))
     try {
       const scene = await Scene.make(debug)
       const failure = failureOf(await scene.launch())

@@ -33,6 +33,8 @@ export interface EnclosedThings {
   readonly jobFolder: string
   /** Socket that leads to the key service. */
   readonly kmsSocket: string
+  /** Socket that leads to the hosts that the image names, where it names any. */
+  readonly networkSocket: string | undefined
   readonly image: VerifiedImage
   /** Host folders by dataset name. */
   readonly inputs: Readonly<Record<string, string>>
@@ -67,12 +69,15 @@ export async function encloseInstance(
   const group = InstanceGroup.make(groupName(folder.name), wanted)
   await folder.note(group.folders)
   const filter = enclosure.confinement === 'none' ? undefined : seccompFilter()
-  const isolation = isolationOf({
-    sandbox: enclosure.confinement === 'none' ? 'none' : 'bubblewrap',
-    confinement: enclosure.confinement,
-    systemCalls: filter === undefined ? 'any' : 'filtered',
-    limits: { memory: limiterOf(group.memory), processes: limiterOf(group.processes) },
-  })
+  const isolation = isolationOf(
+    {
+      sandbox: enclosure.confinement === 'none' ? 'none' : 'bubblewrap',
+      confinement: enclosure.confinement,
+      systemCalls: filter === undefined ? 'any' : 'filtered',
+      limits: { memory: limiterOf(group.memory), processes: limiterOf(group.processes) },
+    },
+    folder.isInMemory,
+  )
   things.onIsolation(isolation)
   const options = {
     limits: limitsByProcess(isolation, wanted),

@@ -21,6 +21,7 @@ export interface Lack {
     | 'PROCESS_LIMIT'
     | 'MOUNTS'
     | 'LEFTOVERS'
+    | 'PLAINTEXT_ON_DISK'
   /** For people: what can happen that could not otherwise. */
   readonly message: string
 }
@@ -44,11 +45,15 @@ const LACKS: Readonly<Record<Lack['code'], string>> = {
   PROCESS_LIMIT: 'no limit on processes over the whole instance',
   MOUNTS:
     'no mounts: data are in another folder than the image says; only arguments and environment are told',
+  PLAINTEXT_ON_DISK: 'plaintext lies on the disk while the program runs',
   LEFTOVERS: 'processes that the program leaves running go on, and may change results',
 }
 
 /** Says what shuts an instance in, and from that what is missing. */
-export function isolationOf(had: Omit<Isolation, 'missing'>): Isolation {
+export function isolationOf(
+  had: Omit<Isolation, 'missing'>,
+  isPlaintextInMemory: boolean,
+): Isolation {
   const isPlain = had.sandbox === 'none'
   const codes: readonly (readonly [Lack['code'], boolean])[] = [
     ['SANDBOX', isPlain],
@@ -58,6 +63,7 @@ export function isolationOf(had: Omit<Isolation, 'missing'>): Isolation {
     ['PROCESS_LIMIT', !had.limits.processes.startsWith('cgroup')],
     ['MOUNTS', isPlain],
     ['LEFTOVERS', isPlain],
+    ['PLAINTEXT_ON_DISK', isPlain && !isPlaintextInMemory],
   ]
   const missing = codes.flatMap(([code, lacks]) => (lacks ? { code, message: LACKS[code] } : []))
   return { ...had, missing }

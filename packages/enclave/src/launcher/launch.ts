@@ -11,6 +11,8 @@ import {
 } from '@cloister/kms'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import type { Mounts } from '../definition/mounts.ts'
+import { connectionsOf } from '../definition/network.ts'
+import { loadImage } from '../image/load.ts'
 import { type VerifiedImage, verifyImage } from '../image/verify.ts'
 import type { InstanceUsage } from './cgroup/group.ts'
 import { type Enclosure, encloseInstance } from './enclosure.ts'
@@ -18,6 +20,7 @@ import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
 import type { Confinement, Isolation } from './isolation.ts'
+import { openNetworkRelay } from './network-relay.ts'
 import { answerQuotes } from './quoting.ts'
 import { openRelay } from './relay.ts'
 import { RunFolder, removeStaleRuns } from './run-folder.ts'
@@ -83,19 +86,30 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
     availableEnclosure(options),
     removeStaleRuns(),
   ])
-  const { mounts, network, identity } = image.manifest
-  requireSupported(network)
+  const { mounts, identity } = image.manifest
   await requireFolders('host', names(mounts.unprotectedHostFolders ?? []), hostFoldersOf(options))
   onEvent({ kind: 'image', measurement: image.measurement, debug: identity.debug })
   warnOfHostFolders(mounts, onEvent)
   requireNotAborted(signal)
   const outputs = Object.values(absolute(options.outputs))
-  const folder = await RunFolder.make(outputs, enclosure.confinement === 'none')
+  const isPlain = enclosure.confinement === 'none'
+  const folder = await RunFolder.make(outputs, isPlain ? plaintextBytes(image) : 0)
   try {
-    return await launchIn(folder, { ...options, job, onEvent }, image, enclosure)
+    // Where nothing keeps the program from it, it gets a copy of the image and not the image.
+    const used = isPlain ? await loadImage(image.folder, join(folder.path, 'root')) : image
+    return await launchIn(folder, { ...options, job, onEvent }, used, enclosure)
   } finally {
     await folder.remove()
   }
+}
+
+/** What comes to lie in the folder of an instance without a sandbox, its image among it. */
+function plaintextBytes({ manifest }: VerifiedImage): number {
+  const files = manifest.files.reduce(
+    (sum, entry) => sum + (entry.type === 'file' ? entry.size : 0),
+    0,
+  )
+  return files + manifest.resources.memoryMiB * MIB
 }
 
 /** The strongest enclosure that is to be had here, or none if that is accepted. */
@@ -126,12 +140,18 @@ async function launchIn(
   const kmsSocket = join(folder.path, 'kms.sock')
   // Init is root of its namespace and needs no permission; the program is to have none.
   const mode = enclosure.confinement === 'two-users' ? 0o000 : 0o600
-  const relay = await openRelay(kmsSocket, pin.url, mode)
+  const relays = [await openRelay(kmsSocket, pin.url, mode)]
   try {
+    const connections = connectionsOf(image.manifest.network)
+    const networkSocket = connections.length === 0 ? undefined : join(folder.path, 'network.sock')
+    if (networkSocket !== undefined) {
+      relays.push(await openNetworkRelay(networkSocket, connections, mode))
+    }
     const instance = await encloseInstance(enclosure, {
       folder,
       jobFolder,
       kmsSocket,
+      networkSocket,
       image,
       inputs: absolute(options.inputs),
       outputs: absolute(options.outputs),
@@ -161,7 +181,7 @@ async function launchIn(
       await instance.group.remove()
     }
   } finally {
-    relay.close()
+    for (const relay of relays) relay.close()
   }
 }
 
@@ -182,12 +202,6 @@ function describe({ sandbox, confinement, systemCalls, limits }: Isolation): str
       : 'program and init are the same user'
   const calls = systemCalls === 'filtered' ? 'system calls filtered' : 'any system call'
   return `bubblewrap; ${users}; ${calls}; memory limit by ${limits.memory}, processes by ${limits.processes}`
-}
-
-/** What an image declares and would not get is said, instead of its program finding out. */
-function requireSupported(network: VerifiedImage['manifest']['network']): void {
-  if (network === 'none') return
-  throw new LaunchError('UNSUPPORTED', 'the image wants network, which this launcher does not give')
 }
 
 /** What a job asks for and cannot have is said, instead of the system running out of it. */

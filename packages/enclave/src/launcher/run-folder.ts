@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
@@ -29,25 +29,27 @@ export class RunFolder {
   readonly path: string
   /** The instance's name: 16 hexadecimal digits. */
   readonly name: string
+  /** Whether what is written below it stays in memory. */
+  readonly isInMemory: boolean
   readonly #outputs: readonly string[]
 
-  private constructor(path: string, name: string, outputs: readonly string[]) {
-    this.path = path
+  private constructor(around: string, name: string, outputs: readonly string[]) {
+    this.path = join(around, `${PREFIX}${name}`)
     this.name = name
+    this.isInMemory = around === MEMORY_FOLDER
     this.#outputs = outputs
   }
 
   /**
    * Makes a folder.
    * @param outputs - Folders in which the instance leaves what is not whole yet.
-   * @param inMemory - Whether plaintext will lie below it.
+   * @param plaintextBytes - How much plaintext may come to lie below it: in memory, if there is room.
    */
-  static async make(outputs: readonly string[], inMemory: boolean): Promise<RunFolder> {
+  static async make(outputs: readonly string[], plaintextBytes: number): Promise<RunFolder> {
     const name = randomBytes(8).toString('hex')
-    const around = inMemory && (await isFolder(MEMORY_FOLDER)) ? MEMORY_FOLDER : tmpdir()
-    const path = join(around, `${PREFIX}${name}`)
-    await mkdir(path, { mode: 0o700 })
-    const folder = new RunFolder(path, name, outputs)
+    const inMemory = plaintextBytes > 0 && (await roomInMemory()) >= plaintextBytes
+    const folder = new RunFolder(inMemory ? MEMORY_FOLDER : tmpdir(), name, outputs)
+    await mkdir(folder.path, { mode: 0o700 })
     await folder.note([])
     return folder
   }
@@ -115,8 +117,9 @@ async function removeUnfinished(outputs: readonly string[], name: string): Promi
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined))?.isDirectory() === true
+async function roomInMemory(): Promise<number> {
+  const stats = await statfs(MEMORY_FOLDER).catch(() => undefined)
+  return stats === undefined ? 0 : stats.bavail * stats.bsize
 }
 
 function isRunning({ pid, startedAt }: { readonly pid: number; readonly startedAt: string }) {

@@ -1,6 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Mounts } from '../definition/mounts.ts'
+import { INSTANCE_HOST } from '../definition/network.ts'
 import { type ImageManifest, MOUNT_POINTS } from '../image/manifest.ts'
 import { PROGRAM_UID } from '../instance/layout.ts'
 import type { Confinement } from './isolation.ts'
@@ -26,6 +27,8 @@ export interface SandboxPlan {
   readonly jobFolder: string
   /** Socket that leads to the key service. */
   readonly kmsSocket: string
+  /** Socket that leads to the hosts that the image names, where it names any. */
+  readonly networkSocket: string | undefined
   /** Host folders by dataset name. */
   readonly inputs: Readonly<Record<string, string>>
   /** Host folders by dataset name. */
@@ -59,8 +62,8 @@ export async function bubblewrapArguments(
   const privately = manifest.entry.interface === 'files' ? '0700' : '0755'
   return [
     ...['--unshare-all', '--unshare-user', '--die-with-parent', '--new-session', '--as-pid-1'],
-    ...['--hostname', 'cloister', '--clearenv', '--chdir', '/'],
-    ...userArguments(plan.users),
+    ...['--hostname', INSTANCE_HOST, '--clearenv', '--chdir', '/'],
+    ...userArguments(plan.users, manifest.network !== 'none'),
     ...(isFiltered ? ['--seccomp', `${FILTER_FD}`] : []),
     ...(await rootArguments(plan.rootFolder)),
     ...['--proc', '/proc', '--dev', '/dev'],
@@ -68,6 +71,9 @@ export async function bubblewrapArguments(
     ...memoryFolder('/tmp', '1777', memoryMiB),
     ...memoryFolder('/run', privately, 1),
     ...['--bind', plan.kmsSocket, '/run/kms.sock'],
+    ...(plan.networkSocket === undefined
+      ? []
+      : ['--bind', plan.networkSocket, '/run/network.sock']),
     ...['--ro-bind', plan.jobFolder, '/job'],
     // Of itself bubblewrap makes folders for its own user alone.
     ...['--perms', privately, '--dir', '/in', '--perms', privately, '--dir', '/out'],
@@ -117,8 +123,9 @@ export function idMap(launcherId: number): string {
   return launcherId === 0 ? `${swapped}1 1 ${PROGRAM_UID - 1}\n` : swapped
 }
 
-function userArguments(users: Users): readonly string[] {
-  const drop = ['--cap-drop', 'ALL', '--info-fd', `${INFO_FD}`]
+function userArguments(users: Users, hasNetwork = false): readonly string[] {
+  const bind = hasNetwork ? ['--cap-add', 'CAP_NET_BIND_SERVICE'] : []
+  const drop = ['--cap-drop', 'ALL', ...bind, '--info-fd', `${INFO_FD}`]
   if (users === 'one-user') return [...drop, '--block-fd', `${BLOCK_FD}`]
   return [
     ...drop,

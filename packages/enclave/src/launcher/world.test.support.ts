@@ -23,6 +23,7 @@ import {
 } from '@cloister/kms'
 import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
 import { datasetIdFrom, newDatasetId } from '@cloister/sealed'
+import type { EnclaveDefinition } from '../definition/schema.ts'
 import { type BuiltImage, buildImage } from '../image/build.ts'
 import type { LaunchEvent } from './event.ts'
 import { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
@@ -53,7 +54,8 @@ export class World {
     this.kms = fields.kms
   }
 
-  static async start(options: { readonly debug?: boolean } = {}): Promise<World> {
+  /** @param definition - Of the image; the sample of a program that speaks with init unless given. */
+  static async start(definition: EnclaveDefinition = sampleDefinition()): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'cloister-launch-'))
     const platform = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
     await publishCollateral(folder, platform)
@@ -63,7 +65,7 @@ export class World {
     const { credential } = await stranger.enrol(token)
     stranger.close()
     const owner = new KmsClient(kms.pin, { credential })
-    const image = await build(join(folder, 'image'), options.debug === true)
+    const image = await build(join(folder, 'image'), definition)
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     return new World({ folder, platform, image, owner, ownerKey, kms })
   }
@@ -108,32 +110,44 @@ async function publishCollateral(folder: string, platform: SimPlatform): Promise
   await writeFile(join(folder, `${Buffer.from(fmspc).toString('hex')}.json`), json)
 }
 
-async function build(out: string, debug: boolean): Promise<BuiltImage> {
+async function build(out: string, definition: EnclaveDefinition): Promise<BuiltImage> {
   return await buildImage({
-    definition: {
-      version: 1,
-      name: 'sample',
-      entry: {
-        init: ['/usr/bin/node', '/cloister/init.mjs'],
-        interface: 'messages',
-        program: ['/usr/bin/node', '/app/program.mjs'],
-        arguments: [{ free: 'what to do', repeated: true }],
-      },
-      files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
-      bundles: [
-        { entry: join(MODULES, 'init', 'main.js'), to: '/cloister/init.mjs' },
-        { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
-      ],
-      environment: { TZ: 'UTC' },
-      environmentFromJob: ['MODE'],
-      network: 'none',
-      identity: { isvProdId: 7, isvSvn: 3, debug },
-      resources: { memoryMiB: 256 },
-    },
+    definition,
     baseDir: MODULES,
     out,
     signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
   })
+}
+
+/** Init, with this machine's Node, as every test image has it. */
+export const INIT = {
+  command: ['/usr/bin/node', '/cloister/init.mjs'],
+  file: { from: process.execPath, to: '/usr/bin/node', libraries: true },
+  bundle: { entry: join(MODULES, 'init', 'main.js'), to: '/cloister/init.mjs' },
+}
+
+/** An image whose program speaks with init. */
+export function sampleDefinition(debug = false): EnclaveDefinition {
+  return {
+    version: 1,
+    name: 'sample',
+    entry: {
+      init: INIT.command,
+      interface: 'messages',
+      program: ['/usr/bin/node', '/app/program.mjs'],
+      arguments: [{ free: 'what to do', repeated: true }],
+    },
+    files: [INIT.file],
+    bundles: [
+      INIT.bundle,
+      { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
+    ],
+    environment: { TZ: 'UTC' },
+    environmentFromJob: ['MODE'],
+    network: 'none',
+    identity: { isvProdId: 7, isvSvn: 3, debug },
+    resources: { memoryMiB: 256 },
+  }
 }
 
 /** A job over one sealed input and one output, under a policy that allows it. */
