@@ -25,6 +25,7 @@ export type { Evidence } from './evidence.ts'
 export { type ConfigfsTsmOptions, configfsTsmSource } from './quote-source/configfs-tsm.ts'
 export type { DeviceFiles } from './quote-source/device-files.ts'
 export { type GramineOptions, gramineSource } from './quote-source/gramine.ts'
+export { type OcclumOptions, occlumSource } from './quote-source/occlum.ts'
 export type { QuoteSource } from './quote-source/quote-source.ts'
 export { simQuoteSource } from './quote-source/sim.ts'
 export {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import { QuoteSourceError } from '../errors.ts'
 import type { Evidence } from '../evidence.ts'
 import { type DeviceFiles, deviceError, errnoOf, machineFiles } from './device-files.ts'
 import { assertBears, assertReportDataSize, type QuoteSource } from './quote-source.ts'
+import { whenFree } from './when-free.ts'
 
 const REPORTS = '/sys/kernel/config/tsm/report'
 
@@ -13,8 +13,6 @@ const PROVIDERS = ['tdx_guest', 'sev_guest']
 /** The kernel's own limit of a blob. @see include/linux/tsm.h, TSM_OUTBLOB_MAX */
 const MAX_BLOB_BYTES = 32 * 1024
 const MAX_TEXT_BYTES = 4096
-const TRIES = 10
-const PAUSE_MS = 50
 
 /** Options of {@link configfsTsmSource}. */
 export interface ConfigfsTsmOptions {
@@ -96,19 +94,4 @@ async function textOf(files: DeviceFiles, path: string): Promise<string> {
   return Buffer.from(await files.read(path, MAX_TEXT_BYTES))
     .toString('latin1')
     .trim()
-}
-
-/** Tries again while the platform is busy, which it may be with another's report. */
-async function whenFree<T>(act: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await act()
-    } catch (cause) {
-      if (!['EBUSY', 'EAGAIN', 'EWOULDBLOCK', 'EINTR'].includes(errnoOf(cause))) throw cause
-      if (tries === TRIES) {
-        throw new QuoteSourceError('BUSY', `busy at each of ${TRIES} tries`, { cause })
-      }
-      await delay(PAUSE_MS)
-    }
-  }
 }

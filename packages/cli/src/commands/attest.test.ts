@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -27,6 +28,12 @@ const VECTORS = `${
 }/attestation`
 const HAS_VECTORS = existsSync(VECTORS)
 const SKIPPED = HAS_VECTORS ? '' : ` (SKIPPED: no folder ${VECTORS}; set CLOISTER_VECTORS)`
+
+/** Plays Occlum's device to a process that is run on its C library, and needs a compiler for that. */
+const OCCLUM = fileURLToPath(
+  new URL('../../../attester/dist/quote-source/occlum-stand-in.test.support.js', import.meta.url),
+)
+const CAN_STAND_IN = ['cc', 'bwrap'].every(tool => spawnSync(tool, ['--version']).status === 0)
 
 const AT = new Date('2026-03-01T00:00:00Z')
 const MR_ENCLAVE = 'e1'.repeat(32)
@@ -220,9 +227,40 @@ describe('cloister attest quote', () => {
     expect(stdout).toContain(`${about}${'00'.repeat(32)}`)
   })
 
+  it.skipIf(!CAN_STAND_IN)(
+    `finds Occlum’s device, and quotes there${CAN_STAND_IN ? '' : ' (SKIPPED: no cc or bwrap)'}`,
+    async () => {
+      const standIn = spawn(process.execPath, [OCCLUM, '/dev/sgx'], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
+      const [said] = await once(standIn.stdout, 'data')
+      const set = Object.entries(JSON.parse(String(said))).flatMap(([name, value]) => [
+        '--setenv',
+        name,
+        String(value),
+      ])
+      const about = 'cd'.repeat(32)
+      const quote = ['attest', 'quote', '--report-data', about, '--out', join(folder, 'occlum.bin')]
+      // A machine on which /dev/sgx is a device, as it is in Occlum.
+      const inside = [
+        ...['--ro-bind', '/', '/', '--dev', '/dev', '--dev-bind', '/dev/null', '/dev/sgx'],
+        ...['--bind', folder, folder, ...set],
+        ...[process.execPath, MAIN, '--json', ...quote],
+      ]
+      const { stdout } = await promisify(execFile)('bwrap', inside)
+      standIn.stdin.end()
+      expect(JSON.parse(stdout)).toMatchObject({ source: 'occlum' })
+      const inspected = await cloister('attest', 'inspect', 'occlum.bin')
+      expect(inspected.stdout).toContain(`${about}${'00'.repeat(32)}`)
+    },
+  )
+
   it('says where evidence could come from', async () => {
     const none = await cloister('attest', 'quote', '--source', 'tpm', '--out', 'own.bin')
-    expect([none.code, none.stderr.includes('configfs-tsm, gramine')]).toEqual([EXIT.usage, true])
+    expect([none.code, none.stderr.includes('configfs-tsm, gramine, occlum')]).toEqual([
+      EXIT.usage,
+      true,
+    ])
     const long = ['--source', 'simulated', '--report-data', 'ab'.repeat(65), '--out', 'own.bin']
     expect((await cloister('attest', 'quote', ...long)).code).toBe(EXIT.usage)
   })

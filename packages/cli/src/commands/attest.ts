@@ -120,7 +120,10 @@ function addQuoteCommand(attest: Command): void {
     .description('have the platform quote this guest or enclave')
     .requiredOption('--out <file>', 'where to write the quote or report')
     .option('--report-data <hex>', 'what the evidence is to be about, up to 64 bytes', '')
-    .option('--source <name>', 'configfs-tsm, gramine or simulated (default: what is there)')
+    .option(
+      '--source <name>',
+      'configfs-tsm, gramine, occlum or simulated (default: what is there)',
+    )
     .addHelpText(
       'after',
       `
