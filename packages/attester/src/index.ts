@@ -21,7 +21,7 @@ export {
   QuoteSourceError,
   type QuoteSourceErrorCode,
 } from './errors.ts'
-export type { Evidence } from './evidence.ts'
+export type { Evidence, PeerEvidence } from './evidence.ts'
 export { type ConfigfsTsmOptions, configfsTsmSource } from './quote-source/configfs-tsm.ts'
 export type { DeviceFiles } from './quote-source/device-files.ts'
 export { type GramineOptions, gramineSource } from './quote-source/gramine.ts'

@@ -18,7 +18,9 @@ export async function appraiseCertificate(
   requirements: PeerRequirements,
 ): Promise<TrustedAppraisal> {
   const attested = attestedFrom(certificate)
-  return appraisePeer({ evidence: attested.quote }, requirements, (verified, at) =>
+  const { endorsements, quote } = attested
+  const evidence = { evidence: quote, ...(endorsements && { endorsements }) }
+  return appraisePeer(evidence, requirements, (verified, at) =>
     assertCertificateBinds(attested, verified, certificate.publicKey, at),
   )
 }

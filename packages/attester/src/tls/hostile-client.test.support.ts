@@ -5,7 +5,7 @@ import { parseAttestedCertificate } from '../certificate/attested-certificate.ts
 import { encodeKeyClaims, INTEROPERABLE_OID } from '../certificate/conceptual-message.ts'
 import { issueAttestedCredentials, issueTlsCredentials } from '../certificate/credentials.ts'
 import { simQuoteSource } from '../quote-source/sim.ts'
-import { derOf } from '../vectors.test.support.ts'
+import { derOf, pemOf } from '../vectors.test.support.ts'
 import { AT, ENCLAVE, issueWith } from '../world.test.support.ts'
 import { exporterOf, type FreshBinding, freshReportData } from './binding.ts'
 import {
@@ -115,8 +115,7 @@ const stolen = async () => {
   const { der, key } = await issueWith(spki => [
     { oid: INTEROPERABLE_OID, value: encode(new Tagged(60000, [quote, encodeKeyClaims(spki)])) },
   ])
-  const body = Buffer.from(der).toString('base64')
-  return { key, cert: `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n` }
+  return { key, cert: pemOf(der) }
 }
 
 const CLIENTS: Readonly<Record<string, () => Promise<void>>> = {

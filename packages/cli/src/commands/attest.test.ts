@@ -59,6 +59,30 @@ function cloister(...argv: readonly string[]) {
   })
 }
 
+/** A certificate that OpenSSL makes, with an extension of any content. */
+async function certificateWith(oid: string, value: Uint8Array): Promise<string> {
+  const config = join(folder, 'openssl.cnf')
+  const hex = Buffer.from(value).toString('hex')
+  const parts = ['[req]', 'distinguished_name=name', '[name]', '[ext]', `${oid}=DER:${hex}`, '']
+  await writeFile(config, parts.join('\n'))
+  const options = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  const argv = ['req', ...options, '-keyout', join(folder, 'key.pem'), '-subj', '/CN=made']
+  const { stdout } = await promisify(execFile)('openssl', [
+    ...argv,
+    ...['-config', config, '-extensions', 'ext'],
+  ])
+  return stdout
+}
+
+/** A quote as Open Enclave has it in certificates, with claims after it. */
+function openEnclaveEvidence(): Uint8Array {
+  const claims = Buffer.from('a key\0')
+  const header = Buffer.alloc(32)
+  header.set(Buffer.from('03000000a3a21e871b4d4014b70aa125d2fbcd8c', 'hex'))
+  header.writeBigUInt64LE(BigInt(quote.length + claims.length), 24)
+  return Buffer.concat([header, quote, claims])
+}
+
 const ofQuote = (...argv: readonly string[]) =>
   cloister(
     ...['attest', ...argv, '--collateral', 'collateral.json', '--at', '2026-03-02'],
@@ -109,6 +133,10 @@ beforeAll(async () => {
   otherVek.write('Naxos', product)
   await put('other-vek.der', otherVek)
   await put('cut.bin', quote.subarray(0, 500))
+  await put(
+    'open-enclave.pem',
+    await certificateWith('1.3.6.1.4.1.311.105.2', openEnclaveEvidence()),
+  )
   await promisify(execFile)('mkfifo', [join(folder, 'pipe')])
   await put('zeros', '')
   await truncate(join(folder, 'zeros'), 64 << 20)
@@ -303,6 +331,8 @@ describe('cloister attest inspect', () => {
     ['dumped.pem', 'certificate chain', 'Platform CA'],
     ['table.bin', 'SEV-SNP certificate table', 'VCEK'],
     ['other-vek.der', 'certificate', 'MALFORMED: '],
+    ['open-enclave.pem', 'certificate chain', 'evidence in 1.3.6.1.4.1.311.105.2'],
+    ['open-enclave.pem', 'certificate chain', MR_ENCLAVE],
   ])('reads %s, as services and tools write it', async (file, kind, fact) => {
     const { code, stdout } = await cloister('attest', 'inspect', file)
     expect([code, stdout.split('\n')[0]]).toEqual([0, kind])
