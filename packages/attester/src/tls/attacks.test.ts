@@ -92,6 +92,13 @@ describe('the other side is not believed, and sent nothing', () => {
     expect(peer.received).toEqual([])
   })
 
+  it('when it ends the connection as soon as it stands', async () => {
+    const peer = await peers.start('ends-at-once', platform)
+    for (let i = 0; i < 20; i++) {
+      expect(['TLS', 'PROTOCOL']).toContain(await refusalOf(connectAttested(to(peer))))
+    }
+  })
+
   it.each([
     ['says nothing', 'silent'],
     ['answers a byte at a time', 'slow-loris'],
@@ -185,6 +192,17 @@ describe('a client cannot hold the genuine server', () => {
     const socket = connectTcp(genuine.port, '127.0.0.1')
     socket.on('error', () => {}).resume()
     await once(socket, 'close')
+    expect(await echo(genuine, 'fresh')).toBe('hello')
+  })
+
+  it('by ending the connection as soon as it stands', async () => {
+    for (let i = 0; i < 20; i++) {
+      const socket = tls()
+      socket.on('error', () => {})
+      await once(socket, 'secureConnect')
+      if (i % 2) socket.write(encodeFrame(hello))
+      socket.destroy()
+    }
     expect(await echo(genuine, 'fresh')).toBe('hello')
   })
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
+import { AttestedTlsError } from '../errors.ts'
 import { u32be } from './frames.ts'
 
 const LABEL = 'cloister/attested-tls'
@@ -48,9 +49,16 @@ export function freshReportData(binding: FreshBinding): Uint8Array {
   return new Uint8Array(hash.digest())
 }
 
-/** The connection's exporter value, 32 bytes: both ends have it, and nobody between them. */
+/**
+ * The connection's exporter value, 32 bytes: both ends have it, and nobody between them.
+ * @throws AttestedTlsError TLS when the connection has ended
+ */
 export function exporterOf(socket: TLSSocket): Uint8Array {
-  return socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0))
+  try {
+    return socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0))
+  } catch (cause) {
+    throw new AttestedTlsError('TLS', 'the connection ended with its handshake', { cause })
+  }
 }
 
 function sha256(...parts: readonly Uint8Array[]): Uint8Array {

@@ -104,6 +104,16 @@ describe('the end of a connection', () => {
     }
   })
 
+  it('comes at once where the clock fails', async () => {
+    let asked = 0
+    const failing = () => {
+      if (asked++ > 0) throw new Error('no clock')
+      return new Date(END - DAY)
+    }
+    const { atClient } = await both('fresh', clock(DAY), failing)
+    expect(await atClient).toBe('EXPIRED')
+  })
+
   it('does not come before its time, even if that is longer than a timer runs', async () => {
     const { socket, atClient } = await both('fresh', clock(29 * DAY), clock(29 * DAY))
     await new Promise(resolve => setTimeout(resolve, 300))

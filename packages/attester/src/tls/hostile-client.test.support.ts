@@ -1,3 +1,5 @@
+import { EventEmitter } from 'node:events'
+import { createInterface } from 'node:readline'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { createSimPlatform, importSimPlatform, type SimEnclave } from '@cloister/attestation'
 import { encode, Tagged } from 'cborg'
@@ -20,19 +22,21 @@ import {
 import { readFrame } from './read-frame.ts'
 
 /**
- * A client, run as a process of its own, that wants in. It says as a line of JSON whether the
- * server accepted it, and how many bytes of the application's it was sent back.
+ * A client, run as a process of its own, that wants in. It reads lines of JSON that say what it is
+ * to be next, and the port of the server; and says for each, as a line of JSON, of every connection
+ * whether the server accepted it, and how many bytes of the application's came back.
  *
- * Arguments: what it is, the file of the platform that it can have quote (an attacker's is a
- * genuine enclave that was fooled), and the port of the server.
+ * Argument: the platform that it can have quote (an attacker's is a genuine enclave that was fooled).
  */
-const [, , kind = '', platformJson = '', port = '0'] = process.argv
-const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
+const [, , platformJson = ''] = process.argv
+let port = 0
+let attempts: object[] = []
 const platform = importSimPlatform(platformJson)
-const OPTIONS = { commonName: kind, notBefore: AT, validForDays: 1 }
+const OPTIONS = { commonName: 'client', notBefore: AT, validForDays: 1 }
 const source = simQuoteSource(platform, ENCLAVE)
 const forever = () => AbortSignal.timeout(60_000)
 const stale = new Uint8Array(32).fill(1)
+const sessions = new EventEmitter()
 const HELLO = encodeHello({ demandsEvidence: true, nonce: stale })
 const shown = await issueTlsCredentials(OPTIONS)
 const another = await issueTlsCredentials(OPTIONS)
@@ -47,11 +51,12 @@ interface Answered {
 function open(options: ConnectionOptions = {}): TLSSocket {
   const socket = connect({
     host: '127.0.0.1',
-    port: Number(port),
+    port,
     rejectUnauthorized: false,
     ALPNProtocols: [FRESH_PROTOCOL],
     ...options,
   })
+  socket.on('session', session => sessions.emit('session', session))
   return socket.on('error', () => {})
 }
 
@@ -62,7 +67,8 @@ async function proving(
 ): Promise<void> {
   const socket = open(options)
   socket.write(encodeFrame(HELLO))
-  const answer = await readFrame(socket, MAX_FRAME_BYTES, forever())
+  const answer = await readFrame(socket, MAX_FRAME_BYTES, forever()).catch(() => undefined)
+  if (answer === undefined) return wantIn(socket, false)
   const binding = {
     role: 'client',
     exporter: exporterOf(socket),
@@ -90,7 +96,7 @@ async function wantIn(socket: TLSSocket, waits: boolean): Promise<void> {
     socket.write('hello')
     await ended
   }
-  say({ accepted: frame !== undefined, echoed })
+  attempts.push({ accepted: frame !== undefined, echoed })
 }
 
 /** A proof with evidence about what `change` makes of the binding. */
@@ -100,6 +106,17 @@ const quoted =
     const reportData = freshReportData({ ...answered.binding, ...change(answered) })
     return encodeFrame(encodeProof(await by.quote(reportData)))
   }
+
+/** Does something over a connection, and then over one that resumes its session. */
+async function resuming(act: (options: ConnectionOptions) => Promise<void>): Promise<void> {
+  let session: Buffer | undefined
+  sessions.once('session', (given: Buffer) => {
+    session = given
+  })
+  await act({})
+  if (session === undefined) throw new Error('there is no session to resume')
+  await act({ session })
+}
 
 const enclave = (change: Partial<SimEnclave>) => simQuoteSource(platform, { ...ENCLAVE, ...change })
 
@@ -178,6 +195,11 @@ const CLIENTS: Readonly<Record<string, () => Promise<void>>> = {
     await proving(replay)
     await proving(replay)
   },
+  resumes: () => resuming(options => proving(quoted(), options)),
+  'certificate-resumes': async () => {
+    const own = await issueAttestedCredentials({ ...OPTIONS, source })
+    await resuming(options => byCertificate({ ...own, ...options }))
+  },
   'other-code': () => proving(quoted(undefined, enclave({ mrEnclave: stale }))),
   debug: () => proving(quoted(undefined, enclave({ debug: true }))),
   'other-platform': () =>
@@ -200,4 +222,10 @@ const CLIENTS: Readonly<Record<string, () => Promise<void>>> = {
     ),
 }
 
-await CLIENTS[kind]?.()
+for await (const line of createInterface({ input: process.stdin })) {
+  const asked: { readonly kind: string; readonly port: number } = JSON.parse(line)
+  port = asked.port
+  attempts = []
+  await CLIENTS[asked.kind]?.()
+  process.stdout.write(`${JSON.stringify(attempts)}\n`)
+}

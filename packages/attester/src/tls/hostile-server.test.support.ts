@@ -226,6 +226,7 @@ const SERVERS: Readonly<Record<string, () => Server | Promise<Server>>> = {
     createServer({ ...credentials, ...TLS, ALPNProtocols: ['http/1.1'] }, application),
   'old-protocol': () =>
     createServer({ ...credentials, ...TLS, ALPNProtocols: ['cloister-attest/1'] }, application),
+  'ends-at-once': () => createServer({ ...credentials, ...TLS }, socket => socket.destroy()),
   'no-tls': () =>
     createTcpServer(socket => socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\n\r\n')),
   'no-handshake': () => createTcpServer(socket => void socket.on('error', () => {})),

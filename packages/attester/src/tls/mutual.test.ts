@@ -1,5 +1,6 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { readAppraisalPolicy } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -11,6 +12,7 @@ import { AttestedTlsError } from '../errors.ts'
 import { simQuoteSource } from '../quote-source/sim.ts'
 import { AT, ENCLAVE, simWorld } from '../world.test.support.ts'
 import { connectAttested, connectPinned } from './connect.ts'
+import { createAttestedServer } from './server.ts'
 import { type Peer, Peers } from './start-peer.test.support.ts'
 
 const { platform, requirements, source } = simWorld()
@@ -65,6 +67,22 @@ describe('both sides prove themselves', () => {
       expect(await echo(socket)).toBe('hello')
       await expect.poll(() => mutual.appraised.slice(before)).toEqual(['trusted'])
     }
+  })
+
+  it('and what a server says with its accept reaches the application', async () => {
+    const own = await issueTlsCredentials(OPTIONS)
+    const server = createAttestedServer(
+      { credentials: own, source, clients: requirements },
+      socket => socket.end('welcome, and goodbye'),
+    )
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const { socket } = await connectAttested({ ...to({ ...mutual, port }), source })
+    const pieces: Buffer[] = []
+    await new Promise(resolve => setTimeout(resolve, 200))
+    for await (const piece of socket as AsyncIterable<Buffer>) pieces.push(piece)
+    expect(Buffer.concat(pieces).toString()).toBe('welcome, and goodbye')
+    server.close()
   })
 
   it('in certificate mode', async () => {
@@ -227,6 +245,19 @@ describe('a hostile client is not let in', () => {
     ])
     expect(mutual.appraised.length).toBe(before + 1)
     await expect.poll(() => mutual.dropped.at(-1)).toBe('BINDING')
+  })
+
+  it('when it resumes a session in which it was believed', async () => {
+    for (const [server, kind, accepted] of [
+      [mutual, 'resumes', true],
+      [byCertificate, 'certificate-resumes', false],
+    ] as const) {
+      expect(await peers.attempt(kind, platform, server.port)).toEqual([
+        { accepted, echoed: 5 },
+        { accepted: false, echoed: 0 },
+      ])
+      await expect.poll(() => server.dropped.at(-1)).toBe('TLS')
+    }
   })
 
   it.each([

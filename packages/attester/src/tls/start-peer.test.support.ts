@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
+import { once } from 'node:events'
+import { createInterface, type Interface } from 'node:readline'
+import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { exportSimPlatform, type SimPlatform } from '@cloister/attestation'
 import type { TlsCredentials } from '../certificate/credentials.ts'
@@ -35,6 +37,7 @@ interface Line {
 /** Starts servers and clients, and ends those that it started. */
 export class Peers {
   readonly #children: ChildProcess[] = []
+  #client: { readonly stdin: Writable; readonly lines: Interface } | undefined
 
   /** Starts a server of a kind that `hostile-server.test.support.ts` knows. */
   async start(
@@ -64,14 +67,13 @@ export class Peers {
     return { port, ...said }
   }
 
-  /** Runs a client of a kind that `hostile-client.test.support.ts` knows; gives its attempts. */
+  /** Has a client be of a kind that `hostile-client.test.support.ts` knows; gives its attempts. */
   async attempt(kind: string, platform: SimPlatform, port: number): Promise<readonly Attempt[]> {
-    const args = [exportSimPlatform(platform), String(port)]
-    const child = this.#run('hostile-client', kind, ...args)
-    const attempts: Attempt[] = []
-    createInterface({ input: child.stdout }).on('line', text => attempts.push(JSON.parse(text)))
-    await new Promise(resolve => child.once('close', resolve))
-    return attempts
+    this.#client ??= this.#startClient(platform)
+    const { lines, stdin } = this.#client
+    stdin.write(`${JSON.stringify({ kind, port })}\n`)
+    const [line] = await once(lines, 'line')
+    return JSON.parse(line)
   }
 
   /** Ends them all. */
@@ -79,9 +81,14 @@ export class Peers {
     for (const child of this.#children.splice(0)) child.kill('SIGKILL')
   }
 
+  #startClient(platform: SimPlatform) {
+    const { stdin, stdout } = this.#run('hostile-client', exportSimPlatform(platform))
+    return { stdin, lines: createInterface({ input: stdout }) }
+  }
+
   #run(script: string, ...args: readonly string[]) {
     const path = fileURLToPath(new URL(`./${script}.test.support.js`, import.meta.url))
-    const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#children.push(child)
     return child
   }
