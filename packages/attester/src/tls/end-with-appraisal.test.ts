@@ -15,6 +15,8 @@ const { requirements, source } = simWorld()
 const DAY = 24 * 60 * 60 * 1000
 /** What the simulated collateral is good until. */
 const END = AT.getTime() + 30 * DAY
+/** Enough for two sides to connect. */
+const SOON = 1500
 const OPTIONS = { commonName: 'one end', notBefore: AT, validForDays: 365 }
 const servers: Server[] = []
 let plain: TlsCredentials
@@ -77,13 +79,13 @@ async function both(mode: 'fresh' | 'certificate', server: () => Date, client: (
 
 describe.each(['fresh', 'certificate'] as const)('a connection, %s', mode => {
   it('ends when what the client appraised the server with has ended', async () => {
-    const { atClient, atServer } = await both(mode, clock(DAY), clock(800))
+    const { atClient, atServer } = await both(mode, clock(DAY), clock(SOON))
     expect(await atClient).toBe('EXPIRED')
     expect((await atServer).verdict).toBe('trusted')
   })
 
   it('ends when what the server appraised the client with has ended', async () => {
-    const { atClient, atServer } = await both(mode, clock(800), clock(DAY))
+    const { atClient, atServer } = await both(mode, clock(SOON), clock(DAY))
     expect(await atServer).toEqual({ code: 'EXPIRED', verdict: 'trusted' })
     expect(await atClient).not.toBe('EXPIRED')
   })
@@ -91,10 +93,10 @@ describe.each(['fresh', 'certificate'] as const)('a connection, %s', mode => {
 
 describe('the end of a connection', () => {
   it('is not put off by a clock that stands still, or is put back', async () => {
-    const standing = () => () => new Date(END - 800)
+    const standing = () => () => new Date(END - SOON)
     // Right while the other side is appraised, and then a day behind.
     const behind = () => {
-      const right = clock(800)
+      const right = clock(SOON)
       let asked = 0
       return () => new Date(right().getTime() - (asked++ < 1 ? 0 : DAY))
     }
