@@ -1,6 +1,7 @@
 import { Dek, type Slot } from '@cloister/sealed'
 import type { Static } from '@sinclair/typebox'
 import { fromBase64Url, toBase64Url } from '../protocol/encoding.ts'
+import { MAX_PAGE } from '../protocol/messages/keys.ts'
 import {
   type AuditRow,
   answers,
@@ -63,9 +64,15 @@ export class KmsClient {
     return await this.#post('/v1/keys', key, answers.key)
   }
 
-  /** The account's keys. */
+  /** The account's keys, oldest first, however many pages they take. */
   async listKeys(): Promise<readonly KeyDescription[]> {
-    return (await this.#get('/v1/keys', answers.keys)).keys
+    const keys: KeyDescription[] = []
+    for (let after = ''; ; ) {
+      const page = await this.#get(`/v1/keys?limit=${MAX_PAGE}${after}`, answers.keys)
+      keys.push(...page.keys)
+      if (page.next === null) return keys
+      after = `&after=${page.next}`
+    }
   }
 
   /** Refuses every use of a key until it is enabled again. */

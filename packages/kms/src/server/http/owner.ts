@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
-import { type Act, type Done, perform, use } from '../acts.ts'
+import { type Act, type Done, perform, useThen } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 
@@ -26,9 +26,21 @@ export async function ownerUse<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<T> {
+  return await ownerUseThen(service, request, action, details, work, value => value)
+}
+
+/** As {@link ownerUse}, with a second step that needs nothing of the store. */
+export async function ownerUseThen<T, R>(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+  work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
+  then: (value: T) => R,
+): Promise<R> {
   const owner = await ownerRead(service, request, async (_tx, account) => account)
   const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
-  return await use(service, act, owner, service.now(), tx => work(tx, owner, act))
+  return await useThen(service, act, owner, service.now(), tx => work(tx, owner, act), then)
 }
 
 /** What an account asks, and what changes nothing. */

@@ -6,7 +6,11 @@ import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
+import { aliasRoutes } from './alias-routes.ts'
+import { dataRoutes } from './data-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
+import { dekRoutes } from './dek-routes.ts'
+import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
@@ -45,6 +49,8 @@ export function createHttpServer(
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxRequestsPerSocket: 0,
     logger: false,
+    // An alias of 128 characters, each escaped, after its prefix.
+    routerOptions: { maxParamLength: 512 },
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
@@ -81,6 +87,10 @@ export function createHttpServer(
   })
   accountRoutes(app, service)
   keyRoutes(app, service)
+  aliasRoutes(app, service)
+  importRoutes(app, service)
+  dekRoutes(app, service)
+  dataRoutes(app, service)
   policyRoutes(app, service)
   datasetRoutes(app, service)
   instanceRoutes(app, service)
