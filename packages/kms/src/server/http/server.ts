@@ -15,6 +15,7 @@ import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
+import { openApiRoute } from './openapi.ts'
 import { policyRoutes } from './policy-routes.ts'
 
 /** Limits of connections, in milliseconds. */
@@ -85,6 +86,7 @@ export function createHttpServer(
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
+  openApiRoute(app)
   accountRoutes(app, service)
   keyRoutes(app, service)
   aliasRoutes(app, service)
