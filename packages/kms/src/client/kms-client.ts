@@ -12,8 +12,6 @@ import {
 } from '../protocol/messages.ts'
 import { KeyClient } from './key-client.ts'
 
-export type { KmsClientOptions } from './calls.ts'
-
 /** Calls one pinned key service. Every method throws KmsError or KmsConnectionError. */
 export class KmsClient extends KeyClient {
   /** Who the key service is. */
