@@ -18,7 +18,9 @@ export function importRoutes(app: FastifyInstance, service: KmsService): void {
       body
     // The owner first, as a key pair takes its time; the transaction below looks again.
     await ownerRead(service, request, async (tx, owner) => {
-      requireOwner(owner, (await service.keys.get(tx, keyId)).owner)
+      const key = await service.keys.get(tx, keyId)
+      requireOwner(owner, key.owner)
+      imports.requireAwaiting(key)
     })
     const pair = await newImportKeyPair(wrappingKeySpec)
     const details = { keyId, wrappingAlgorithm: algorithm, wrappingKeySpec }

@@ -88,6 +88,11 @@ export class Imports {
     secret.dispose()
   }
 
+  /** @throws KeyError KEY_STATE where a key does not wait for material */
+  requireAwaiting(key: KeyDescription): void {
+    requireState(key, 'pending-import')
+  }
+
   /**
    * Keeps a wrapping key in place of the one before, and gives its token.
    * @throws KeyError KEY_NOT_FOUND; KEY_STATE where the key does not wait for material
@@ -98,7 +103,7 @@ export class Imports {
     { algorithm, pair }: { readonly algorithm: WrappingAlgorithm; readonly pair: ImportKeyPair },
     at: Date,
   ): Promise<ImportParameters> {
-    requireState(await readKey(tx, keyId), 'pending-import')
+    this.requireAwaiting(await readKey(tx, keyId))
     const { material, publicKey, spec } = pair
     const columns: Columns<KeyImportsTable> = {
       key_id: keyId,
@@ -129,7 +134,7 @@ export class Imports {
     at: Date,
   ): Promise<KeyDescription> {
     const key = await readKey(tx, keyId)
-    requireState(key, 'pending-import')
+    this.requireAwaiting(key)
     const query = tx.db.selectFrom('key_imports').selectAll().where('key_id', '=', keyId)
     const row = tx.guard.proven('key_imports', keyId, await query.executeTakeFirst())
     if (row === undefined || !this.#isTokenOf(row, brought.importToken)) {
