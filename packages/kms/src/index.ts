@@ -48,6 +48,12 @@ export {
   type RewrappedDataset,
   rewrapDataset,
 } from './client/rewrap-dataset.ts'
+export {
+  type FailedFile,
+  type RewrapFolderOptions,
+  type RewrappedFolder,
+  rewrapFolder,
+} from './client/rewrap-folder.ts'
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'

@@ -1,16 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import {
   Dek,
   datasetIdFrom,
   encodeSealedHeader,
   fixedPart,
   parseSealedHeader,
-  type Sha256,
 } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { KmsClient } from '../client/kms-client.ts'
+import { slotFor } from '../client/slot.test.support.ts'
 import { encodeCiphertext } from '../protocol/ciphertext.ts'
 import { sha256, toBase64Url, toHex } from '../protocol/encoding.ts'
 import { slotToJson } from '../protocol/slot.ts'
@@ -20,7 +18,6 @@ import { Scene, World } from './flow.test.support.ts'
 import { OPERATIONS, type Operation } from './http/operations/index.ts'
 import { byKeyId } from './http/operations/operation.ts'
 import { rawCall } from './http/raw-call.test.support.ts'
-import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 
 /** What an owner knows who wants the data key of an attested-only key out of the key service. */
 interface Prize {
@@ -39,16 +36,10 @@ let world: World
 let owner: KmsClient
 let credentials: Readonly<Record<'owner' | 'stranger', string>>
 
-async function account(): Promise<{ client: KmsClient; credential: string }> {
-  const token = await readFile(join(world.folder, 'kms', ENROLMENT_FILE), 'utf8')
-  const { credential } = await world.client().enrol(token)
-  return { client: world.client(credential), credential }
-}
-
 beforeAll(async () => {
   // Every switch there is, set to the weaker side.
   world = await World.start({ ehsm: { openEnrolment: true, openKeys: true } })
-  const [own, other] = [await account(), await account()]
+  const [own, other] = [await world.account(), await world.account()]
   owner = own.client
   credentials = { owner: own.credential, stranger: other.credential }
 })
@@ -60,20 +51,9 @@ async function prize(): Promise<Prize> {
   const { keyId } = scene
   await owner.createAlias(`of ${keyId.slice(0, 8)}`, keyId)
   const dek = Dek.generate()
-  const fixed = fixedPart({
-    datasetId: datasetIdFrom(scene.inputId),
-    part: 0,
-    mediaType: 'text/csv',
-  })
-  // The digest that the key service takes is the header's own: made once to be read.
-  const probe = { kmsId: 'x', cmkId: keyId, cmkVersion: 1, wrappedDek: new Uint8Array(61) }
-  const { fixedDigest } = parseSealedHeader(encodeSealedHeader({ fixed, slots: [probe], dek }))
-  const context = {
-    datasetId: scene.inputId,
-    fileId: fixed.fileId,
-    fixedDigestHex: toHex(fixedDigest satisfies Sha256),
-  }
-  const slot = await owner.wrapDek(keyId, dek, context)
+  const datasetId = datasetIdFrom(scene.inputId)
+  const fixed = fixedPart({ datasetId, part: 0, mediaType: 'text/csv' })
+  const { context, slot } = await slotFor(owner, keyId, fixed, dek)
   const header = encodeSealedHeader({ fixed, slots: [slot], dek })
   const { wrappedDek } = slot
   const [policy] = (await owner.listPolicies()).filter(found => found.keyId === keyId)

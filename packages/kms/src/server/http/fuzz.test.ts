@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { TSchema } from '@sinclair/typebox'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -8,7 +6,6 @@ import { isKmsErrorCode, KMS_STATUS } from '../../protocol/errors.ts'
 import { requests } from '../../protocol/messages.ts'
 import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
 import { newKey, Scene, World } from '../flow.test.support.ts'
-import { ENROLMENT_FILE } from '../identity/enrolment-token.ts'
 import { OPERATIONS, type Operation } from './operations/index.ts'
 import { rawCall } from './raw-call.test.support.ts'
 
@@ -25,9 +22,9 @@ let keyNames: readonly string[]
 
 beforeAll(async () => {
   world = await World.start({ logTo: line => log.push(line), keyUpkeepSeconds: 0.1 })
-  const token = await readFile(join(world.folder, 'kms', ENROLMENT_FILE), 'utf8')
-  credential = (await world.client().enrol(token)).credential
-  const owner = world.client(credential)
+  const account = await world.account()
+  credential = account.credential
+  const owner = account.client
   const stranger = await world.enrol()
   const deleted = await owner.createKey({ mode: 'open' })
   await owner.scheduleKeyDeletion(deleted.keyId, 7)
