@@ -68,7 +68,9 @@ export abstract class DataClient extends Calls {
     how: Omit<Static<typeof requests.reEncrypt>, 'ciphertext'> = {},
   ): Promise<Encrypted> {
     const body = { ciphertext: toBase64Url(ciphertext), ...how }
-    return encryptedFrom(await this.post(pathOf(keyId, 're-encrypt'), body, answers.reEncrypt, true))
+    return encryptedFrom(
+      await this.post(pathOf(keyId, 're-encrypt'), body, answers.reEncrypt, true),
+    )
   }
 
   /**

@@ -103,7 +103,10 @@ describe('rewrapping a folder', () => {
     const length = sealedHeaderLength(before)
     expect(after.subarray(length).equals(before.subarray(length))).toBe(true)
     expect((await openOwnDataset(owner, dataset, datasetId)).parts).toHaveLength(1)
-    expect(await rewrapFolder({ client: owner, folder })).toMatchObject({ rewrapped: 0, current: 4 })
+    expect(await rewrapFolder({ client: owner, folder })).toMatchObject({
+      rewrapped: 0,
+      current: 4,
+    })
   })
 
   it('tells of files that it cannot renew, and goes on with the others', async () => {

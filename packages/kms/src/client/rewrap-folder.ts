@@ -132,7 +132,8 @@ function lengthFrom(prefix: Uint8Array): number | undefined {
   try {
     return sealedHeaderLength(prefix)
   } catch (error) {
-    const isOther = error instanceof SealedFormatError && ['MAGIC', 'TRUNCATED'].includes(error.code)
+    const isOther =
+      error instanceof SealedFormatError && ['MAGIC', 'TRUNCATED'].includes(error.code)
     if (isOther) return undefined
     throw error
   }

@@ -16,7 +16,12 @@ export async function slotFor(
   dek: Dek,
 ): Promise<{ readonly slot: Slot; readonly context: DekContextJson }> {
   // The header's length is part of what is bound: one made with another slot has the same.
-  const probe = { kmsId: client.pin.kmsId, cmkId: keyId, cmkVersion: 1, wrappedDek: new Uint8Array(61) }
+  const probe = {
+    kmsId: client.pin.kmsId,
+    cmkId: keyId,
+    cmkVersion: 1,
+    wrappedDek: new Uint8Array(61),
+  }
   const { fixedDigest } = parseSealedHeader(encodeSealedHeader({ fixed, slots: [probe], dek }))
   const context = {
     datasetId: fixed.datasetId,

@@ -14,7 +14,6 @@ import {
   spki,
 } from './schema.ts'
 
-
 /** Most parts, over all datasets, in one release request. */
 export const MAX_PARTS_PER_REQUEST = 4096
 

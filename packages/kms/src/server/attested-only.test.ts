@@ -150,7 +150,10 @@ const BODIES: Readonly<Record<string, (prize: Prize) => readonly object[]>> = {
 const USES = new Set(['Encrypt', 'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'UnwrapDataKey'])
 for (const id of ['GenerateDataKeyWithoutPlaintext', 'Sign', 'Verify', 'GetPublicKey']) USES.add(id)
 
-function pathsOf({ parameters, path }: Operation, { openKey, policyId, scene }: Prize): readonly string[] {
+function pathsOf(
+  { parameters, path }: Operation,
+  { openKey, policyId, scene }: Prize,
+): readonly string[] {
   if (path.startsWith('/v1/policies/')) return [path.replace(':id', policyId)]
   if (path.startsWith('/v1/datasets/')) return [path.replace(':id', scene.inputId)]
   const alias = `of ${scene.keyId.slice(0, 8)}`
@@ -192,39 +195,43 @@ describe('the data key of an attested-only key', () => {
     expect(Object.keys(BODIES).sort()).toEqual(taking.sort())
   })
 
-  it.each(CALLERS)('is given to %s by no operation, whatever else they did', {
-    timeout: 300_000,
-  }, async (_who, credentialOf) => {
-    const credential = credentialOf()
-    for (const operation of OPERATIONS) {
-      const { id, method } = operation
-      const target = await prize()
-      const bodies = BODIES[id]?.(target) ?? [undefined]
-      for (const path of pathsOf(operation, target)) {
-        for (const body of bodies) {
-          const sent = body === undefined ? undefined : JSON.stringify(body)
-          const call = { method, path, body: sent, credential }
-          const { status, text } = await rawCall(world.kms.pin, call)
-          expect(status, `${id}: ${text}`).toBeLessThan(500)
-          expectNothingOf(target, text, id)
-          if (!USES.has(id) || path.includes(target.openKey)) continue
-          expect([401, 403, 404], `${id} ${path}: ${text}`).toContain(status)
-          if (credential !== credentials.owner) continue
-          expect(JSON.parse(text).code, `${id} ${path}`).toBe('KEY_ATTESTED_ONLY')
+  it.each(CALLERS)(
+    'is given to %s by no operation, whatever else they did',
+    {
+      timeout: 300_000,
+    },
+    async (_who, credentialOf) => {
+      const credential = credentialOf()
+      for (const operation of OPERATIONS) {
+        const { id, method } = operation
+        const target = await prize()
+        const bodies = BODIES[id]?.(target) ?? [undefined]
+        for (const path of pathsOf(operation, target)) {
+          for (const body of bodies) {
+            const sent = body === undefined ? undefined : JSON.stringify(body)
+            const call = { method, path, body: sent, credential }
+            const { status, text } = await rawCall(world.kms.pin, call)
+            expect(status, `${id}: ${text}`).toBeLessThan(500)
+            expectNothingOf(target, text, id)
+            if (!USES.has(id) || path.includes(target.openKey)) continue
+            expect([401, 403, 404], `${id} ${path}: ${text}`).toContain(status)
+            if (credential !== credentials.owner) continue
+            expect(JSON.parse(text).code, `${id} ${path}`).toBe('KEY_ATTESTED_ONLY')
+          }
         }
+        // Nor is it afterwards, by the one call that is for owners of open keys.
+        const path = `/v1/keys/${target.scene.keyId}/unwrap`
+        const body = JSON.stringify({ slot: target.slot, context: target.context })
+        const unwrapping = await rawCall(world.kms.pin, {
+          ...{ method: 'POST', path, body },
+          credential: credentials.owner,
+        })
+        expect(JSON.parse(unwrapping.text).code, `after ${id}`).toMatch(
+          /^(KEY_ATTESTED_ONLY|KEY_DISABLED|KEY_STATE)$/,
+        )
       }
-      // Nor is it afterwards, by the one call that is for owners of open keys.
-      const path = `/v1/keys/${target.scene.keyId}/unwrap`
-      const body = JSON.stringify({ slot: target.slot, context: target.context })
-      const unwrapping = await rawCall(world.kms.pin, {
-        ...{ method: 'POST', path, body },
-        credential: credentials.owner,
-      })
-      expect(JSON.parse(unwrapping.text).code, `after ${id}`).toMatch(
-        /^(KEY_ATTESTED_ONLY|KEY_DISABLED|KEY_STATE)$/,
-      )
-    }
-  })
+    },
+  )
 
   it('is given by no action of the eHSM-compatible interface, its switches all open', async () => {
     const client = await EhsmTestClient.enroll(world.kms.pin)
@@ -255,7 +262,10 @@ describe('the data key of an attested-only key', () => {
     const { context, dek, scene, slot } = target
     const session = await scene.attest()
     const { fileId, fixedDigestHex } = context
-    const wrapped = { ...slot, wrappedDek: new Uint8Array(Buffer.from(slot.wrappedDek, 'base64url')) }
+    const wrapped = {
+      ...slot,
+      wrappedDek: new Uint8Array(Buffer.from(slot.wrappedDek, 'base64url')),
+    }
     const released = await session.release({
       inputs: new Map([[scene.inputId, [{ fileId, fixedDigestHex, slot: wrapped }]]]),
       outputs: new Map(),

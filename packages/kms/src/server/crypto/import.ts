@@ -1,6 +1,13 @@
 import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto'
 import { CryptoError } from './errors.ts'
-import { curveName, isRsa, isSymmetric, type KeySpec, modulusBits, symmetricLength } from './key-spec.ts'
+import {
+  curveName,
+  isRsa,
+  isSymmetric,
+  type KeySpec,
+  modulusBits,
+  symmetricLength,
+} from './key-spec.ts'
 import { rsaDecrypt, rsaPrivateKey } from './rsa.ts'
 
 /** Alternative initial value of AES key wrap with padding. @see RFC 5649, section 3 */
@@ -57,6 +64,8 @@ function privateKeyFrom(spec: KeySpec, pkcs8: Uint8Array) {
   try {
     return createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
   } catch (cause) {
-    throw new CryptoError('UNSUPPORTED', `the material is no private key of kind ${spec}`, { cause })
+    throw new CryptoError('UNSUPPORTED', `the material is no private key of kind ${spec}`, {
+      cause,
+    })
   }
 }

@@ -12,7 +12,14 @@ export interface Route {
 }
 
 /** What any call may be refused with; those with a credential also for it. */
-const ANY: readonly KmsErrorCode[] = ['MALFORMED', 'TIMEOUT', 'TOO_LARGE', 'INTEGRITY', 'INTERNAL', 'UNAVAILABLE']
+const ANY: readonly KmsErrorCode[] = [
+  'MALFORMED',
+  'TIMEOUT',
+  'TOO_LARGE',
+  'INTEGRITY',
+  'INTERNAL',
+  'UNAVAILABLE',
+]
 
 const DESCRIPTION = `The native interface of a Cloister key service. Bytes are base64url without padding; a body has
 exactly the members listed; a refusal is \`{code, message, reasons}\`, whose codes are stable.
@@ -81,9 +88,7 @@ export function openApiDocument(routes: readonly Route[]): object {
     },
     paths,
     components: {
-      schemas: Object.fromEntries(
-        [...NAMES].map(([schema, name]) => [name, referring(schema)]),
-      ),
+      schemas: Object.fromEntries([...NAMES].map(([schema, name]) => [name, referring(schema)])),
       securitySchemes: {
         credential: {
           type: 'http',

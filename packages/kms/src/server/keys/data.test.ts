@@ -1,5 +1,5 @@
-import { createHash, createPublicKey, constants, publicEncrypt, verify } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
+import { constants, createHash, createPublicKey, publicEncrypt, verify } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -57,7 +57,9 @@ describe('encrypt and decrypt', () => {
       copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7))
       return copy
     })
-    const cut = fc.integer({ min: 1, max: ciphertext.length - 1 }).map(at => ciphertext.slice(0, at))
+    const cut = fc
+      .integer({ min: 1, max: ciphertext.length - 1 })
+      .map(at => ciphertext.slice(0, at))
     const property = fc.asyncProperty(fc.oneof(flipped, cut), async altered => {
       await refused(owner.decrypt(altered, { key: keyId }), 'CIPHERTEXT_INVALID', [])
     })
@@ -126,7 +128,11 @@ describe('encrypt and decrypt', () => {
     expect(hidden).not.toHaveProperty('plaintext')
     expect(await owner.decrypt(hidden.ciphertext)).toHaveLength(16)
     // A wrapped data key of a sealed file is no ciphertext of Decrypt, and the other way round.
-    const context = { datasetId: 'a'.repeat(32), fileId: 'b'.repeat(32), fixedDigestHex: 'c'.repeat(64) }
+    const context = {
+      datasetId: 'a'.repeat(32),
+      fileId: 'b'.repeat(32),
+      fixedDigestHex: 'c'.repeat(64),
+    }
     const { cmkVersion, wrappedDek } = {
       cmkVersion: 1,
       wrappedDek: parseCiphertext(made.ciphertext).sealed,
@@ -181,10 +187,7 @@ describe('asymmetric keys', () => {
     const { ciphertext } = await owner.encrypt(keyId, PLAINTEXT)
     expect(await owner.decrypt(ciphertext, { key: keyId })).toEqual(PLAINTEXT)
     await refused(owner.encrypt(keyId, new Uint8Array(300)), 'KEY_USAGE')
-    await refused(
-      owner.encrypt(keyId, PLAINTEXT, { encryptionContext: { a: 'b' } }),
-      'KEY_USAGE',
-    )
+    await refused(owner.encrypt(keyId, PLAINTEXT, { encryptionContext: { a: 'b' } }), 'KEY_USAGE')
     await refused(owner.generateDataKey(keyId), 'KEY_USAGE')
     ciphertext[9] = (ciphertext[9] ?? 0) ^ 1
     await refused(owner.decrypt(ciphertext, { key: keyId }), 'CIPHERTEXT_INVALID')

@@ -157,10 +157,7 @@ function signingOf({ key }: OpenedKey, { algorithm, kind }: SignRequest) {
 }
 
 /** What a kind of key does not do, or a length that it does not take, is the caller's mistake. */
-function withPrivateKey<T>(
-  opened: OpenedKey,
-  use: (key: Parameters<typeof publicPem>[0]) => T,
-): T {
+function withPrivateKey<T>(opened: OpenedKey, use: (key: Parameters<typeof publicPem>[0]) => T): T {
   const { keyId, spec } = opened.key
   if (opened.kind !== 'asymmetric') {
     throw new KeyError('KEY_USAGE', `key ${keyId} is symmetric: it has no private and public half`)

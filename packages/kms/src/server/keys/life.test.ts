@@ -74,7 +74,10 @@ describe('a key', () => {
 
 describe('an alias', () => {
   it('names one key of an account, and is the account’s own', async () => {
-    const [one, two] = [await owner.createKey({ mode: 'open' }), await owner.createKey({ mode: 'open' })]
+    const [one, two] = [
+      await owner.createKey({ mode: 'open' }),
+      await owner.createKey({ mode: 'open' }),
+    ]
     await owner.createAlias('shared name/1', one.keyId)
     await refused(owner.createAlias('shared name/1', two.keyId), 'ALIAS_TAKEN')
     await refused(owner.createKey({ alias: 'shared name/1' }), 'ALIAS_TAKEN')
@@ -174,7 +177,10 @@ describe('deletion', () => {
     await refused(owner.rotateKey(keyId), 'KEY_STATE')
     await refused(owner.createAlias('late', keyId), 'KEY_STATE')
     await refused(owner.scheduleKeyDeletion(keyId), 'KEY_STATE')
-    expect(await owner.cancelKeyDeletion(keyId)).toMatchObject({ state: 'disabled', deletionAt: null })
+    expect(await owner.cancelKeyDeletion(keyId)).toMatchObject({
+      state: 'disabled',
+      deletionAt: null,
+    })
     await refused(owner.cancelKeyDeletion(keyId), 'KEY_DISABLED')
     await owner.enableKey(keyId)
     await (await scene.attest()).release(scene.parts())
@@ -270,7 +276,10 @@ describe('bring your own key', () => {
     await refused(importing(newest.importToken, short), 'IMPORT_MATERIAL')
     await refused(stranger.importKeyMaterial(keyId, newest.importToken, wrapped), 'NOT_OWNER')
     await later(1.01, () => refused(importing(newest.importToken), 'IMPORT_TOKEN'))
-    expect(await importing(newest.importToken)).toMatchObject({ state: 'enabled', currentVersion: 1 })
+    expect(await importing(newest.importToken)).toMatchObject({
+      state: 'enabled',
+      currentVersion: 1,
+    })
     await refused(importing(newest.importToken), 'KEY_STATE')
     await refused(owner.getParametersForImport(keyId), 'KEY_STATE')
     const { ciphertext } = await owner.encrypt(keyId, Uint8Array.of(7))

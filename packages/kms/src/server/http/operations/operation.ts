@@ -1,6 +1,6 @@
 import { type TSchema, Type } from '@sinclair/typebox'
-import { answers, requests } from '../../../protocol/messages.ts'
 import type { KmsErrorCode } from '../../../protocol/errors.ts'
+import { answers, requests } from '../../../protocol/messages.ts'
 import { cmkId, hexId } from '../../../protocol/schema.ts'
 
 /** What a call has to prove. */
@@ -21,7 +21,15 @@ export interface Operation {
   readonly method: 'GET' | 'POST'
   /** With `:name` for what stands in it. */
   readonly path: string
-  readonly tag: 'keys' | 'data' | 'aliases' | 'accounts' | 'policies' | 'datasets' | 'instances' | 'log'
+  readonly tag:
+    | 'keys'
+    | 'data'
+    | 'aliases'
+    | 'accounts'
+    | 'policies'
+    | 'datasets'
+    | 'instances'
+    | 'log'
   readonly summary: string
   readonly access: Access
   /** Of what stands in the path. */

@@ -98,7 +98,9 @@ const jwks = {
   tag: 'instances',
   summary: 'The keys that tokens are signed with (RFC 7517).',
   access: 'anyone',
-  answer: Type.Object({ keys: Type.Array(Type.Object({ kty: Type.String(), kid: Type.String() })) }),
+  answer: Type.Object({
+    keys: Type.Array(Type.Object({ kty: Type.String(), kid: Type.String() })),
+  }),
   refusals: [],
 } as const
 
