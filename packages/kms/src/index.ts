@@ -55,6 +55,7 @@ export {
   rewrapFolder,
 } from './client/rewrap-folder.ts'
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
+export { decryptMessage, encryptMessage } from './client/message.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
