@@ -37,6 +37,7 @@ export {
   type LogMemory,
   type SeenLog,
 } from './client/log-history.ts'
+export { decryptMessage, encryptMessage } from './client/message.ts'
 export {
   type OpenedPart,
   openOwnDataset,
@@ -55,7 +56,6 @@ export {
   rewrapFolder,
 } from './client/rewrap-folder.ts'
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
-export { decryptMessage, encryptMessage } from './client/message.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'

@@ -14,7 +14,7 @@ const TAG = 16
  * @see docs/formats/ciphertext.md
  */
 export async function encryptMessage(
-  client: KmsClient,
+  client: Pick<KmsClient, 'generateDataKey'>,
   key: string,
   plaintext: Uint8Array,
   bound: Bound = {},
@@ -37,7 +37,7 @@ export async function encryptMessage(
  * @throws KmsError CIPHERTEXT_INVALID, also for a message that was altered
  */
 export async function decryptMessage(
-  client: KmsClient,
+  client: Pick<KmsClient, 'decrypt'>,
   message: Uint8Array,
   options: Bound & { readonly key?: string } = {},
 ): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
-import { type Act, type Done, perform, useThen } from '../acts.ts'
+import { type Act, type Done, perform, use, useThen } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 
@@ -13,8 +13,7 @@ export async function ownerAct<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<Done<T>> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  const { act, owner } = await actOf(service, request, action, details)
   return await perform(service, act, 'done', service.now(), tx => work(tx, owner, act))
 }
 
@@ -26,7 +25,8 @@ export async function ownerUse<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<T> {
-  return await ownerUseThen(service, request, action, details, work, value => value)
+  const { act, owner } = await actOf(service, request, action, details)
+  return await use(service, act, owner, service.now(), tx => work(tx, owner, act))
 }
 
 /** As {@link ownerUse}, with a second step that needs nothing of the store. */
@@ -38,9 +38,18 @@ export async function ownerUseThen<T, R>(
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
   then: (value: T) => R,
 ): Promise<R> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  const { act, owner } = await actOf(service, request, action, details)
   return await useThen(service, act, owner, service.now(), tx => work(tx, owner, act), then)
+}
+
+async function actOf(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+): Promise<{ readonly act: Act; readonly owner: string }> {
+  const owner = await ownerRead(service, request, async (_tx, account) => account)
+  return { owner, act: { actor: `account:${owner}`, action, details: { ...details } } }
 }
 
 /** What an account asks, and what changes nothing. */
