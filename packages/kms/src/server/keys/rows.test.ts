@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { temporaryStore } from '../store/temporary-store.test.fixture.ts'
+import { RowKeys } from '../store/index.ts'
+import { ADDED } from '../store/schema.ts'
+import { temporaryStore, testRoot } from '../store/temporary-store.test.fixture.ts'
 import { Keys } from './index.ts'
 import { changeKey } from './rows.ts'
 
@@ -12,6 +14,28 @@ async function opened() {
     store.write(tx => keys.create(tx, { owner: 'a', mode: 'open', at: new Date(at) }))
   return { keys, store, create }
 }
+
+describe('rows of before a table had more columns', () => {
+  const columns = { key_id: 'k', owner: 'a', alias: null, mode: 'open', state: 'enabled' }
+  const macOf = (more: Record<string, string | number | null>) =>
+    Buffer.from(new RowKeys(testRoot()).rowMac('keys', 'k', 1, { ...columns, ...more }))
+
+  it('are as they were proven, while nothing stands in the new ones', () => {
+    const nothing = Object.fromEntries((ADDED['keys'] ?? []).map(name => [name, null]))
+    expect(Object.keys(nothing)).toContain('deletion_at')
+    expect(macOf(nothing).equals(macOf({}))).toBe(true)
+    for (const name of Object.keys(nothing)) {
+      for (const value of ['', 'x', 0, 1]) {
+        expect(macOf({ ...nothing, [name]: value }).equals(macOf({})), name).toBe(false)
+      }
+    }
+    // Of the columns that were always there, null is a value like any other.
+    const { alias: _alias, ...without } = columns
+    const keys = new RowKeys(testRoot())
+    const mac = Buffer.from(keys.rowMac('keys', 'k', 1, without))
+    expect(mac.equals(macOf({}))).toBe(false)
+  })
+})
 
 describe('aliases that stood in the rows of keys before they had a table', () => {
   it('move there; of one that several keys had, the oldest keeps it', async () => {
