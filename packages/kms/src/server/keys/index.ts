@@ -6,6 +6,7 @@ export {
   signUnder,
   verifyUnder,
 } from './data.ts'
+export type { DekContext } from './deks.ts'
 export type {
   KeyDescription,
   KeyMode,
@@ -15,6 +16,6 @@ export type {
 export { KeyError } from './errors.ts'
 export type { ReleaseAction, ReleaseGrant } from './grant.ts'
 export { newImportKeyPair } from './imports.ts'
-export { type DekContext, Keys, type OpenedKey } from './keys.ts'
+export { Keys, type OpenedKey } from './keys.ts'
 export { newMaterial, rekeyKeyVersion } from './material.ts'
 export { algorithmsOf, type CmkUsage, DEFAULT_SPEC, usageFor } from './spec.ts'

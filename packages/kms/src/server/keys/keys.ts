@@ -1,20 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import {
-  type DatasetId,
-  DEK_LENGTH,
-  Dek,
-  encodeSealedHeader,
-  encodeWrapContext,
-  type FileId,
-  parseSealedHeader,
-  SealedFormatError,
-  type Sha256,
-  type Slot,
-  verifyHeader,
-} from '@cloister/sealed'
 import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import { Aliases } from './aliases.ts'
+import { Deks } from './deks.ts'
 import {
   asOpen,
   asUsable,
@@ -27,26 +15,12 @@ import {
   type UsableOpenKey,
 } from './description.ts'
 import { KeyError } from './errors.ts'
-import type { ReleaseAction, ReleaseGrant } from './grant.ts'
 import { Imports } from './imports.ts'
 import { KeyLife } from './life.ts'
 import { KeyMaterial, newMaterial } from './material.ts'
 import { type Page, type PageRequest, pageFrom, placeOf } from './page.ts'
 import { changeKey, insertKey, tagsColumn } from './rows.ts'
 import { type CmkSpec, type CmkUsage, DEFAULT_SPEC, DEFAULT_USAGE, usageFor } from './spec.ts'
-
-/** The file that a DEK is of; bound into its wrapping. */
-export interface DekContext {
-  readonly datasetId: DatasetId
-  readonly fileId: FileId
-  readonly fixedDigest: Sha256
-}
-
-/** A DEK under a CMK version: format version byte 1, nonce (12), ciphertext (32), tag (16). */
-export interface WrappedDek {
-  readonly cmkVersion: number
-  readonly wrappedDek: Uint8Array
-}
 
 /** A key to be made. */
 export interface NewKey {
@@ -83,8 +57,7 @@ export interface OpenRequest {
 }
 
 /** Customer master keys, and what is under them. */
-export class Keys {
-  readonly #material: KeyMaterial
+export class Keys extends Deks {
   /** Names that accounts have for their keys. */
   readonly aliases = new Aliases()
   /** Material that is brought. */
@@ -93,9 +66,10 @@ export class Keys {
   readonly life: KeyLife
 
   constructor(root: RootKey) {
-    this.#material = new KeyMaterial(root)
-    this.imports = new Imports(root, this.#material)
-    this.life = new KeyLife(this.#material, this.aliases)
+    const material = new KeyMaterial(root)
+    super(material)
+    this.imports = new Imports(root, material)
+    this.life = new KeyLife(material, this.aliases)
   }
 
   /**
@@ -130,7 +104,7 @@ export class Keys {
     })
     if (material === null) return description
     try {
-      await this.#material.store(tx, { ...description, version: 1 }, material, at)
+      await this.material.store(tx, { ...description, version: 1 }, material, at)
     } finally {
       material.fill(0)
     }
@@ -188,7 +162,7 @@ export class Keys {
       throw new KeyError('CIPHERTEXT', `the ciphertext is of no version of key ${keyId}`)
     }
     const place = { ...key, version }
-    return await this.#material.open(tx, place, (material): OpenedKey => {
+    return await this.material.open(tx, place, (material): OpenedKey => {
       return key.spec === DEFAULT_SPEC
         ? { kind: 'symmetric', key, version, wrap: new KeyWrap(material) }
         : { kind: 'asymmetric', key, version, material: Secret.from(material) }
@@ -212,141 +186,4 @@ export class Keys {
   async rotate(tx: StoreTransaction, keyId: string, at: Date): Promise<KeyDescription> {
     return await this.life.rotate(tx, keyId, at)
   }
-
-  /** Wraps a DEK under the current version. */
-  async wrapDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    dek: Dek,
-    context: DekContext,
-  ): Promise<WrappedDek> {
-    const cmkVersion = key.currentVersion
-    const wrap = await this.#dekWrap(tx, key, cmkVersion)
-    const bytes = dek.exposeBytes()
-    try {
-      const associated = encodeWrapContext({ ...context, cmkId: key.keyId, cmkVersion })
-      return { cmkVersion, wrappedDek: wrap.wrap(bytes, associated) }
-    } finally {
-      bytes.fill(0)
-    }
-  }
-
-  /**
-   * Unwraps a DEK for the owner of an open key.
-   * @throws KeyError KEY_MODE, KEY_VERSION, UNWRAP
-   */
-  async unwrapDek(
-    tx: StoreTransaction,
-    key: UsableOpenKey,
-    wrapped: WrappedDek,
-    context: DekContext,
-  ): Promise<Dek> {
-    // The type says so already; a cast must not be all that stands between a caller and a DEK.
-    // Read anew, so that a description from elsewhere cannot say it either.
-    const stored = asOpen(asUsable(await readKey(tx, key.keyId)))
-    return await this.#unwrap(tx, stored, wrapped, context)
-  }
-
-  /**
-   * Wraps a sealed file's DEK anew under the key's current version, inside its header: the DEK goes
-   * nowhere, so this serves attested-only keys too. The other slots stay, and so does the length. A
-   * header that is of the current version already is given back as it is.
-   * @param header - The whole header of the file
-   * @throws SealedFormatError when `header` is none; KeyError KEY_VERSION, UNWRAP when it has no slot
-   * of this key, or when slot or header were altered
-   */
-  async rewrapHeader(
-    tx: StoreTransaction,
-    key: UsableKey,
-    header: Uint8Array,
-    kmsId: string,
-  ): Promise<Uint8Array> {
-    const parsed = parseSealedHeader(header)
-    const { fixed, fixedDigest, headerLength, slots } = parsed
-    const isOwn = (slot: Slot) => slot.kmsId === kmsId && slot.cmkId === key.keyId
-    const own = slots.find(isOwn)
-    if (own === undefined) {
-      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} has no slot of this key`)
-    }
-    const context = { datasetId: fixed.datasetId, fileId: fixed.fileId, fixedDigest }
-    const dek = await this.#unwrap(tx, key, own, context)
-    try {
-      // Before anything else: an altered slot of another key service would be made authentic.
-      verifyHeader(parsed, dek)
-      if (own.cmkVersion === key.currentVersion) return header
-      const wrapped = await this.wrapDek(tx, key, dek, context)
-      const renewed = slots.map(slot => (isOwn(slot) ? { ...slot, ...wrapped } : slot))
-      return encodeSealedHeader({ fixed, slots: renewed, dek, headerLength })
-    } catch (cause) {
-      if (!(cause instanceof SealedFormatError && cause.code === 'HEADER_MAC')) throw cause
-      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} was altered`, { cause })
-    } finally {
-      dek.dispose()
-    }
-  }
-
-  /**
-   * Unwraps a DEK for an attested instance.
-   * @throws KeyError GRANT, KEY_VERSION, UNWRAP
-   */
-  async releaseDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    wrapped: WrappedDek,
-    context: DekContext,
-    grant: ReleaseGrant,
-  ): Promise<Dek> {
-    assertCovered(grant, 'release', key, context)
-    return await this.#unwrap(tx, key, wrapped, context)
-  }
-
-  /** Makes a DEK for an attested instance's output. @throws KeyError GRANT */
-  async sealDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    context: DekContext,
-    grant: ReleaseGrant,
-  ): Promise<WrappedDek & { readonly dek: Dek }> {
-    assertCovered(grant, 'seal', key, context)
-    const dek = Dek.generate()
-    return { dek, ...(await this.wrapDek(tx, key, dek, context)) }
-  }
-
-  async #unwrap(
-    tx: StoreTransaction,
-    key: UsableKey,
-    { cmkVersion, wrappedDek }: WrappedDek,
-    context: DekContext,
-  ): Promise<Dek> {
-    const wrap = await this.#dekWrap(tx, key, cmkVersion)
-    const associated = encodeWrapContext({ ...context, cmkId: key.keyId, cmkVersion })
-    const bytes = wrap.unwrap(wrappedDek, associated)
-    if (bytes === undefined || bytes.length !== DEK_LENGTH) {
-      bytes?.fill(0)
-      const what = `the wrapped DEK is not of file ${context.fileId} under key ${key.keyId}`
-      throw new KeyError('UNWRAP', what)
-    }
-    const dek = Dek.from(bytes)
-    bytes.fill(0)
-    return dek
-  }
-
-  /** @throws KeyError KEY_USAGE for a key of a kind that wraps no DEKs; KEY_VERSION */
-  async #dekWrap(tx: StoreTransaction, key: UsableKey, version: number): Promise<KeyWrap> {
-    if (key.spec !== DEFAULT_SPEC) {
-      throw new KeyError('KEY_USAGE', `a key of kind ${key.spec} wraps no data keys of files`)
-    }
-    return await this.#material.open(tx, { ...key, version }, material => new KeyWrap(material))
-  }
-}
-
-function assertCovered(
-  grant: ReleaseGrant,
-  action: ReleaseAction,
-  { keyId }: KeyDescription,
-  { datasetId }: DekContext,
-): void {
-  if (grant.covers({ action, keyId, datasetId })) return
-  const what = `the grant is not for ${action} of dataset ${datasetId} under key ${keyId}`
-  throw new KeyError('GRANT', what)
 }
