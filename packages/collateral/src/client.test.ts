@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -159,7 +159,9 @@ describe('a service that is hostile or ill', () => {
     const { upstream: bad } = await serving(serve)
     expect(await reasonOf(client([bad]).get(wanted))).toContain(reason)
     const { upstream } = await serving(good)
-    expect((await client([bad, upstream]).get(wanted)).from).toBe(upstream.name)
+    const { from, verified } = await client([bad, upstream]).get(wanted)
+    expect(from).toContain(upstream.name)
+    expect(verifyEvidence({ evidence, collateral: verified, roots, at: AT }).kind).toBe('enclave')
   })
 
   it('that sends 64 MiB is left off in the middle', async () => {
@@ -205,12 +207,14 @@ describe('a service that is hostile or ill', () => {
 
   it('is asked last after it failed', async () => {
     const { upstream: bad, asked } = await serving(() => other.collateral(AT))
-    const { upstream } = await serving(good)
+    const { upstream, asked: goodAsked } = await serving(good)
     const clock = { now: AT }
     const at = client([bad, upstream], { now: () => clock.now, refreshAfterMs: -1 })
     await at.get(wanted)
+    expect(asked).toHaveLength(3)
     await at.get(wanted)
-    await expect.poll(() => asked.length).toBe(4)
+    await expect.poll(() => goodAsked.length).toBeGreaterThan(4)
+    expect(asked).toHaveLength(3)
   })
 })
 
@@ -219,7 +223,7 @@ describe('what was kept', () => {
     const folder = await newFolder()
     const { upstream } = await serving(good)
     await client([upstream], { folder }).get(wanted)
-    expect((await readdir(folder)).every(name => name.endsWith('.json'))).toBe(true)
+    expect((await readdir(folder)).every(name => name.endsWith('.document'))).toBe(true)
     const dead = pccsAt('http://127.0.0.1:9')
     expect((await client([dead], { folder }).get(wanted)).from).toBe('kept')
   })
@@ -228,11 +232,13 @@ describe('what was kept', () => {
     const folder = await newFolder()
     const { upstream } = await serving(good)
     await client([upstream], { folder }).get(wanted)
-    const [name = ''] = await readdir(folder)
-    await writeFile(join(folder, name), JSON.stringify({ tcb_info: '{}' }))
+    const names = await readdir(folder)
+    const name = names.find(one => one.startsWith('tcb-info')) ?? ''
+    const kept = await readFile(join(folder, name), 'utf8')
+    await writeFile(join(folder, name), kept.replace('UpToDate', 'uPToDate'))
     const dead = pccsAt('http://127.0.0.1:9')
     expect(await reasonOf(client([dead], { folder }).get(wanted))).toContain('not reached')
-    expect((await client([upstream], { folder }).get(wanted)).from).toBe(upstream.name)
+    expect((await client([upstream], { folder }).get(wanted)).from).toContain(upstream.name)
   })
 
   it('is served while newer is fetched behind the caller’s back', async () => {

@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto'
+
+/** Which of several documents about the same: the current, the newest, or a set by its number. */
+export type Edition = 'standard' | 'early' | number
+
+/** Which CA issued a PCK certificate. */
+export type PckCa = 'platform' | 'processor'
+
+/** TCB info of a line of processors. Version 3 of the interface gives the older form, for SGX. */
+export interface TcbInfoName {
+  readonly kind: 'tcbInfo'
+  readonly tee: 'sgx' | 'tdx'
+  /** 12 lower-case hexadecimal digits. */
+  readonly fmspc: string
+  readonly edition: Edition
+  readonly api: 3 | 4
+}
+
+/** Identity of one of the vendor's enclaves. */
+export interface IdentityName {
+  readonly kind: 'identity'
+  readonly of: 'QE' | 'TD_QE' | 'QVE' | 'QAE'
+  readonly edition: Edition
+}
+
+/** All PCK certificates of a platform: told by its encrypted PPID, or by its platform manifest. */
+export interface PckCertificatesName {
+  readonly kind: 'pckCertificates'
+  /** 4 upper-case hexadecimal digits, as all that follows is upper-case hexadecimal. */
+  readonly pceId: string
+  /** 768 digits; empty where the manifest is given. */
+  readonly encryptedPpid: string
+  readonly platformManifest: string
+}
+
+/** The PCK certificate that another cache chose for a platform at a TCB. */
+export interface PckCertificateName {
+  readonly kind: 'pckCertificate'
+  readonly qeId: string
+  readonly pceId: string
+  readonly encryptedPpid: string
+  /** 32 digits. */
+  readonly cpuSvn: string
+  /** 4 digits, little-endian. */
+  readonly pceSvn: string
+}
+
+/** Names a document that a collateral service hands out. */
+export type DocumentName =
+  | TcbInfoName
+  | IdentityName
+  | { readonly kind: 'evaluationNumbers'; readonly tee: 'sgx' | 'tdx' }
+  | { readonly kind: 'pckCrl'; readonly ca: PckCa }
+  | { readonly kind: 'rootCaCrl' }
+  | { readonly kind: 'fmspcs'; readonly platform: FmspcPlatform }
+  | PckCertificatesName
+  | PckCertificateName
+
+/** Kinds of platforms that lists of FMSPCs are made for. */
+export const FMSPC_PLATFORMS = ['all', 'client', 'E3', 'E5'] as const
+
+/** A kind of platforms that lists of FMSPCs are made for. */
+export type FmspcPlatform = (typeof FMSPC_PLATFORMS)[number]
+
+/** The root's revocation list: what all else is verified with. */
+export const ROOT_CA_CRL: DocumentName = { kind: 'rootCaCrl' }
+
+/** One short text a name: a key for caches, good as a file's name. */
+export function keyOf(name: DocumentName): string {
+  switch (name.kind) {
+    case 'tcbInfo':
+      return `tcb-info-v${name.api}-${name.tee}-${name.fmspc}-${name.edition}`
+    case 'identity':
+      return `identity-${name.of.toLowerCase()}-${name.edition}`
+    case 'evaluationNumbers':
+      return `evaluation-numbers-${name.tee}`
+    case 'pckCrl':
+      return `pck-crl-${name.ca}`
+    case 'rootCaCrl':
+      return 'root-ca-crl'
+    case 'fmspcs':
+      return `fmspcs-${name.platform.toLowerCase()}`
+    case 'pckCertificates':
+      return `pck-certificates-${digest(name.pceId, name.encryptedPpid, name.platformManifest)}`
+    case 'pckCertificate': {
+      const { qeId, pceId, encryptedPpid, cpuSvn, pceSvn } = name
+      return `pck-certificate-${digest(qeId, pceId, encryptedPpid, cpuSvn, pceSvn)}`
+    }
+  }
+}
+
+function digest(...parts: readonly string[]): string {
+  return createHash('sha256').update(parts.join('\n')).digest('hex')
+}
