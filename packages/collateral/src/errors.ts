@@ -52,3 +52,19 @@ export class CollateralUnavailableError extends CodedError<CollateralUnavailable
     this.failures = failures.map(({ error }) => error)
   }
 }
+
+/**
+ * Why there is no PCK certificate for a platform: `UNKNOWN` it is not registered; `NO_PPID` nothing was
+ * shown to find it by; `NOT_CERTIFIED` the vendor has none for its TCB yet; `NO_MATCH` its TCB is below
+ * every certificate; `ANOTHER` what is said of it does not fit what is known; `FULL` no room is left.
+ */
+export type PlatformErrorCode =
+  | 'UNKNOWN'
+  | 'NO_PPID'
+  | 'NOT_CERTIFIED'
+  | 'NO_MATCH'
+  | 'ANOTHER'
+  | 'FULL'
+
+/** No PCK certificate for a platform. */
+export class PlatformError extends CodedError<PlatformErrorCode> {}

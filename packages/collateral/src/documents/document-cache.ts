@@ -92,9 +92,21 @@ export class DocumentCache {
    * who ask for the same at once share one fetch.
    * @throws CollateralUnavailableError
    */
-  async get(name: DocumentName): Promise<Entry> {
+  get(name: DocumentName): Promise<Entry> {
+    return this.#get(name, false)
+  }
+
+  /**
+   * The same, for whoever may have any document fetched.
+   * @throws CollateralUnavailableError
+   */
+  obtain(name: DocumentName): Promise<Entry> {
+    return this.#get(name, true)
+  }
+
+  async #get(name: DocumentName, mayFetch: boolean): Promise<Entry> {
     const kept = await this.#current(name)
-    const may = this.#mayFetch(name, kept !== undefined)
+    const may = mayFetch || this.#mayFetch(name, kept !== undefined)
     if (kept !== undefined && this.#isGood(kept, 0)) {
       // Whoever asks need not wait: what is kept is still in date.
       if (this.#isDue(kept)) this.refresh(name).catch(() => {})
@@ -144,7 +156,7 @@ export class DocumentCache {
    */
   async accept(raw: RawDocument, from: string): Promise<Entry> {
     const { graceDays = 0 } = this.#options
-    const entry = await this.#verified(raw, from, this.#now(), graceDays)
+    const entry = await this.#verified(raw, from, this.#now(), { graceDays, mayFetch: false })
     const kept = await this.#current(raw.name)
     // The same again is no loss; an older one would take back what a newer one says.
     if (kept !== undefined) this.#requireNewer(entry, kept)
@@ -210,7 +222,8 @@ export class DocumentCache {
   ): Promise<Entry | undefined> {
     try {
       const { graceDays = 0 } = this.#options
-      return this.#keep(await this.#verified({ name, body, chain }, from, fetchedAt, graceDays))
+      const options = { graceDays, mayFetch: false }
+      return this.#keep(await this.#verified({ name, body, chain }, from, fetchedAt, options))
     } catch (error) {
       if (!(error instanceof CodedError)) throw error
       this.#kept.delete(keyOf(name))
@@ -233,7 +246,7 @@ export class DocumentCache {
         key,
         upstream => fetchDocument(upstream, name, timeoutMs, root),
         async raw => {
-          const entry = await this.#verified(raw, '', this.#now(), 0)
+          const entry = await this.#verified(raw, '', this.#now(), { graceDays: 0, mayFetch: true })
           if (kept !== undefined) this.#requireNewer(entry, kept)
           return entry
         },
@@ -272,25 +285,21 @@ export class DocumentCache {
     raw: RawDocument,
     from: string,
     fetchedAt: Date,
-    graceDays: number,
+    { graceDays, mayFetch }: { readonly graceDays: number; readonly mayFetch: boolean },
   ): Promise<Entry> {
-    const basis = await this.#basisOf(raw)
+    const basis = await this.#basisOf(raw, mayFetch)
     const { roots } = this.#options
     const options = { roots, at: this.#now(), collateralGraceDays: graceDays }
     return { ...verifyDocument(raw, listsIn(basis), options), raw, from, fetchedAt, basis }
   }
 
   /** The lists that a document is verified with, fetched first where they are not there. */
-  async #basisOf({ name, chain }: RawDocument): Promise<readonly Entry[]> {
+  async #basisOf({ name, chain }: RawDocument, mayFetch: boolean): Promise<readonly Entry[]> {
     if (name.kind === 'rootCaCrl' || name.kind === 'fmspcs') return []
-    const root = await this.#rootList(rootCertificateOf(chain, this.#options))
+    this.#rootFound = rootCertificateOf(chain, this.#options)
+    const root = await this.#get(ROOT_CA_CRL, mayFetch)
     if (name.kind !== 'pckCertificates' && name.kind !== 'pckCertificate') return [root]
-    return [root, await this.get({ kind: 'pckCrl', ca: pckCaOf(chain) })]
-  }
-
-  async #rootList(certificate: string): Promise<Entry> {
-    this.#rootFound = certificate
-    return await this.get(ROOT_CA_CRL)
+    return [root, await this.#get({ kind: 'pckCrl', ca: pckCaOf(chain) }, mayFetch)]
   }
 
   /** The certificate of a pinned root, from what is kept or else from the chain of another list. */
@@ -307,7 +316,14 @@ export class DocumentCache {
     return good
   }
 
+  /** What is kept is not to be taken back by an older document, or by another platform's. */
   #requireNewer(entry: Entry, kept: Entry): void {
+    const [ppid, before] = [entry, kept].map(({ content }) =>
+      content.kind === 'pcks' ? content.pcks.ppid : '',
+    )
+    if (ppid !== before) {
+      throw new UpstreamError('FORMAT', 'it sent PCK certificates of another platform')
+    }
     const [now, then] = [entry, kept].map(({ issuedAt }) => issuedAt?.getTime() ?? 0)
     if (!this.#isGood(kept, 0) || (now ?? 0) >= (then ?? 0)) return
     const issued = kept.issuedAt?.toISOString() ?? ''

@@ -26,6 +26,8 @@ export interface IdentityName {
 /** All PCK certificates of a platform: told by its encrypted PPID, or by its platform manifest. */
 export interface PckCertificatesName {
   readonly kind: 'pckCertificates'
+  /** Of a registered platform; empty for whoever shows no more than an encrypted PPID. */
+  readonly qeId: string
   /** 4 upper-case hexadecimal digits, as all that follows is upper-case hexadecimal. */
   readonly pceId: string
   /** 768 digits; empty where the manifest is given. */
@@ -80,8 +82,10 @@ export function keyOf(name: DocumentName): string {
       return 'root-ca-crl'
     case 'fmspcs':
       return `fmspcs-${name.platform.toLowerCase()}`
-    case 'pckCertificates':
-      return `pck-certificates-${digest(name.pceId, name.encryptedPpid, name.platformManifest)}`
+    case 'pckCertificates': {
+      const { qeId, pceId, encryptedPpid, platformManifest } = name
+      return `pck-certificates-${digest(qeId, pceId, encryptedPpid, platformManifest)}`
+    }
     case 'pckCertificate': {
       const { qeId, pceId, encryptedPpid, cpuSvn, pceSvn } = name
       return `pck-certificate-${digest(qeId, pceId, encryptedPpid, cpuSvn, pceSvn)}`
@@ -89,6 +93,7 @@ export function keyOf(name: DocumentName): string {
   }
 }
 
-function digest(...parts: readonly string[]): string {
+/** One short text for several, none of which has a line break in it. */
+export function digest(...parts: readonly string[]): string {
   return createHash('sha256').update(parts.join('\n')).digest('hex')
 }
