@@ -2,10 +2,12 @@ import http from 'node:http'
 import https from 'node:https'
 import { UpstreamError } from './errors.ts'
 
-/** What to download. */
-export interface DownloadRequest {
+/** What to ask a service. */
+export interface ExchangeRequest {
   readonly url: string
-  /** Sent by POST as JSON; without it the request is a GET. */
+  /** GET unless told, or POST where there is something to send. */
+  readonly method?: 'GET' | 'POST' | 'PUT'
+  /** Sent as JSON. */
   readonly json?: string
   readonly headers?: Readonly<Record<string, string>>
   /** PEM: what the TLS certificate has to lead up to, in place of the system's roots. */
@@ -13,6 +15,11 @@ export interface DownloadRequest {
   /** Until the answer must have come in whole. */
   readonly timeoutMs: number
   readonly maxBytes: number
+}
+
+/** What a service answered. */
+export interface Exchange extends Download {
+  readonly status: number
 }
 
 /** What was downloaded. */
@@ -31,31 +38,47 @@ const AGENTS = {
  * Downloads a document: no redirects, within a time, and no more than a size.
  * @throws UpstreamError
  */
-export async function download(request: DownloadRequest): Promise<Download> {
-  // Told without the query, in which platforms are named.
-  const what = new URL(request.url).origin + new URL(request.url).pathname
-  const response = await responseTo(request, what)
-  const { statusCode: status = 0 } = response
-  if (status !== 200) {
-    response.destroy()
-    throw new UpstreamError('STATUS', `${what} answered ${status}`, { status })
-  }
-  const body = await bodyOf(what, response, request.maxBytes)
-  return {
-    body,
-    header: name => {
-      const value = response.headers[name]
-      return Array.isArray(value) ? value[0] : value
-    },
-  }
+export async function download(request: ExchangeRequest): Promise<Download> {
+  const { status, ...found } = await exchange(request, status => status === 200)
+  if (status === 200) return found
+  throw new UpstreamError('STATUS', `${toldOf(request)} answered ${status}`, { status })
 }
 
-function responseTo(request: DownloadRequest, what: string): Promise<http.IncomingMessage> {
-  const { url, json, ca, timeoutMs } = request
+/**
+ * Asks a service something. Redirects are answers like any other.
+ * @param wantsBody - Of which statuses the body is read.
+ * @throws UpstreamError UNREACHABLE, TOO_LARGE
+ */
+export async function exchange(
+  request: ExchangeRequest,
+  wantsBody: (status: number) => boolean = () => true,
+): Promise<Exchange> {
+  const what = toldOf(request)
+  const response = await responseTo(request, what)
+  const { statusCode: status = 0 } = response
+  const header = (name: string) => {
+    const value = response.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+  if (!wantsBody(status)) {
+    response.destroy()
+    return { status, header, body: new Uint8Array() }
+  }
+  return { status, header, body: await bodyOf(what, response, request.maxBytes) }
+}
+
+/** Told without the query, in which platforms are named. */
+function toldOf({ url }: ExchangeRequest): string {
+  const { origin, pathname } = new URL(url)
+  return origin + pathname
+}
+
+function responseTo(request: ExchangeRequest, what: string): Promise<http.IncomingMessage> {
+  const { url, json, ca, timeoutMs, method = json === undefined ? 'GET' : 'POST' } = request
   const secure = url.startsWith('https:')
   return new Promise((resolve, reject) => {
     const options: https.RequestOptions = {
-      method: json === undefined ? 'GET' : 'POST',
+      method,
       headers: {
         ...(json === undefined ? {} : { 'content-type': 'application/json' }),
         ...request.headers,

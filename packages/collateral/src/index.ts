@@ -1,3 +1,4 @@
+export { PccsAdmin, PccsAdminError, type PccsAdminOptions } from './admin-client.ts'
 export {
   CollateralClient,
   type CollateralClientOptions,

@@ -50,6 +50,11 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'AttestedTlsError REJECTED':
     'compare what was wanted and seen; if what runs there is what you mean, name it in the policy',
   'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
+  'PccsAdminError UNREACHABLE':
+    'is it running, and does --ca name its certificate? cloister pccs serve prints both',
+  'BundleError REFUSED':
+    'fetch it again; with --data, --partial takes what verifies without the rest',
+  'TokenFileError MODE': 'chmod 600 that file, and think about who has read it',
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',

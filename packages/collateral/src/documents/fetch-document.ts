@@ -1,4 +1,4 @@
-import { type Download, type DownloadRequest, download } from '../download.ts'
+import { type Download, download, type ExchangeRequest } from '../download.ts'
 import { UpstreamError } from '../errors.ts'
 import type { Upstream } from '../upstream.ts'
 import type { DocumentName, Edition } from './name.ts'
@@ -30,7 +30,7 @@ export async function fetchDocument(
   rootCertificate = '',
 ): Promise<RawDocument> {
   const { chainHeader, ...source } = sourceOf(upstream, name)
-  const request: DownloadRequest = { ...source, ca: upstream.ca, timeoutMs }
+  const request: ExchangeRequest = { ...source, ca: upstream.ca, timeoutMs }
   const found = await download(request)
   const isList = name.kind === 'pckCrl' || name.kind === 'rootCaCrl'
   return {

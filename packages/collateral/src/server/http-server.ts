@@ -58,7 +58,9 @@ export function createPccsServer(
       service.log.write('refused', { method: request.method, route, code, reasons, ...why(error) })
     }
     if (refusal.status === 503 || refusal.status === 429) reply.header('Retry-After', '5')
-    return reply.status(refusal.status).send(envelopeOf(refusal))
+    // Which upstreams there are, and how they fail, is for whoever runs the service.
+    const isAdmin = service.adminToken.isShown(request.headers['admin-token'])
+    return reply.status(refusal.status).send(envelopeOf(refusal, isAdmin))
   })
   app.setNotFoundHandler((_request, reply) =>
     reply
@@ -74,8 +76,8 @@ export function createPccsServer(
 }
 
 /** What every refusal looks like on the wire. */
-function envelopeOf({ code, message, reasons }: PccsError): object {
-  return { code, message, reasons }
+function envelopeOf({ code, message, reasons }: PccsError, isAdmin = false): object {
+  return { code, message, reasons: isAdmin ? reasons : [] }
 }
 
 /** Only the operator sees what broke. */

@@ -1,3 +1,4 @@
+export { type CollectOptions, collect } from '../bundle/collect.ts'
 export {
   BundleError,
   type ImportReport,
@@ -5,6 +6,7 @@ export {
   type NotTaken,
 } from '../bundle/import-bundle.ts'
 export { type Bundle, type BundledPlatform, readBundle } from '../bundle/read-bundle.ts'
+export { type UnpackedFile, unpack } from '../bundle/unpack.ts'
 export { type BundleCount, writeBundle } from '../bundle/write-bundle.ts'
 export type { CachingMode } from '../platforms/platforms.ts'
 export type { TlsCredentials } from './http-server.ts'
