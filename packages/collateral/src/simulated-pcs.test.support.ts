@@ -74,17 +74,27 @@ const signed = (member: string, text: string, signature: Uint8Array) =>
  */
 export async function startSimulatedPcs(options: SimulatedPcsOptions): Promise<SimulatedPcs> {
   const { platform, at, change = () => undefined } = options
-  const asked: string[] = []
   const pcks = pcksOf(platform)
+  return await startService((request, response) => {
+    if (options.before?.(request, response) === true) return undefined
+    const isKeyed = options.apiKey === undefined || isKeyShown(request, options.apiKey)
+    const reply = replyTo(request.url ?? '', { platform, at: at(), pcks, isKeyed })
+    return change(request, reply) ?? reply
+  })
+}
+
+/** Starts a service that answers what it is told to; nothing where that is `undefined`. */
+export async function startService(
+  replyTo: (request: IncomingMessage, response: ServerResponse) => Reply | undefined,
+): Promise<SimulatedPcs> {
+  const asked: string[] = []
   const server = createServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.resume()
     request.on('end', () => {
       asked.push(request.url ?? '')
-      if (options.before?.(request, response) === true) return
-      const isKeyed = options.apiKey === undefined || isKeyShown(request, options.apiKey)
-      const reply = replyTo(request.url ?? '', { platform, at: at(), pcks, isKeyed })
-      const { status = 200, body = '', headers = {} } = change(request, reply) ?? reply
+      const reply = replyTo(request, response)
+      if (reply === undefined) return
+      const { status = 200, body = '', headers = {} } = reply
       response.writeHead(status, { 'Request-ID': 'simulated', ...headers })
       response.end(typeof body === 'string' ? body : Buffer.from(body))
     })

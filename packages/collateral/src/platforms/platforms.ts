@@ -53,9 +53,15 @@ export interface PlatformsOptions {
 /** Platforms and their PCK certificates. */
 export class Platforms {
   readonly #options: PlatformsOptions
+  #changes = 0
 
   constructor(options: PlatformsOptions) {
     this.#options = options
+  }
+
+  /** Grows with each change of what is known of platforms. */
+  get changes(): number {
+    return this.#changes
   }
 
   /**
@@ -140,6 +146,7 @@ export class Platforms {
 
   async #save(record: PlatformRecord, before?: PlatformRecord): Promise<void> {
     if (record === before) return
+    this.#changes++
     await this.#options.records.put(platformKey(record.qeId, record.pceId), record)
   }
 

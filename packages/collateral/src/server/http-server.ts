@@ -41,6 +41,7 @@ export function createPccsServer(
         https: { ...timeouts, ...tls, minVersion: 'TLSv1.2', handshakeTimeout: 10_000 },
       })) as unknown as FastifyInstance
   app.server.maxConnections = MOST_CONNECTIONS
+  takeEmptyBodies(app)
   app.addHook('onRequest', (_request, reply, done) => {
     // Clients of Intel's service look for it.
     reply.header('Request-ID', randomUUID().replaceAll('-', ''))
@@ -73,6 +74,16 @@ export function createPccsServer(
   platformRoutes(app, service)
   administrationRoutes(app, service)
   return app
+}
+
+/** Clients say that they send JSON where they send nothing. */
+function takeEmptyBodies(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null)
+    else parse(request, String(body), done)
+  })
 }
 
 /** What every refusal looks like on the wire. */

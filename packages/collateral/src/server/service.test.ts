@@ -1,97 +1,30 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { verifyPckCrl, verifySignedDocument } from '@cloister/attestation'
-import { afterEach, describe, expect, it } from 'vitest'
-import {
-  DAY,
-  fmspcOf,
-  platformAt,
-  type SimulatedPcs,
-  type SimulatedPcsOptions,
-  startSimulatedPcs,
-  svnHex,
-} from '../simulated-pcs.test.support.ts'
+import { describe, expect, it } from 'vitest'
+import { DAY } from '../simulated-pcs.test.support.ts'
 import { withApiKey } from '../upstream.ts'
-import { type RunningPccs, type StartPccsOptions, startPccs } from './start-pccs.ts'
+import {
+  AT,
+  FMSPC,
+  PLATFORM,
+  PPID,
+  pckQuery,
+  QEID,
+  registration,
+  type Served,
+  SGX,
+  serve,
+  startPcs,
+  TDX,
+  tcbm,
+} from './world.test.support.ts'
 
-const AT = new Date('2026-03-01T00:00:00Z')
-const platform = platformAt(AT)
-const FMSPC = fmspcOf(platform)
-const PPID = 'ab'.repeat(384)
-const QEID = 'c0'.repeat(16)
-
-const opened: { close(): void | Promise<void> }[] = []
-const folders: string[] = []
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one.close()
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true })
-})
-
-async function pcs(options: Partial<SimulatedPcsOptions> = {}): Promise<SimulatedPcs> {
-  const started = await startSimulatedPcs({ platform, at: () => AT, ...options })
-  opened.push(started)
-  return started
-}
-
-interface Running extends RunningPccs {
-  readonly dataDir: string
-  readonly userToken: string
-  readonly adminToken: string
-  readonly log: string[]
-  get(path: string, headers?: Record<string, string>): Promise<Response>
-  send(
-    method: string,
-    path: string,
-    body: unknown,
-    headers?: Record<string, string>,
-  ): Promise<Response>
-}
-
-async function serve(options: Partial<StartPccsOptions> = {}): Promise<Running> {
-  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'cloister-pccs-')))
-  if (options.dataDir === undefined) folders.push(dataDir)
-  const log: string[] = []
-  const running = await startPccs({
-    ...{ dataDir, port: 0, mode: 'LAZY', upstreams: [], roots: [platform.trustRoot] },
-    ...{ now: () => AT, upstreamTimeoutMs: 2000, logTo: (line: string) => log.push(line) },
-    ...options,
-  })
-  opened.push(running)
-  const token = async (name: string) => (await readFile(join(dataDir, name), 'utf8')).trim()
-  return {
-    ...{ ...running, dataDir, log },
-    userToken: await token('user-token'),
-    adminToken: await token('admin-token'),
-    get: (path, headers = {}) => fetch(running.url + path, { headers }),
-    send: (method, path, body, headers = {}) =>
-      fetch(running.url + path, {
-        method,
-        headers: { 'content-type': 'application/json', ...headers },
-        body: JSON.stringify(body),
-      }),
-  }
-}
-
-const SGX = '/sgx/certification/v4'
-const TDX = '/tdx/certification/v4'
-const pckQuery = (svn: number, more: Readonly<Record<string, string>> = {}) =>
-  new URLSearchParams({
-    ...{ qeid: QEID, pceid: '0000', cpusvn: `0${svn}`.repeat(16), pcesvn: svnHex(svn + 8) },
-    ...more,
-  }).toString()
 const chainOf = (response: Response, header: string) =>
   decodeURIComponent(response.headers.get(header) ?? '')
-const registration = (more: object = {}) => ({
-  ...{ qe_id: QEID, pce_id: '0000', cpu_svn: '05'.repeat(16), pce_svn: '0d00', enc_ppid: PPID },
-  ...more,
-})
-
 describe('documents', () => {
   it('are relayed byte for byte, with their chains, and fetched once', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const pccs = await serve({ upstreams: [upstream.pcs] })
-    const { rootCaCrl } = platform.collateral(AT)
+    const { rootCaCrl } = PLATFORM.collateral(AT)
     const fetched = async (url: string) => new Uint8Array(await (await fetch(url)).arrayBuffer())
     const paths: readonly (readonly [string, string])[] = [
       [`${SGX}/tcb?fmspc=${FMSPC.toUpperCase()}`, 'TCB-Info-Issuer-Chain'],
@@ -119,7 +52,7 @@ describe('documents', () => {
       const text = body.slice(member.length + 4, body.indexOf(',"signature"'))
       const signature = new Uint8Array(Buffer.from(JSON.parse(body).signature, 'hex'))
       const chain = chainOf(response, header)
-      const options = { roots: [platform.trustRoot], at: AT }
+      const options = { roots: [PLATFORM.trustRoot], at: AT }
       const given = { text, signature, chain, rootCaCrl }
       expect(() => verifySignedDocument(member as 'tcbInfo', given, options)).not.toThrow()
       const again = await (await pccs.get(path)).text()
@@ -128,7 +61,7 @@ describe('documents', () => {
     const list = await pccs.get(`${SGX}/pckcrl?ca=PLATFORM&encoding=der`)
     const crl = new Uint8Array(await list.arrayBuffer())
     const chain = chainOf(list, 'SGX-PCK-CRL-Issuer-Chain')
-    const options = { roots: [platform.trustRoot], at: AT }
+    const options = { roots: [PLATFORM.trustRoot], at: AT }
     expect(verifyPckCrl({ crl, chain, rootCaCrl }, options).issued).toEqual(AT)
     expect(await (await pccs.get(`${SGX}/pckcrl?ca=platform`)).text()).toMatch(/^30[0-9a-f]+$/)
     expect(await (await pccs.get(`${SGX}/pckcrl?ca=platform&encoding=pem`)).text()).toMatch(
@@ -145,7 +78,7 @@ describe('documents', () => {
   })
 
   it('of a set by its number are that set, and gone or unknown ones say so', async () => {
-    const pccs = await serve({ upstreams: [(await pcs()).pcs] })
+    const pccs = await serve({ upstreams: [(await startPcs()).pcs] })
     const numbered = (number: number) =>
       pccs.get(`${SGX}/tcb?fmspc=${FMSPC}&tcbEvaluationDataNumber=${number}`)
     expect(JSON.parse(await (await numbered(2)).text()).tcbInfo.tcbEvaluationDataNumber).toBe(2)
@@ -153,7 +86,7 @@ describe('documents', () => {
   })
 
   it('serve by grace alone past their end, which the answer says', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const clock = { now: AT }
     const pccs = await serve({
       upstreams: [upstream.pcs],
@@ -171,25 +104,23 @@ describe('documents', () => {
 })
 
 describe('PCK certificates', () => {
-  const tcbm = (svn: number) => `0${svn}`.repeat(16) + svnHex(svn + 8)
-
   it('are chosen for a TCB, and say what they certify', async () => {
-    const upstream = await pcs({ apiKey: 'a key' })
+    const upstream = await startPcs({ apiKey: 'a key' })
     const pccs = await serve({ upstreams: [withApiKey(upstream.pcs, 'a key')] })
     const ask = (svn: number) =>
       pccs.get(`${SGX}/pckcert?${pckQuery(svn, { encrypted_ppid: PPID })}`)
     const found = await ask(5)
     expect(found.status).toBe(200)
     expect(Object.fromEntries(found.headers)).toMatchObject({
-      'sgx-tcbm': tcbm(5).toUpperCase(),
+      'sgx-tcbm': tcbm(5),
       'sgx-fmspc': FMSPC.toUpperCase(),
       'sgx-pck-certificate-ca-type': 'platform',
       'content-type': 'application/x-pem-file',
     })
     expect(chainOf(found, 'sgx-pck-certificate-issuer-chain').match(/BEGIN/g)).toHaveLength(2)
     expect(await found.text()).toMatch(/^-----BEGIN CERTIFICATE-----/)
-    expect((await ask(6)).headers.get('sgx-tcbm')).toBe(tcbm(6).toUpperCase())
-    expect((await ask(4)).headers.get('sgx-tcbm')).toBe(tcbm(4).toUpperCase())
+    expect((await ask(6)).headers.get('sgx-tcbm')).toBe(tcbm(6))
+    expect((await ask(4)).headers.get('sgx-tcbm')).toBe(tcbm(4))
     expect((await ask(9)).status).toBe(200)
     expect((await ask(3)).status).toBe(404)
     const asked = upstream.asked.filter(url => url.includes('pckcerts'))
@@ -197,7 +128,7 @@ describe('PCK certificates', () => {
   })
 
   it('are not chosen for whoever shows nothing, or another’s QE id', async () => {
-    const pccs = await serve({ upstreams: [(await pcs()).pcs] })
+    const pccs = await serve({ upstreams: [(await startPcs()).pcs] })
     const status = async (query: string) => (await pccs.get(`${SGX}/pckcert?${query}`)).status
     expect(await status(pckQuery(5))).toBe(400)
     expect(await status(pckQuery(5, { encrypted_ppid: '00'.repeat(384) }))).toBe(404)
@@ -206,12 +137,12 @@ describe('PCK certificates', () => {
   })
 
   it('come from a cache that chooses by itself', async () => {
-    const upstream = await pcs({
+    const upstream = await startPcs({
       change: ({ url = '' }, reply) => (url.includes('pckcerts') ? { status: 404 } : reply),
     })
     const pccs = await serve({ upstreams: [upstream.pccs] })
     const found = await pccs.get(`${SGX}/pckcert?${pckQuery(5, { encrypted_ppid: PPID })}`)
-    expect([found.status, found.headers.get('sgx-tcbm')]).toEqual([200, tcbm(5).toUpperCase()])
+    expect([found.status, found.headers.get('sgx-tcbm')]).toEqual([200, tcbm(5)])
     expect(upstream.asked.some(url => url.includes(`qeid=${QEID.toUpperCase()}`))).toBe(true)
     // It chose one that the platform does not reach.
     const below = await pccs.get(`${SGX}/pckcert?${pckQuery(4, { encrypted_ppid: PPID })}`)
@@ -219,21 +150,25 @@ describe('PCK certificates', () => {
   })
 
   it('are listed as the vendor lists them, for another cache', async () => {
-    const first = await serve({ upstreams: [(await pcs()).pcs] })
+    const first = await serve({ upstreams: [(await startPcs()).pcs] })
     const list = await first.get(`${SGX}/pckcerts?encrypted_ppid=${PPID}&pceid=0000`)
     const certs: { tcbm: string; cert: string }[] = JSON.parse(await list.text())
     expect(certs.map(({ tcbm: of }) => of.slice(0, 2))).toEqual(['06', '05', '04', '07'])
     expect(certs.at(-1)?.cert).toBe('Not available')
-    const upstream = { ...(await pcs()).pcs, baseUrl: first.url, rootCaCrl: undefined as never }
+    const upstream = {
+      ...(await startPcs()).pcs,
+      baseUrl: first.url,
+      rootCaCrl: undefined as never,
+    }
     const { rootCaCrl: _, ...second } = upstream
     const pccs = await serve({ upstreams: [{ ...second, name: 'first' }] })
     const found = await pccs.get(`${SGX}/pckcert?${pckQuery(5, { encrypted_ppid: PPID })}`)
-    expect(found.headers.get('sgx-tcbm')).toBe(tcbm(5).toUpperCase())
+    expect(found.headers.get('sgx-tcbm')).toBe(tcbm(5))
   })
 })
 
 describe('registration', () => {
-  const count = async (pccs: Running, source: string) => {
+  const count = async (pccs: Served, source: string) => {
     const headers = { 'admin-token': pccs.adminToken }
     const response = await pccs.get(`${SGX}/platforms?source=${source}`, headers)
     expect(response.status).toBe(200)
@@ -241,11 +176,11 @@ describe('registration', () => {
     expect(response.headers.get('platform-count')).toBe(String(rows.length))
     return rows
   }
-  const register = (pccs: Running, body: object) =>
+  const register = (pccs: Served, body: object) =>
     pccs.send('POST', `${SGX}/platforms`, body, { 'user-token': pccs.userToken })
 
   it('wants the token of its kind', async () => {
-    const pccs = await serve({ upstreams: [(await pcs()).pcs] })
+    const pccs = await serve({ upstreams: [(await startPcs()).pcs] })
     const body = registration()
     const tokens: readonly Readonly<Record<string, string>>[] = [
       {},
@@ -268,7 +203,7 @@ describe('registration', () => {
   })
 
   it('in REQ mode fetches, and nothing else does', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const pccs = await serve({ mode: 'REQ', upstreams: [upstream.pcs] })
     const pck = () => pccs.get(`${SGX}/pckcert?${pckQuery(5, { encrypted_ppid: PPID })}`)
     expect((await pck()).status).toBe(461)
@@ -287,7 +222,7 @@ describe('registration', () => {
   })
 
   it('in OFFLINE mode queues, until what was fetched elsewhere comes', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const closed = await serve({ mode: 'OFFLINE' })
     expect((await register(closed, registration())).status).toBe(200)
     expect((await register(closed, registration())).status).toBe(200)
@@ -296,21 +231,19 @@ describe('registration', () => {
     expect(await count(closed, 'reg')).toEqual([])
     const open = await serve({ upstreams: [upstream.pcs] })
     for (const row of rows) expect((await register(open, row as object)).status).toBe(200)
-    const admin = (pccs: Running) => ({ 'admin-token': pccs.adminToken })
+    const admin = (pccs: Served) => ({ 'admin-token': pccs.adminToken })
     const bundle = await (await open.get('/bundle', admin(open))).json()
     const put = await closed.send('PUT', `${SGX}/platformcollateral`, bundle, admin(closed))
     expect(await put.json()).toMatchObject({ platforms: 1, refused: [] })
     const found = await closed.get(`${SGX}/pckcert?${pckQuery(6)}`)
-    expect([found.status, found.headers.get('sgx-tcbm')]).toEqual([200, tcbmOf(6)])
+    expect([found.status, found.headers.get('sgx-tcbm')]).toEqual([200, tcbm(6)])
     expect((await closed.get(`${SGX}/rootcacrl`)).status).toBe(200)
     expect((await closed.get(`${SGX}/qae/identity`)).status).toBe(200)
     expect((await closed.send('POST', `${SGX}/refresh`, {}, admin(closed))).status).toBe(503)
   })
 
-  const tcbmOf = (svn: number) => (`0${svn}`.repeat(16) + svnHex(svn + 8)).toUpperCase()
-
   it('of a platform with a manifest needs no more', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const pccs = await serve({ mode: 'REQ', upstreams: [upstream.pcs] })
     const manifest = { qe_id: QEID, pce_id: '0000', platform_manifest: '178e874b49e44aa5' }
     expect((await register(pccs, manifest)).status).toBe(200)
@@ -347,7 +280,7 @@ describe('administration', () => {
   })
 
   it('refreshes, and says how things stand', async () => {
-    const upstream = await pcs()
+    const upstream = await startPcs()
     const pccs = await serve({ mode: 'REQ', upstreams: [upstream.pcs] })
     const admin = { 'admin-token': pccs.adminToken }
     await pccs.send('POST', `${SGX}/platforms`, registration(), { 'user-token': pccs.userToken })
@@ -366,7 +299,7 @@ describe('administration', () => {
   })
 
   it('finds everything again after a restart, without any upstream', async () => {
-    const first = await serve({ upstreams: [(await pcs()).pcs] })
+    const first = await serve({ upstreams: [(await startPcs()).pcs] })
     const { dataDir, userToken } = first
     await first.send('POST', `${SGX}/platforms`, registration(), { 'user-token': userToken })
     await first.close()

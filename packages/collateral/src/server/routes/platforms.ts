@@ -108,10 +108,12 @@ async function register(service: PccsService, registration: Registration): Promi
   log.write('registered', { fmspc: record?.fmspc, missing: [...missing.keys()] })
 }
 
-/** What was chosen for a question, for as long as the documents it was chosen from stay. */
+/** What was chosen for a question, for as long as the documents stay that it was chosen from. */
 class ChosenPcks {
   readonly #service: PccsService
   readonly #chosen = new Map<string, ChosenPck>()
+  /** When it was chosen, as changes of platforms count. */
+  #changes = 0
 
   constructor(service: PccsService) {
     this.#service = service
@@ -119,12 +121,15 @@ class ChosenPcks {
 
   async for(question: PckQuestion): Promise<ChosenPck> {
     const { documents, platforms } = this.#service
+    if (this.#changes !== platforms.changes) this.#chosen.clear()
     const { qeId, pceId, cpuSvn, pceSvn, encryptedPpid } = question
     const key = [qeId, pceId, cpuSvn, pceSvn, encryptedPpid].join()
     const known = this.#chosen.get(key)
     if (known?.from.every(entry => documents.ready(entry.raw.name) === entry) === true) return known
     this.#chosen.delete(key)
     const found = await platforms.pckFor(question)
+    if (this.#changes !== platforms.changes) this.#chosen.clear()
+    this.#changes = platforms.changes
     this.#chosen.set(key, found)
     const [oldest] = this.#chosen.keys()
     if (this.#chosen.size > MOST_CHOSEN && oldest !== undefined) this.#chosen.delete(oldest)
