@@ -4,8 +4,10 @@ import { tcbJson } from '../platforms/tcb-json.ts'
 
 /** An answer, ready to be sent: the same bytes for whoever asks. */
 export interface Answer {
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array | string
+  /** Names and values of headers in turn. */
+  readonly head: readonly string[]
+  /** A character for each byte: with the head it then goes out in one piece. */
+  readonly body: string
 }
 
 /** How a revocation list is spelt. */
@@ -102,9 +104,7 @@ function answer(
   type: string,
   headers: Readonly<Record<string, string>> = {},
 ): Answer {
-  const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.from(body)
-  return {
-    headers: { 'Content-Type': type, 'Content-Length': String(bytes.length), ...headers },
-    body: bytes,
-  }
+  const bytes = Buffer.from(body)
+  const all = { 'Content-Type': type, 'Content-Length': String(bytes.length), ...headers }
+  return { head: Object.entries(all).flat(), body: bytes.toString('latin1') }
 }

@@ -65,9 +65,13 @@ export function documentRoutes(app: FastifyInstance, service: PccsService): void
   get(`${tdx}/tcbevaluationdatanumbers`, () => evaluationNumbersOf('tdx'))
 }
 
-/** Sends what is ready. */
-export function send(reply: FastifyReply, { headers, body }: Answer): FastifyReply {
-  return reply.headers(headers).send(body)
+/** Sends what is ready, past the framework: nothing is left for it to look at. */
+export function send(reply: FastifyReply, { head, body }: Answer): FastifyReply {
+  const own = Object.entries(reply.getHeaders()).flatMap(([name, value]) => [name, String(value)])
+  const { raw } = reply.hijack()
+  raw.writeHead(200, [...own, ...head])
+  raw.end(body, 'latin1')
+  return reply
 }
 
 function tcbInfoOf(tee: 'sgx' | 'tdx', query: Query, api: 3 | 4): ReturnType<Ask> {
