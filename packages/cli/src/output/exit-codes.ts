@@ -30,6 +30,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   PlatformError: EXIT.refused,
   BundleError: EXIT.notAuthentic,
   TokenFileError: EXIT.storage,
+  DataInUseError: EXIT.storage,
   QuoteSourceError: EXIT.refused,
   RootKeyError: EXIT.notAuthentic,
   StoreError: EXIT.storage,

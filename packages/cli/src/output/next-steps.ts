@@ -54,6 +54,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
   'BundleError REFUSED':
     'fetch it again; with --data, --partial takes what verifies without the rest',
+  'DataInUseError IN_USE':
+    'stop the service, or give it the bundle while it runs: --url in place of --data',
   'TokenFileError MODE': 'chmod 600 that file, and think about who has read it',
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { CachingMode, PccsState } from '@cloister/collateral/server'
+import type { CachingMode, ImportReport, PccsState } from '@cloister/collateral/server'
 import type { Command } from 'commander'
 import { startProgress } from '../output/progress.ts'
 import { Session } from '../session.ts'
@@ -144,20 +144,28 @@ async function fetchBundle(
 }
 
 async function importInto(session: Session, file: string, flags: KeepFlags): Promise<void> {
-  const { importBundle, readBundle } = await import('@cloister/collateral/server')
+  const { importBundle, readBundle, takeFolder } = await import('@cloister/collateral/server')
   const value = await readJson(file)
   if (flags.data === undefined) {
     const report = await (await adminFrom(session, flags)).put(value)
     session.printer.result(report, () => `the service took ${file}`)
     return
   }
-  const roots = await rootsFrom(flags, session)
-  const state = await stateAt(flags.data, 'OFFLINE', roots)
-  const report = await importBundle(readBundle(value), state, { partial: flags.partial === true })
+  const giveBack = await takeFolder(flags.data)
+  try {
+    const state = await stateAt(flags.data, 'OFFLINE', await rootsFrom(flags, session))
+    const partial = flags.partial === true
+    tell(session, flags.data, await importBundle(readBundle(value), state, { partial }))
+  } finally {
+    await giveBack()
+  }
+}
+
+function tell(session: Session, data: string, report: ImportReport): void {
   const { documents, platforms, older, refused } = report
   session.printer.result(report, () =>
     [
-      `${documents} documents and ${platforms} platforms into ${flags.data}`,
+      `${documents} documents and ${platforms} platforms into ${data}`,
       ...older.map(one => `  older than what is kept: ${one.document}`),
       ...refused.map(one => `  refused: ${one.document}: ${one.reason}`),
     ].join('\n'),

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { isLoopback } from '../upstream.ts'
 import { EventLog } from './event-log.ts'
 import { createPccsServer, type TlsCredentials } from './http-server.ts'
+import { takeFolder } from './lock.ts'
 import { refreshDocuments } from './refresh.ts'
 import { Counters, type PccsService } from './service.ts'
 import { openState, type PccsStateOptions } from './state.ts'
@@ -41,7 +42,7 @@ const SWEEP_EVERY_MS = 60 * 60 * 1000
 
 /**
  * Starts a collateral service. At first start it makes its tokens.
- * @throws TokenFileError; TypeError for plain HTTP on an address of others; the file system's errors
+ * @throws TokenFileError, DataInUseError; TypeError for plain HTTP on an address of others; the file system's errors
  */
 export async function startPccs(options: StartPccsOptions): Promise<RunningPccs> {
   const { dataDir, host = '127.0.0.1', tls, now = () => new Date() } = options
@@ -49,6 +50,21 @@ export async function startPccs(options: StartPccsOptions): Promise<RunningPccs>
     throw new TypeError(`plain HTTP on ${host} would show tokens and platforms to whoever listens`)
   }
   const log = new EventLog(options.logTo, now)
+  const giveBack = await takeFolder(dataDir)
+  try {
+    return await started(options, log, giveBack)
+  } catch (error) {
+    await giveBack()
+    throw error
+  }
+}
+
+async function started(
+  options: StartPccsOptions,
+  log: EventLog,
+  giveBack: () => Promise<void>,
+): Promise<RunningPccs> {
+  const { dataDir, host = '127.0.0.1', tls } = options
   const state = await openState({
     ...options,
     onEvent: ({ event, ...fields }) => log.write(event, fields),
@@ -75,6 +91,7 @@ export async function startPccs(options: StartPccsOptions): Promise<RunningPccs>
     close: async () => {
       clearInterval(sweep)
       await app.close()
+      await giveBack()
       log.write('stopped')
     },
   }
