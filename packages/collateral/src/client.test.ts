@@ -1,6 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Collateral, createSimPlatform, verifyEvidence } from '@cloister/attestation'
@@ -8,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { CollateralClient, type CollateralClientOptions } from './client.ts'
 import { CollateralUnavailableError } from './errors.ts'
 import { platformOfQuote } from './platform.ts'
+import { replyFrom, type SimulatedPcs, startService } from './simulated-pcs.test.support.ts'
 import { alibabaPccs, INTEL_PCS, pccsAt, upstreamOf } from './upstream.ts'
 
 const AT = new Date('2026-03-01T00:00:00Z')
@@ -22,59 +22,25 @@ const evidence = platform.quote(enclave)
 const wanted = platformOfQuote(evidence)
 const roots = [platform.trustRoot]
 
-type Answer = (request: IncomingMessage, response: ServerResponse) => void
-
-const servers: Server[] = []
+const services: SimulatedPcs[] = []
 const folders: string[] = []
 
 afterEach(async () => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections()
-    server.close()
-  }
+  for (const service of services.splice(0)) service.close()
   for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true })
 })
 
-/** A service that answers as Intel's and a PCCS do, with what it is given. */
+/** A service that answers as a cache of Intel's does, with what it is given. */
 async function serving(
   collateral: () => Collateral,
   before: (request: IncomingMessage, response: ServerResponse) => boolean = () => false,
 ) {
-  const asked: string[] = []
-  const chain = (pem: string) => encodeURIComponent(pem)
-  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
-  const routes: Readonly<Record<string, Answer>> = {
-    tcb: (_request, response) => {
-      const { tcbInfo, tcbInfoSignature, tcbInfoIssuerChain } = collateral()
-      response.setHeader('TCB-Info-Issuer-Chain', chain(tcbInfoIssuerChain))
-      response.end(`{"tcbInfo":${tcbInfo},"signature":"${hex(tcbInfoSignature)}"}`)
-    },
-    'qe/identity': (_request, response) => {
-      const { qeIdentity, qeIdentitySignature, qeIdentityIssuerChain } = collateral()
-      response.setHeader('SGX-Enclave-Identity-Issuer-Chain', chain(qeIdentityIssuerChain))
-      response.end(`{"enclaveIdentity":${qeIdentity},"signature":"${hex(qeIdentitySignature)}"}`)
-    },
-    pckcrl: (_request, response) => {
-      const { pckCrl, pckCrlIssuerChain } = collateral()
-      response.setHeader('SGX-PCK-CRL-Issuer-Chain', chain(pckCrlIssuerChain))
-      response.end(Buffer.from(pckCrl))
-    },
-    rootcacrl: (_request, response) => {
-      response.end(hex(collateral().rootCaCrl))
-    },
-  }
-  const server = createServer((request, response) => {
-    asked.push(request.url ?? '')
-    if (before(request, response)) return
-    const path = /\/(?:sgx|tdx)\/certification\/v4\/([^?]+)/.exec(request.url ?? '')?.[1] ?? ''
-    const route = routes[path]
-    if (route === undefined) response.writeHead(404).end()
-    else route(request, response)
+  const service = await startService((request, response) => {
+    if (before(request, response)) return undefined
+    return replyFrom(collateral(), request.url ?? '') ?? { status: 404 }
   })
-  servers.push(server)
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  return { upstream: pccsAt(`http://127.0.0.1:${port}`), asked }
+  services.push(service)
+  return { upstream: service.pccs, asked: service.asked }
 }
 
 const good = () => platform.collateral(AT)

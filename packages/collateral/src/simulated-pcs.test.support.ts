@@ -116,6 +116,29 @@ function isKeyShown(request: IncomingMessage, key: string): boolean {
   return request.headers['ocp-apim-subscription-key'] === key
 }
 
+/** What a service answers of a platform's collateral; `undefined` for what is no part of it. */
+export function replyFrom(collateral: Collateral, url: string): Reply | undefined {
+  const { pathname, searchParams } = new URL(url, 'http://pcs')
+  if (pathname === '/IntelSGXRootCA.der') return { body: collateral.rootCaCrl }
+  const [, api, path] = /^\/(?:sgx|tdx)\/certification\/v([34])\/(.+)$/.exec(pathname) ?? []
+  switch (path) {
+    case 'tcb':
+      return tcbReply(collateral, api)
+    case 'qe/identity':
+      return identityReply({
+        text: collateral.qeIdentity,
+        signature: collateral.qeIdentitySignature,
+        chain: collateral.qeIdentityIssuerChain,
+      })
+    case 'pckcrl':
+      return listReply(collateral, searchParams.get('encoding'))
+    case 'rootcacrl':
+      return { body: hexOf(collateral.rootCaCrl) }
+    default:
+      return undefined
+  }
+}
+
 interface Setting {
   readonly platform: SimPlatform
   readonly at: Date
@@ -125,21 +148,16 @@ interface Setting {
 
 function replyTo(url: string, setting: Setting): Reply {
   const { pathname, searchParams } = new URL(url, 'http://pcs')
-  if (pathname === '/IntelSGXRootCA.der')
-    return { body: setting.platform.collateral(setting.at).rootCaCrl }
   const [, tee, api, path] = /^\/(sgx|tdx)\/certification\/v([34])\/(.+)$/.exec(pathname) ?? []
-  if (path === undefined) return { status: 404 }
   const number = Number(searchParams.get('tcbEvaluationDataNumber') ?? 3)
   if (number < 1) return { status: 410 }
   if (number > 3) return { status: 404 }
   const platform = withSimConditions(setting.platform, { tcbEvaluationDataNumber: number })
   const collateral = collateralFor(platform, setting.at, tee, api)
   const isOwn = searchParams.get('fmspc')?.toLowerCase() === fmspcOf(platform)
+  const [isTcb, isList] = [path === 'tcb', path === 'pckcrl']
+  if ((isTcb && !isOwn) || (isList && searchParams.get('ca') !== 'platform')) return { status: 404 }
   switch (path) {
-    case 'tcb':
-      return isOwn ? tcbReply(collateral, api) : { status: 404 }
-    case 'qe/identity':
-      return identityReply(platform.identity(setting.at, tee === 'sgx' ? 'QE' : 'TD_QE'))
     case 'qve/identity':
       return identityReply(platform.identity(setting.at, 'QVE'))
     case 'qae/identity':
@@ -148,8 +166,6 @@ function replyTo(url: string, setting: Setting): Reply {
       return searchParams.get('ca') === 'platform'
         ? listReply(collateral, searchParams.get('encoding'))
         : { status: 404 }
-    case 'rootcacrl':
-      return { body: hexOf(collateral.rootCaCrl) }
     case 'tcbevaluationdatanumbers':
       return numbersReply(platform.evaluationNumbers(setting.at, tee === 'sgx' ? 'SGX' : 'TDX'))
     case 'fmspcs':
@@ -159,7 +175,7 @@ function replyTo(url: string, setting: Setting): Reply {
     case 'pckcert':
       return setting.isKeyed ? pckReply(setting.pcks[1] ?? '') : { status: 401 }
     default:
-      return { status: 404 }
+      return replyFrom(collateral, url) ?? { status: 404 }
   }
 }
 

@@ -123,7 +123,7 @@ describe('cloister pccs serve', () => {
     const busy = await cloister('lazy', 'pccs', 'import', 'quote.bin', '--data', 'lazy/pccs', SIM)
     expect(busy.code).toBe(EXIT.usage)
     await stopped(service)
-  })
+  }, 120_000)
 
   it('is refused with the next step, where it would be unsafe or cannot be', async () => {
     const plain = await cloister('lazy', 'pccs', 'serve', '--mode', 'never')
@@ -179,7 +179,7 @@ describe('a closed network', () => {
       ...(['closed', 'attest', 'verify', 'quote.bin', '--collateral', 'kms', SIM] as const),
     )
     expect([verified.code, verified.stdout.includes('UpToDate')]).toEqual([0, true])
-  })
+  }, 180_000)
 
   it('takes nothing that does not verify, and says why', async () => {
     const bundle = await readFile(join(folder, 'bundle.json'), 'utf8')

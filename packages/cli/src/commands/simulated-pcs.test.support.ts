@@ -12,7 +12,7 @@ const signed = (member: string, text: string, signature: Uint8Array) =>
   `{"${member}":${text},"signature":"${hex(signature)}"}`
 const END = '-----END CERTIFICATE-----\n'
 
-/** Answers as Intel's service does, with a simulated platform's documents, over plain HTTP. */
+/** Answers as Intel's service does, and a cache of it, with a simulated platform's documents, over plain HTTP. */
 export async function startPcs(platform: SimPlatform, at: Date, apiKey: string) {
   const server = createServer((request, response) => {
     request.resume()
@@ -46,6 +46,7 @@ function replyTo(
     chain: ['SGX-Enclave-Identity-Issuer-Chain', chain],
   })
   if (url.includes('IntelSGXRootCA')) return { body: collateral.rootCaCrl }
+  if (url.includes('/rootcacrl')) return { body: hex(collateral.rootCaCrl) }
   if (url.includes('/tcb?')) {
     return {
       body: signed('tcbInfo', collateral.tcbInfo, collateral.tcbInfoSignature),

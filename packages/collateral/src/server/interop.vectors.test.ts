@@ -3,19 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import {
-  type Collateral,
-  INTEL_ROOT,
-  parseCrl,
-  readCollateralJson,
-  verifyEvidence,
-} from '@cloister/attestation'
+import { INTEL_ROOT, parseCrl, readCollateralJson, verifyEvidence } from '@cloister/attestation'
 import * as dcapQvl from '@phala/dcap-qvl'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CollateralClient } from '../client.ts'
 import { getCollateralForFmspc } from '../dcap-qvl.test.support.ts'
 import { platformOfQuote } from '../platform.ts'
-import { type Reply, startService } from '../simulated-pcs.test.support.ts'
+import { type Reply, replyFrom, startService } from '../simulated-pcs.test.support.ts'
 import { pccsAt } from '../upstream.ts'
 import { startPccs } from './start-pccs.ts'
 
@@ -33,9 +27,9 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true })
 })
 
-/** A service that caches what another one answers, path by path. */
-async function caching(replies: ReadonlyMap<string, Reply>, at: Date) {
-  const upstream = await startService(({ url = '' }) => replies.get(url) ?? { status: 404 })
+/** A service that caches what another one answers. */
+async function caching(replyTo: (url: string) => Reply | undefined, at: Date) {
+  const upstream = await startService(({ url = '' }) => replyTo(url) ?? { status: 404 })
   const dataDir = await mkdtemp(join(tmpdir(), 'cloister-pccs-'))
   folders.push(dataDir)
   const pccs = await startPccs({
@@ -46,40 +40,7 @@ async function caching(replies: ReadonlyMap<string, Reply>, at: Date) {
   return pccs
 }
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const SGX = '/sgx/certification/v4'
-
-/** What Intel's service would answer for a platform, made of the collateral of a case. */
-function repliesOf(collateral: Collateral, tee: 'sgx' | 'tdx', fmspc: string, ca: string) {
-  const document = (member: string, text: string, signature: Uint8Array) =>
-    `{"${member}":${text},"signature":"${hex(signature)}"}`
-  const chain = (name: string, pem: string) => ({ [name]: encodeURIComponent(pem) })
-  const own = `/${tee}/certification/v4`
-  return new Map<string, Reply>([
-    [
-      `${own}/tcb?fmspc=${fmspc}`,
-      {
-        body: document('tcbInfo', collateral.tcbInfo, collateral.tcbInfoSignature),
-        headers: chain('TCB-Info-Issuer-Chain', collateral.tcbInfoIssuerChain),
-      },
-    ],
-    [
-      `${own}/qe/identity`,
-      {
-        body: document('enclaveIdentity', collateral.qeIdentity, collateral.qeIdentitySignature),
-        headers: chain('SGX-Enclave-Identity-Issuer-Chain', collateral.qeIdentityIssuerChain),
-      },
-    ],
-    [
-      `${SGX}/pckcrl?ca=${ca}&encoding=der`,
-      {
-        body: collateral.pckCrl,
-        headers: chain('SGX-PCK-CRL-Issuer-Chain', collateral.pckCrlIssuerChain),
-      },
-    ],
-    ['/IntelSGXRootCA.der', { body: collateral.rootCaCrl }],
-  ])
-}
 
 const CASES = [
   'sgx/icelake-automata-2025-08',
@@ -98,7 +59,7 @@ describe.skipIf(!HAS_VECTORS)(`collateral of real platforms, from the service${S
     )
     const at = new Date(expected.time * 1000)
     const { tee, fmspc, ca } = platformOfQuote(evidence)
-    const pccs = await caching(repliesOf(collateral, tee, fmspc, ca), at)
+    const pccs = await caching(url => replyFrom(collateral, url), at)
 
     // It asks with upper-case FMSPC and `update=standard`, and takes the root's list as digits.
     const isSgx = tee === 'sgx'
@@ -176,7 +137,7 @@ describe.skipIf(!HAS_VECTORS)(`recorded replies of the vendor's service${SKIPPED
     replies.set('/IntelSGXRootCA.der', { body: rootCaCrl() ?? new Uint8Array() })
     const { fmspcs_json: fmspcs = '' } = recorded('fmspcs')
     replies.set(`${SGX}/fmspcs?platform=all`, { body: fmspcs })
-    const pccs = await caching(replies, AT)
+    const pccs = await caching(url => replies.get(url), AT)
     for (const [path, file, member, header] of REPLIES) {
       const response = await fetch(pccs.url + path)
       const body = Buffer.from(await response.arrayBuffer()).toString('utf8')
