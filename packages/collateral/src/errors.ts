@@ -51,6 +51,13 @@ export class CollateralUnavailableError extends CodedError<CollateralUnavailable
     this.reasons = reasons
     this.failures = failures.map(({ error }) => error)
   }
+
+  /** Whether every upstream was reached and said that there is none. */
+  get isAbsence(): boolean {
+    const isNone = (error: Error) =>
+      error instanceof UpstreamError && (error.status === 404 || error.status === 410)
+    return this.failures.length > 0 && this.failures.every(isNone)
+  }
 }
 
 /**

@@ -264,15 +264,18 @@ describe('collecting', () => {
   it('tells what no upstream has, and stops at platforms that have nothing', async () => {
     const upstream = await startPcs()
     const from = await state([upstream.pcs])
-    const missing = await collect(from, { platforms: [], fmspcs: ['00906ed50000'], kind: 'all' })
-    expect([...missing.keys()]).toContain('tcb-info-v4-sgx-00906ed50000-standard')
-    expect([...missing.keys()]).not.toContain(`tcb-info-v4-sgx-${FMSPC}-standard`)
+    const missing = await collect(from, { platforms: [], fmspcs: [FMSPC], kind: 'all' })
+    expect([...missing.keys()]).toEqual(['pck-crl-processor'])
+    const unknown = collect(from, { platforms: [], fmspcs: ['00906ED50000'] })
+    await expect(unknown).rejects.toThrow('tcb-info-v4-sgx-00906ed50000')
     const nothing = await startService(() => ({ status: 404 }))
     const empty = await state([nothing.pcs])
     await expect(collect(empty, { platforms: [registration()], fmspcs: [] })).rejects.toThrow(
       CodedError,
     )
     nothing.close()
+    const away = await state([nothing.pcs])
+    await expect(collect(away, { platforms: [], fmspcs: [FMSPC] })).rejects.toThrow('not reached')
     expect(PPID).toHaveLength(768)
   })
 })

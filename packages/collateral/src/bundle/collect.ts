@@ -1,6 +1,6 @@
-import type { DocumentName, FmspcPlatform } from '../documents/name.ts'
+import { type DocumentName, type FmspcPlatform, keyOf } from '../documents/name.ts'
 import type { CollateralUnavailableError } from '../errors.ts'
-import { documentsFor, type Missing, prefetch } from '../platforms/prefetch.ts'
+import { documentsFor, type Missing, prefetch, standardTcbInfo } from '../platforms/prefetch.ts'
 import { platformKey, readRegistration } from '../platforms/registration.ts'
 import type { PccsState } from '../server/state.ts'
 
@@ -18,9 +18,10 @@ export interface CollectOptions {
 
 /**
  * Fetches everything for platforms and lines of processors, into a state that may fetch.
- * @returns Documents that no upstream has, and why: of many lines of processors there are none of TDX.
+ * @returns Documents that no upstream has: of many lines of processors there are none of TDX.
  * @throws CollateralError FORMAT for a platform that is none; PlatformError,
- * CollateralUnavailableError when a platform's certificates cannot be had
+ * CollateralUnavailableError when a platform's certificates cannot be had, an upstream fails, or
+ * there is nothing of a line of processors that was named
  */
 export async function collect(state: PccsState, options: CollectOptions): Promise<Missing> {
   const { documents, platforms, records } = state
@@ -32,6 +33,7 @@ export async function collect(state: PccsState, options: CollectOptions): Promis
     }
   }
   const registrations = options.platforms.map(readRegistration)
+  const named = new Set(options.fmspcs.map(fmspc => keyOf(standardTcbInfo(fmspc))))
   let done = 0
   const step = () => options.onProgress?.(++done, registrations.length + fmspcs.size)
   for (const registration of registrations) {
@@ -44,7 +46,10 @@ export async function collect(state: PccsState, options: CollectOptions): Promis
   const missing = new Map<string, CollateralUnavailableError>()
   for (const fmspc of fmspcs) {
     const names: readonly DocumentName[] = documentsFor(fmspc)
-    for (const [key, error] of await prefetch(documents, names)) missing.set(key, error)
+    for (const [key, error] of await prefetch(documents, names)) {
+      if (named.has(key) || !error.isAbsence) throw error
+      missing.set(key, error)
+    }
     step()
   }
   return missing

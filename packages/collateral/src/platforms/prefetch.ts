@@ -16,6 +16,11 @@ export function documentsFor(fmspc: string): readonly DocumentName[] {
   return [...tcbInfos, ...COMMON]
 }
 
+/** The document that there is for every line of processors with SGX. */
+export function standardTcbInfo(fmspc: string): DocumentName {
+  return { kind: 'tcbInfo', tee: 'sgx', fmspc: fmspc.toLowerCase(), edition: 'standard', api: 4 }
+}
+
 /** What they want for all platforms. */
 const COMMON: readonly DocumentName[] = [
   { kind: 'pckCrl', ca: 'platform' },
