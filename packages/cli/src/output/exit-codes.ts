@@ -72,6 +72,8 @@ const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
   EACCES: EXIT.storage,
   ENOSPC: EXIT.storage,
   EROFS: EXIT.storage,
+  EADDRINUSE: EXIT.usage,
+  EADDRNOTAVAIL: EXIT.usage,
   ECONNREFUSED: EXIT.unreachable,
   ECONNRESET: EXIT.unreachable,
   ETIMEDOUT: EXIT.unreachable,

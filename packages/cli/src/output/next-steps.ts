@@ -66,6 +66,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   ENOENT: 'look at the path',
   EACCES: 'look at who may read and write there',
   ENOSPC: 'make room on that disk',
+  EADDRINUSE: 'give another --port, or stop what listens there',
+  EADDRNOTAVAIL: 'give a --host that this machine has',
   ECONNREFUSED: 'is the key service running? cloister doctor asks it',
 }
 

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { PccsAdmin } from '@cloister/collateral'
 import type { Command } from 'commander'
 import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 import { dataFolder, readSecret } from './options.ts'
+import { ownCertificateIn } from './tls-files.ts'
 
 /** Flags that say which service, and what it is shown. */
 export interface AdminFlags extends GlobalFlags {
@@ -30,12 +32,26 @@ export async function adminFrom(
   token: 'admin-token' | 'user-token' = 'admin-token',
 ): Promise<PccsAdmin> {
   const own = dataFolder(session, undefined)
-  const ca = await readCa(flags.ca, join(own, 'tls-cert.pem'))
+  const ca = await readCa(flags.ca, ownCertificateIn(own))
   return new PccsAdmin({
     url: flags.url,
-    token: await readSecret(flags.tokenFile ?? join(own, token)),
+    token: await tokenFrom(flags.tokenFile, join(own, token)),
     ...(ca === undefined ? {} : { ca }),
   })
+}
+
+async function tokenFrom(given: string | undefined, own: string): Promise<string> {
+  if (given !== undefined) return await readSecret(given)
+  try {
+    return await readSecret(own)
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause
+    throw new UsageError(
+      'this home has no collateral service of its own',
+      'give --url, --token-file and --ca of the one you mean, or run one: cloister pccs serve',
+      { cause },
+    )
+  }
 }
 
 async function readCa(given: string | undefined, own: string): Promise<string | undefined> {

@@ -1,8 +1,9 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { CachingMode, ImportReport, PccsState } from '@cloister/collateral/server'
-import type { Command } from 'commander'
+import { CodedError } from '@cloister/attestation'
+import type { Bundle, CachingMode, ImportReport, PccsState } from '@cloister/collateral/server'
+import { type Command, Option } from 'commander'
 import { startProgress } from '../output/progress.ts'
 import { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -45,7 +46,11 @@ export function addBundleCommands(pccs: Command): void {
       several,
       [],
     )
-    .option('--fmspcs <kind>', 'the same for all, client, E3 or E5, as Intel lists them')
+    .addOption(
+      new Option('--fmspcs <kind>', 'the same for all of a kind, as Intel lists them').choices([
+        ...['all', 'client', 'E3', 'E5'],
+      ]),
+    )
   withRootOptions(withUpstreamOptions(fetch))
     .addHelpText(
       'after',
@@ -125,6 +130,10 @@ async function fetchBundle(
   if (platforms.length === 0 && fmspcs.length === 0 && kind === undefined) {
     throw new UsageError('fetch for which platforms?', 'give a list of them, --fmspc or --fmspcs')
   }
+  const wrong = fmspcs.find(fmspc => !/^[0-9a-fA-F]{12}$/.test(fmspc))
+  if (wrong !== undefined) {
+    throw new UsageError(`--fmspc ${wrong}: wanted 12 hexadecimal digits`, 'look it up in a quote')
+  }
   const upstreams = await upstreamsFrom(flags)
   await withState(session, flags, 'LAZY', upstreams, async state => {
     const progress = startProgress('fetching', platforms.length + fmspcs.length)
@@ -144,18 +153,18 @@ async function fetchBundle(
 }
 
 async function importInto(session: Session, file: string, flags: KeepFlags): Promise<void> {
-  const { importBundle, readBundle, takeFolder } = await import('@cloister/collateral/server')
-  const value = await readJson(file)
+  const { importBundle, takeFolder } = await import('@cloister/collateral/server')
   if (flags.data === undefined) {
-    const report = await (await adminFrom(session, flags)).put(value)
+    const report = await (await adminFrom(session, flags)).put(await readJson(file))
     session.printer.result(report, () => `the service took ${file}`)
     return
   }
+  const bundle = await readBundleFile(file)
   const giveBack = await takeFolder(flags.data)
   try {
     const state = await stateAt(flags.data, 'OFFLINE', await rootsFrom(flags, session))
     const partial = flags.partial === true
-    tell(session, flags.data, await importBundle(readBundle(value), state, { partial }))
+    tell(session, flags.data, await importBundle(bundle, state, { partial }))
   } finally {
     await giveBack()
   }
@@ -176,14 +185,27 @@ async function exportFrom(session: Session, flags: KeepFlags): Promise<void> {
   const bundle =
     flags.data === undefined
       ? await (await adminFrom(session, flags)).bundle()
-      : await bundleOf(await stateAt(flags.data, 'OFFLINE', await rootsFrom(flags, session)))
+      : await bundleIn(session, flags.data, flags)
   await writeFile(flags.out, `${JSON.stringify(bundle)}\n`)
   session.printer.result({ file: flags.out }, () => `bundle in ${flags.out}`)
 }
 
-async function bundleOf({ documents, records }: PccsState): Promise<object> {
+async function bundleIn(session: Session, folder: string, flags: RootFlags): Promise<object> {
+  // Not made where there is none.
+  await stat(folder)
+  return await bundleOf(await stateAt(folder, 'OFFLINE', await rootsFrom(flags, session)), folder)
+}
+
+async function bundleOf({ documents, records }: PccsState, folder: string): Promise<object> {
   const { writeBundle } = await import('@cloister/collateral/server')
-  return (await writeBundle(documents, records)).bundle
+  const { bundle, count } = await writeBundle(documents, records)
+  if (count.documents === 0) {
+    throw new UsageError(
+      `${folder} holds nothing that is in date`,
+      'look at the path, and the roots',
+    )
+  }
+  return bundle
 }
 
 async function unpackInto(
@@ -191,8 +213,8 @@ async function unpackInto(
   file: string,
   flags: RootFlags & { readonly out: string },
 ): Promise<void> {
-  const { importBundle, readBundle, unpack } = await import('@cloister/collateral/server')
-  const bundle = readBundle(await readJson(file))
+  const { importBundle, unpack } = await import('@cloister/collateral/server')
+  const bundle = await readBundleFile(file)
   await withState(session, flags, 'OFFLINE', [], async state => {
     await importBundle(bundle, state)
     const files = await unpack(state, flags.out)
@@ -228,6 +250,19 @@ async function stateAt(
   return await openState({ dataDir, mode, roots, upstreams })
 }
 
+async function readBundleFile(file: string): Promise<Bundle> {
+  const { readBundle } = await import('@cloister/collateral/server')
+  const value = await readJson(file)
+  try {
+    return readBundle(value)
+  } catch (cause) {
+    if (!(cause instanceof CodedError)) throw cause
+    throw new UsageError(`${file} is no bundle: ${cause.message}`, WHAT_ONE_IS, { cause })
+  }
+}
+
+const WHAT_ONE_IS = 'docs/formats/collateral-bundle.md says what one is'
+
 async function readJson(file: string): Promise<object> {
   const { size } = await stat(file)
   if (size > MAX_BUNDLE) throw new UsageError(`${file} is larger than a bundle`, 'look at the path')
@@ -237,5 +272,5 @@ async function readJson(file: string): Promise<object> {
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause
   }
-  throw new UsageError(`${file} is no bundle`, 'docs/formats/collateral-bundle.md says what one is')
+  throw new UsageError(`${file} is no bundle`, WHAT_ONE_IS)
 }

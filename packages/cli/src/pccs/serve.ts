@@ -16,7 +16,7 @@ import {
   withRootOptions,
   withUpstreamOptions,
 } from './options.ts'
-import { openTls } from './tls-files.ts'
+import { openTls, ownCertificateIn } from './tls-files.ts'
 
 interface ServeFlags extends RootFlags, UpstreamFlags {
   readonly data?: string
@@ -77,7 +77,7 @@ async function run(session: Session, flags: ServeFlags): Promise<void> {
   const dataDir = dataFolder(session, flags.data)
   const mode = modeFrom(flags.mode)
   const { userTokenFile, adminTokenFile } = flags
-  const tls = await tlsFrom(flags, dataDir)
+  const tls = tlsFrom(flags, dataDir)
   if (flags.plainHttp === true) session.printer.note('NO TLS: TOKENS AND PLATFORMS CAN BE READ')
   if (flags.allowSimulatedPlatform === true) {
     session.printer.note('SIMULATED TEE ALLOWED: its collateral proves nothing of any hardware')
@@ -88,7 +88,7 @@ async function run(session: Session, flags: ServeFlags): Promise<void> {
     roots: await rootsFrom(flags, session),
     graceDays: wholeNumber('--grace-days', flags.graceDays, 0, 365),
     refreshHours: wholeNumber('--refresh-hours', flags.refreshHours, 1, 24 * 30),
-    ...(tls.credentials === undefined ? {} : { tls: tls.credentials }),
+    ...(tls === undefined ? {} : { tls: tls.open }),
     allowPlainHttp: flags.plainHttp === true,
     ...(userTokenFile === undefined ? {} : { userTokenFile }),
     ...(adminTokenFile === undefined ? {} : { adminTokenFile }),
@@ -97,14 +97,14 @@ async function run(session: Session, flags: ServeFlags): Promise<void> {
   const told = {
     url: running.url,
     mode,
-    ...(tls.certFile === undefined ? {} : { certificate: tls.certFile }),
+    ...(tls === undefined ? {} : { certificate: tls.certFile }),
     userTokenFile: userTokenFile ?? join(dataDir, TOKEN_FILES.user),
     adminTokenFile: adminTokenFile ?? join(dataDir, TOKEN_FILES.admin),
   }
   session.printer.result(told, () =>
     [
       `collateral service (${mode}) at ${told.url}`,
-      ...(tls.certFile === undefined ? [] : [`  certificate: ${tls.certFile}`]),
+      ...(tls === undefined ? [] : [`  certificate: ${tls.certFile}`]),
       `  user token: ${told.userTokenFile}`,
       `  admin token: ${told.adminTokenFile}`,
     ].join('\n'),
@@ -125,21 +125,24 @@ function modeFrom(text: string): CachingMode {
 }
 
 interface Tls {
-  readonly credentials: TlsCredentials | undefined
-  readonly certFile?: string
+  readonly certFile: string
+  readonly open: () => Promise<TlsCredentials>
 }
 
-async function tlsFrom(flags: ServeFlags, dataDir: string): Promise<Tls> {
+function tlsFrom(flags: ServeFlags, dataDir: string): Tls | undefined {
   const { tlsCert, tlsKey, plainHttp, host } = flags
-  if (plainHttp === true) return { credentials: undefined }
+  if (plainHttp === true) return undefined
   if (tlsCert === undefined && tlsKey === undefined) {
     const here = ['localhost', '127.0.0.1', '::1', hostname()]
     const own = host === '0.0.0.0' || host === '::' ? [] : [host]
-    return await openTls(dataDir, [...new Set([...here, ...own, ...flags.tlsName])])
+    const names = [...new Set([...here, ...own, ...flags.tlsName])]
+    return { certFile: ownCertificateIn(dataDir), open: () => openTls(dataDir, names) }
   }
   if (tlsCert === undefined || tlsKey === undefined) {
     throw new UsageError('--tls-cert and --tls-key go together', 'give both, or neither')
   }
-  const [cert, key] = [await readFile(tlsCert, 'utf8'), await readFile(tlsKey, 'utf8')]
-  return { credentials: { cert, key }, certFile: tlsCert }
+  const open = async () => ({
+    ...{ cert: await readFile(tlsCert, 'utf8'), key: await readFile(tlsKey, 'utf8') },
+  })
+  return { certFile: tlsCert, open }
 }

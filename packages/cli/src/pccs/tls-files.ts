@@ -12,13 +12,10 @@ const DAY = 24 * 60 * 60 * 1000
  * A service's own certificate and key, in its data folder; made where there is none, or where it ends
  * within a month or lacks one of the names. Clients are given the certificate's file to trust.
  */
-export async function openTls(
-  folder: string,
-  names: readonly string[],
-): Promise<{ readonly credentials: TlsCredentials; readonly certFile: string }> {
-  const [certFile, keyFile] = [join(folder, 'tls-cert.pem'), join(folder, 'tls-key.pem')]
+export async function openTls(folder: string, names: readonly string[]): Promise<TlsCredentials> {
+  const [certFile, keyFile] = [ownCertificateIn(folder), join(folder, 'tls-key.pem')]
   const found = await readBoth(certFile, keyFile)
-  if (found !== undefined && isGood(found.cert, names)) return { credentials: found, certFile }
+  if (found !== undefined && isGood(found.cert, names)) return found
   const notBefore = new Date(Date.now() - DAY)
   const commonName = 'Cloister collateral service'
   const made = await issueTlsCredentials({
@@ -29,7 +26,12 @@ export async function openTls(
   await writeFile(keyFile, made.key, { mode: 0o600 })
   await chmod(keyFile, 0o600)
   await writeFile(certFile, made.cert)
-  return { credentials: made, certFile }
+  return made
+}
+
+/** The file of a service's own certificate, for clients to trust. */
+export function ownCertificateIn(folder: string): string {
+  return join(folder, 'tls-cert.pem')
 }
 
 async function readBoth(certFile: string, keyFile: string): Promise<TlsCredentials | undefined> {

@@ -9,6 +9,7 @@ import {
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { DocumentName } from '../documents/name.ts'
+import { verifyDocument } from '../documents/verify-document.ts'
 import { openState, type PccsState } from '../server/state.ts'
 import {
   AT,
@@ -233,6 +234,29 @@ describe('a bundle that is not genuine', () => {
     old.collaterals.rootcacrl = hex(stale.rootCaCrl)
     const report = await importBundle(readBundle(old), closed)
     expect(report.older.map(({ document }) => document)).toEqual(['root-ca-crl'])
+  })
+
+  it('is refused with a code where a member takes megabytes', () => {
+    const huge = 'ab'.repeat(8 << 20)
+    const bundles = [
+      { collaterals: { rootcacrl: huge } },
+      { collaterals: { rootcacrl: `${huge}x`, certificates: {} } },
+      { collaterals: { pckcacrl: { platformCrl: huge }, qeidentity: huge } },
+      { platforms: [{ qe_id: 'a', pce_id: '0000', platform_manifest: huge }], collaterals: {} },
+      { collaterals: { certificates: { 'TCB-Info-Issuer-Chain': huge } } },
+    ]
+    for (const bundle of bundles) {
+      let code = 'none'
+      try {
+        for (const raw of readBundle(bundle).documents) {
+          verifyDocument(raw, {}, { roots: [PLATFORM.trustRoot], at: AT })
+        }
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error
+        code = error.code
+      }
+      expect(code).not.toBe('none')
+    }
   })
 
   it('is read or refused with a code, whatever it is', () => {

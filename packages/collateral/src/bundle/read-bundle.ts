@@ -1,6 +1,7 @@
 import { CollateralError, encodePemCertificates, splitPemCertificates } from '@cloister/attestation'
 import { keyOf, ROOT_CA_CRL } from '../documents/name.ts'
 import { chainFrom, type RawDocument } from '../documents/raw-document.ts'
+import { isHex } from '../hex.ts'
 import { certificatesOf, type Registration, readListedPlatform } from '../platforms/registration.ts'
 import {
   CHAIN_MEMBERS,
@@ -201,7 +202,7 @@ function text(what: string, value: unknown): string {
 
 function bytes(what: string, value: unknown): Uint8Array {
   const hex = text(what, value)
-  if (!/^([0-9a-fA-F]{2})+$/.test(hex)) {
+  if (hex === '' || !isHex(hex)) {
     throw new CollateralError('FORMAT', `${what}: wanted hexadecimal digits`)
   }
   return new Uint8Array(Buffer.from(hex, 'hex'))

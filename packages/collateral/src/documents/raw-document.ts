@@ -1,5 +1,6 @@
 import { encodePemCertificates, splitPemCertificates } from '@cloister/attestation'
 import { UpstreamError } from '../errors.ts'
+import { isHex } from '../hex.ts'
 import type { DocumentName } from './name.ts'
 
 /** A document as it came. Nothing in it is verified. */
@@ -37,7 +38,7 @@ export function signedPartOf(member: string, body: Uint8Array): SignedPart {
 export function derOfList(body: Uint8Array): Uint8Array {
   if (body[0] === 0x30 && body[1] !== 0x38 && (body[1] ?? 0) >= 0x80) return body
   const text = Buffer.from(body).toString('latin1').trim()
-  if (/^([0-9a-fA-F]{2})+$/.test(text)) return new Uint8Array(Buffer.from(text, 'hex'))
+  if (text !== '' && isHex(text)) return new Uint8Array(Buffer.from(text, 'hex'))
   const pem = /^-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----$/.exec(text)
   if (pem === null) throw new UpstreamError('FORMAT', 'no revocation list was sent')
   return new Uint8Array(Buffer.from(pem[1] ?? '', 'base64'))

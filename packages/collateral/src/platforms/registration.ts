@@ -1,5 +1,6 @@
 import { CollateralError } from '@cloister/attestation'
 import { digest, type PckCertificatesName } from '../documents/name.ts'
+import { isHex } from '../hex.ts'
 import type { RawTcb } from './select-pck.ts'
 
 /** A platform as it registers, and as lists of platforms have it. All digits are upper-case. */
@@ -72,9 +73,9 @@ export function readListedPlatform(value: unknown): Registration {
     }
     return member.toUpperCase()
   }
-  const manifest = text('platform_manifest', /^([0-9a-fA-F]{2})*$/)
-  if (manifest.length > MAX_MANIFEST) {
-    throw new CollateralError('FORMAT', 'platform_manifest: wanted at most 64 KiB')
+  const manifest = text('platform_manifest', /^[0-9a-fA-F]*$/)
+  if (!isHex(manifest) || manifest.length > MAX_MANIFEST) {
+    throw new CollateralError('FORMAT', 'platform_manifest: wanted at most 64 KiB in digits')
   }
   return {
     qe_id: text('qe_id', QE_ID),

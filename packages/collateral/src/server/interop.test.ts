@@ -84,7 +84,7 @@ beforeAll(async () => {
   pccs = await startPccs({
     ...{ dataDir: join(folder, 'data'), port: 0, mode: 'LAZY', upstreams: [upstream.pcs] },
     roots: [platform.trustRoot],
-    tls: { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') },
+    tls: async () => ({ key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }),
   })
 })
 

@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CodedError } from '@cloister/attestation'
 import { writeWhole } from '../documents/store.ts'
@@ -9,11 +9,12 @@ export class DataInUseError extends CodedError<'IN_USE'> {}
 const FILE = 'pid'
 
 /**
- * Takes a data folder for this process.
+ * Takes a data folder for this process; it is made with mode 0700 where absent.
  * @returns Gives it back.
  * @throws DataInUseError; the file system's errors
  */
 export async function takeFolder(folder: string): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, FILE)
   const holder = Number(await readFile(path, 'utf8').catch(() => '0'))
   if (holder > 0 && holder !== process.pid && isAlive(holder)) {

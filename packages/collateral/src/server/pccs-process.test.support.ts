@@ -12,7 +12,6 @@ const options: {
   readonly upstream: string
   readonly root: { readonly spki: string; readonly qeVendorId: string }
   readonly at: string
-  readonly tls?: { readonly key: string; readonly cert: string }
 } = JSON.parse(process.argv[2] ?? '{}')
 
 const pccs = await startPccs({
@@ -27,7 +26,6 @@ const pccs = await startPccs({
       qeVendorId: new Uint8Array(Buffer.from(options.root.qeVendorId, 'base64')),
     },
   ],
-  ...(options.tls === undefined ? {} : { tls: options.tls }),
   now: () => new Date(options.at),
   logTo: line => process.stderr.write(`${line}\n`),
 })

@@ -19,8 +19,11 @@ export interface StartPccsOptions extends Omit<PccsStateOptions, 'onEvent'> {
   readonly port: number
   /** Address to listen on; 127.0.0.1 unless told. */
   readonly host?: string
-  /** Without it the service speaks plain HTTP, on this machine's own addresses alone. */
-  readonly tls?: TlsCredentials
+  /**
+   * Gives its certificate, once the data folder is its own. Without it the service speaks plain HTTP, on
+   * this machine's own addresses alone.
+   */
+  readonly tls?: () => Promise<TlsCredentials>
   /** Speak plain HTTP on any address: whoever is between reads tokens and platforms. */
   readonly allowPlainHttp?: boolean
   /** File of mode 0600 with the token of platforms that register; in the data folder unless told. */
@@ -76,7 +79,7 @@ async function started(
     log,
     counters: new Counters(),
   }
-  const app = createPccsServer(service, tls)
+  const app = createPccsServer(service, await tls?.())
   await app.listen({ host, port: options.port })
   const sweep = sweeping(service)
   const url = urlOf(app, host, tls === undefined ? 'http' : 'https')

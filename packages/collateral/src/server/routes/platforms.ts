@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { isHex } from '../../hex.ts'
 import type { ChosenPck, PckQuestion } from '../../platforms/platforms.ts'
 import { documentsFor, prefetch } from '../../platforms/prefetch.ts'
 import {
@@ -87,7 +88,7 @@ function manifestOf(body: unknown) {
   const { platformManifest, pceid }: Readonly<Record<string, unknown>> = {
     ...(typeof body === 'object' ? body : {}),
   }
-  if (typeof platformManifest !== 'string' || !/^([0-9a-fA-F]{2})+$/.test(platformManifest)) {
+  if (typeof platformManifest !== 'string' || platformManifest === '' || !isHex(platformManifest)) {
     throw new PccsError('INVALID_REQUEST', 'platformManifest: wanted hexadecimal digits')
   }
   if (typeof pceid !== 'string' || !/^[0-9a-fA-F]{4}$/.test(pceid)) {
