@@ -140,7 +140,7 @@ async function fetchBundle(
     const onProgress = (done: number, total: number) => progress.update(done, total)
     const wanted = { platforms, fmspcs, ...(kind === undefined ? {} : { kind }), onProgress }
     const missing = await collect(state, wanted).finally(() => progress.stop())
-    const { bundle, count } = await writeBundle(state.documents, state.records)
+    const { bundle, count } = await writeBundle(state)
     await writeFile(flags.out, `${JSON.stringify(bundle)}\n`)
     const absent = [...missing.keys()]
     session.printer.result({ ...count, missing: absent, file: flags.out }, () =>
@@ -196,9 +196,9 @@ async function bundleIn(session: Session, folder: string, flags: RootFlags): Pro
   return await bundleOf(await stateAt(folder, 'OFFLINE', await rootsFrom(flags, session)), folder)
 }
 
-async function bundleOf({ documents, records }: PccsState, folder: string): Promise<object> {
+async function bundleOf(state: PccsState, folder: string): Promise<object> {
   const { writeBundle } = await import('@cloister/collateral/server')
-  const { bundle, count } = await writeBundle(documents, records)
+  const { bundle, count } = await writeBundle(state)
   if (count.documents === 0) {
     throw new UsageError(
       `${folder} holds nothing that is in date`,

@@ -45,7 +45,7 @@ async function collected() {
     ...{ kind: 'tcbInfo', tee: 'sgx', fmspc: FMSPC, edition: 2, api: 4 },
   }
   await from.documents.obtain(numbered)
-  const { bundle } = await writeBundle(from.documents, from.records)
+  const { bundle } = await writeBundle(from)
   return JSON.parse(JSON.stringify(bundle))
 }
 
@@ -70,7 +70,7 @@ describe('a bundle', () => {
       ...{ cpuSvn: '05'.repeat(16), pceSvn: '0D00' },
     })
     expect(pck.tcbm.slice(0, 2)).toBe('05')
-    const again = await writeBundle(closed.documents, closed.records)
+    const again = await writeBundle(closed)
     const second = await state()
     const both = await importBundle(readBundle(JSON.parse(JSON.stringify(again.bundle))), second)
     expect([both.documents, both.platforms]).toEqual([report.documents, report.platforms])
@@ -208,7 +208,7 @@ describe('a bundle that is not genuine', () => {
       ...{ roots: [other.trustRoot], now: () => AT },
     })
     await collect(theirs, { platforms: [], fmspcs: [fmspcOf(other)] })
-    const { bundle } = await writeBundle(theirs.documents, theirs.records)
+    const { bundle } = await writeBundle(theirs)
     const closed = await state()
     await expect(importBundle(readBundle(bundle), closed)).rejects.toThrow(BundleError)
     const report = await importBundle(readBundle(bundle), closed, { partial: true })

@@ -1,8 +1,9 @@
-import type { DocumentCache, Entry } from '../documents/document-cache.ts'
+import type { Entry } from '../documents/document-cache.ts'
 import { type DocumentName, keyOf } from '../documents/name.ts'
 import { type PlatformPcks, tcbmOf } from '../documents/platform-pcks.ts'
-import { certificatesOf, listed, type PlatformRecord } from '../platforms/registration.ts'
+import { listed, type PlatformRecord } from '../platforms/registration.ts'
 import { tcbJson } from '../platforms/tcb-json.ts'
+import type { PccsState } from '../server/state.ts'
 import {
   CHAIN_MEMBERS,
   CRL_MEMBERS,
@@ -11,11 +12,6 @@ import {
   OWN_VERSION,
   TCB_INFO_MEMBERS,
 } from './members.ts'
-
-/** Platforms that are registered. */
-interface Records {
-  entries(): AsyncIterable<readonly [string, PlatformRecord]>
-}
 
 /** How much a bundle holds. */
 export interface BundleCount {
@@ -28,10 +24,14 @@ export interface BundleCount {
  * 4, with what it has no place for in a member of its own.
  * @see docs/formats/collateral-bundle.md
  */
-export async function writeBundle(
-  documents: DocumentCache,
-  records: Records,
-): Promise<{ readonly bundle: object; readonly count: BundleCount }> {
+export async function writeBundle({
+  documents,
+  records,
+  platforms: known,
+}: Pick<PccsState, 'documents' | 'records' | 'platforms'>): Promise<{
+  readonly bundle: object
+  readonly count: BundleCount
+}> {
   const entries: Entry[] = []
   for await (const entry of documents.entries()) {
     const { kind } = entry.raw.name
@@ -40,8 +40,9 @@ export async function writeBundle(
   }
   const platforms: { record: PlatformRecord; entry: Entry; pcks: PlatformPcks }[] = []
   for await (const [, record] of records.entries()) {
-    const entry = await documents.peek(certificatesOf(record))
-    if (entry?.content.kind === 'pcks') platforms.push({ record, entry, pcks: entry.content.pcks })
+    const kept = await known.certificatesKept(record)
+    const [entry] = kept
+    if (entry !== undefined) platforms.push({ record, entry, pcks: together(kept) })
   }
   const chains = new Chains(entries)
   for (const { entry, pcks } of platforms) chains.offer(pcks.ca, entry.raw.chain)
@@ -74,6 +75,18 @@ export async function writeBundle(
     },
   }
   return { bundle, count: { documents: entries.length, platforms: platforms.length } }
+}
+
+/** All certificates of a platform: those in one list, or those that another cache chose one by one. */
+function together(kept: readonly Entry[]): PlatformPcks {
+  const [first, ...others] = kept.flatMap(({ content }) =>
+    content.kind === 'pcks' ? [content.pcks] : [],
+  )
+  if (first === undefined) throw new TypeError('wanted PCK certificates')
+  const certificates = new Map(
+    [first, ...others].flatMap(pcks => pcks.certificates).map(one => [one.pem, one]),
+  )
+  return { ...first, certificates: [...certificates.values()] }
 }
 
 /** Intel's file has one chain for all documents of a kind: the first one's. */

@@ -3,7 +3,7 @@ import { CollateralUnavailableError, UpstreamError } from '../errors.ts'
 import type { UpstreamPool } from '../upstream-pool.ts'
 import { fetchDocument } from './fetch-document.ts'
 import { Kept } from './kept.ts'
-import { type DocumentName, keyOf, ROOT_CA_CRL } from './name.ts'
+import { type DocumentName, isPassing, keyOf, ROOT_CA_CRL } from './name.ts'
 import type { RawDocument } from './raw-document.ts'
 import type { DocumentStore, StoredDocument } from './store.ts'
 import {
@@ -273,6 +273,7 @@ export class DocumentCache {
 
   /** A full disk does not stop the service: what verified is served from memory. */
   async #put({ raw, from, fetchedAt }: Entry): Promise<void> {
+    if (isPassing(raw.name)) return
     try {
       await this.#options.store?.put({ ...raw, from, fetchedAt })
     } catch (error) {

@@ -38,6 +38,8 @@ export interface PckCertificatesName {
 /** The PCK certificate that another cache chose for a platform at a TCB. */
 export interface PckCertificateName {
   readonly kind: 'pckCertificate'
+  /** Whether the platform registered, at this TCB. */
+  readonly isRegistered: boolean
   readonly qeId: string
   readonly pceId: string
   readonly encryptedPpid: string
@@ -87,10 +89,22 @@ export function keyOf(name: DocumentName): string {
       return `pck-certificates-${digest(qeId, pceId, encryptedPpid, platformManifest)}`
     }
     case 'pckCertificate': {
-      const { qeId, pceId, encryptedPpid, cpuSvn, pceSvn } = name
-      return `pck-certificate-${digest(qeId, pceId, encryptedPpid, cpuSvn, pceSvn)}`
+      const { isRegistered, qeId, pceId, encryptedPpid, cpuSvn, pceSvn } = name
+      const who = digest(String(isRegistered), qeId, pceId, encryptedPpid, cpuSvn, pceSvn)
+      return `pck-certificate-${who}`
     }
   }
+}
+
+/**
+ * Whether a document is there for as long as it is asked for, and no longer: what anybody can have
+ * fetched by showing something new each time must not fill the disk.
+ */
+export function isPassing(name: DocumentName): boolean {
+  return (
+    (name.kind === 'pckCertificates' && name.qeId === '') ||
+    (name.kind === 'pckCertificate' && !name.isRegistered)
+  )
 }
 
 /** One short text for several, none of which has a line break in it. */

@@ -36,9 +36,10 @@ export interface PckQuestion extends RawTcb {
 export interface ChosenPck {
   readonly pck: PlatformPck
   readonly pcks: PlatformPcks
-  /** PEM, the CA first. */
-  readonly chain: string
-  readonly from: readonly Entry[]
+  /** The document it is in. */
+  readonly entry: Entry
+  /** Others that it was chosen by. */
+  readonly by: readonly Entry[]
 }
 
 /** Options of {@link Platforms}. */
@@ -53,15 +54,11 @@ export interface PlatformsOptions {
 /** Platforms and their PCK certificates. */
 export class Platforms {
   readonly #options: PlatformsOptions
-  #changes = 0
+  /** What was chosen from a document, by TCB: gone when the document is. */
+  readonly #chosen = new WeakMap<Entry, Map<string, ChosenPck>>()
 
   constructor(options: PlatformsOptions) {
     this.#options = options
-  }
-
-  /** Grows with each change of what is known of platforms. */
-  get changes(): number {
-    return this.#changes
   }
 
   /**
@@ -74,17 +71,10 @@ export class Platforms {
     const { qeId, pceId, encryptedPpid } = question
     const record = await this.#options.records.get(platformKey(qeId, pceId))
     if (record === undefined) this.#requireKnowable(encryptedPpid)
-    const known = record ?? { qeId: '', pceId, encryptedPpid, platformManifest: '' }
-    const single: PckCertificateName = {
-      kind: 'pckCertificate',
-      ...{ ...question, encryptedPpid: encryptedPpid || known.encryptedPpid },
-    }
-    const entry = await this.#certificates(certificatesOf(known), single)
-    const pcks = pcksOf(entry)
-    requireSame(record, pcks)
-    const chosen = await this.#choose(question, pcks, entry)
-    if (record !== undefined) await this.#save(withTcb(record, question), record)
-    return chosen
+    const list = record ?? { qeId: '', pceId, encryptedPpid, platformManifest: '' }
+    const entry = await this.#certificates(certificatesOf(list), singleOf(question, record))
+    requireSame(record, pcksOf(entry))
+    return await this.#choose(question, entry)
   }
 
   /**
@@ -116,8 +106,8 @@ export class Platforms {
     if (mode !== 'LAZY') await queue.put(waiting, { registration, state: 'new' })
     if (mode === 'OFFLINE') return
     const asked = { qeId, pceId, encryptedPpid: registration.enc_ppid, platformManifest }
-    const question = { ...asked, ...tcbOf(registration) }
-    const single: PckCertificateName = { kind: 'pckCertificate', ...question }
+    const tcb = tcbOf(registration)
+    const single = singleOf({ ...asked, ...tcb }, { ...asked, tcbs: [tcb] })
     const entry =
       platformManifest === ''
         ? await this.#certificates(certificatesOf(asked), single, name => documents.obtain(name))
@@ -146,7 +136,6 @@ export class Platforms {
 
   async #save(record: PlatformRecord, before?: PlatformRecord): Promise<void> {
     if (record === before) return
-    this.#changes++
     await this.#options.records.put(platformKey(record.qeId, record.pceId), record)
   }
 
@@ -154,7 +143,18 @@ export class Platforms {
   async #isCached(known: PlatformRecord, registration: Registration): Promise<boolean> {
     const { platform_manifest: manifest } = registration
     if (manifest !== '' && manifest !== known.platformManifest) return false
-    return (await this.#options.documents.peek(certificatesOf(known))) !== undefined
+    return (await this.certificatesKept(known)).length > 0
+  }
+
+  /** The documents that a registered platform's certificates are kept in. */
+  async certificatesKept(record: PlatformRecord): Promise<readonly Entry[]> {
+    const { documents } = this.#options
+    const list = await documents.peek(certificatesOf(record))
+    if (list !== undefined) return [list]
+    const { qeId, pceId, encryptedPpid, tcbs } = record
+    const singles = tcbs.map(tcb => singleOf({ qeId, pceId, encryptedPpid, ...tcb }, record))
+    const found = await Promise.all(singles.map(name => documents.peek(name)))
+    return found.filter(entry => entry !== undefined)
   }
 
   async #queueNotAvailable(registration: Registration, pcks: PlatformPcks): Promise<void> {
@@ -185,28 +185,48 @@ export class Platforms {
     const kept = documents.ready(list) ?? documents.ready(single)
     if (kept !== undefined) return kept
     const kinds = new Set(upstreams.map(({ kind }) => kind))
-    if (!kinds.has('pccs') || single.cpuSvn === '') return await get(list)
-    const [first, second] = kinds.has('pcs') ? [list, single] : [single, list]
+    const isCacheFirst = kinds.has('pccs') && !kinds.has('pcs') && single.cpuSvn !== ''
+    const [first, second] = isCacheFirst ? [single, list] : [list, single]
     try {
       return await get(first)
     } catch (error) {
       if (!(error instanceof CollateralUnavailableError)) throw error
-      // Told by the first, which is the one that was to have it.
-      return await get(second).catch(() => Promise.reject(error))
+      // What the first lacks is told; the second is asked of caches alone, or was kept before.
+      const other = kinds.has('pccs') ? get(second) : this.#kept(second)
+      return (await other.catch(() => undefined)) ?? Promise.reject(error)
     }
   }
 
-  async #choose(raw: RawTcb, pcks: PlatformPcks, entry: Entry): Promise<ChosenPck> {
-    const common = { pcks, chain: entry.raw.chain }
+  async #kept(name: DocumentName): Promise<Entry | undefined> {
+    const { documents } = this.#options
+    const entry = await documents.peek(name)
+    return entry === undefined || documents.isStale(entry) ? undefined : entry
+  }
+
+  async #choose(raw: RawTcb, entry: Entry): Promise<ChosenPck> {
+    const { documents } = this.#options
+    const chosen = this.#chosen.get(entry) ?? new Map<string, ChosenPck>()
+    const key = raw.cpuSvn + raw.pceSvn
+    const known = chosen.get(key)
+    if (known?.by.every(other => documents.ready(other.raw.name) === other) === true) return known
+    const found = await this.#select(raw, entry)
+    if (chosen.size >= MOST_CHOSEN) chosen.clear()
+    this.#chosen.set(entry, chosen.set(key, found))
+    return found
+  }
+
+  async #select(raw: RawTcb, entry: Entry): Promise<ChosenPck> {
+    const pcks = pcksOf(entry)
+    const common = { pcks, entry }
     if (entry.raw.name.kind === 'pckCertificate') {
       const [pck] = pcks.certificates.filter(one => isReached(raw, levelOf(one)))
       if (pck === undefined) throw noneFor(raw, pcks)
-      return { ...common, pck, from: [entry] }
+      return { ...common, pck, by: [] }
     }
     const { info, from } = await this.#tcbInfoOf(pcks.fmspc)
     const pck = selectPck(raw, pcks.certificates, info)
     if (pck === undefined) throw noneFor(raw, pcks)
-    return { ...common, pck, from: [entry, from] }
+    return { ...common, pck, by: [from] }
   }
 
   /** The newest where it is kept: it has all levels that the vendor issued certificates for. */
@@ -219,6 +239,21 @@ export class Platforms {
     if (content.kind !== 'tcbInfo' || content.document.id !== 'SGX') throw new TypeError(fmspc)
     return { info: content.document, from }
   }
+}
+
+/** Most TCBs that choices are remembered for, of one document. */
+const MOST_CHOSEN = 64
+
+/** The certificate that a cache chooses; it is kept for TCBs that the platform registered at. */
+function singleOf(
+  { qeId, pceId, encryptedPpid, cpuSvn, pceSvn }: PckQuestion,
+  record: Pick<PlatformRecord, 'encryptedPpid' | 'tcbs'> | undefined,
+): PckCertificateName {
+  const isRegistered =
+    record?.tcbs.some(one => one.cpuSvn === cpuSvn && one.pceSvn === pceSvn) === true
+  const ppid = isRegistered ? record.encryptedPpid : encryptedPpid || (record?.encryptedPpid ?? '')
+  const question = { qeId, pceId, encryptedPpid: ppid, cpuSvn, pceSvn }
+  return { kind: 'pckCertificate', isRegistered, ...question }
 }
 
 function pcksOf({ content }: Entry): PlatformPcks {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { filesIn, writeWhole } from '../documents/store.ts'
 import { PlatformError } from '../errors.ts'
 
-const MOST_IN_MEMORY = 4096
+const MOST_IN_MEMORY = 1024
 
 /**
  * Records in a folder, a file of JSON each, up to a number of them. Those used last are in memory.

@@ -34,7 +34,7 @@ export interface PlatformRecord {
 }
 
 const MOST_TCBS = 16
-const MAX_MANIFEST = 128 * 1024
+const MAX_MANIFEST = 64 * 1024
 
 /**
  * Reads a registration: with a platform manifest, or with an encrypted PPID and a TCB.
@@ -75,7 +75,7 @@ export function readListedPlatform(value: unknown): Registration {
   }
   const manifest = text('platform_manifest', /^[0-9a-fA-F]*$/)
   if (!isHex(manifest) || manifest.length > MAX_MANIFEST) {
-    throw new CollateralError('FORMAT', 'platform_manifest: wanted at most 64 KiB in digits')
+    throw new CollateralError('FORMAT', 'platform_manifest: wanted at most 32 KiB in digits')
   }
   return {
     qe_id: text('qe_id', QE_ID),

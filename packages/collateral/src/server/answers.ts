@@ -53,9 +53,9 @@ export function fmspcsAnswer({ content }: Entry): Answer {
 }
 
 /** A PCK certificate. Its headers say what is in it. */
-export function pckAnswer({ pck, pcks, chain }: ChosenPck): Answer {
+export function pckAnswer({ pck, pcks, entry }: ChosenPck): Answer {
   return answer(pck.pem, PEM_TYPE, {
-    'SGX-PCK-Certificate-Issuer-Chain': encodeURIComponent(chain),
+    'SGX-PCK-Certificate-Issuer-Chain': encodeURIComponent(entry.raw.chain),
     'SGX-TCBm': pck.tcbm,
     'SGX-FMSPC': pcks.fmspc,
     'SGX-PCK-Certificate-CA-Type': pcks.ca,

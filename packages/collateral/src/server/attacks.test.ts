@@ -238,7 +238,7 @@ describe('floods', () => {
         setTimeout(() => {
           underWay--
           response.writeHead(404).end()
-        }, 20)
+        }, 100)
         return true
       },
     })
@@ -246,13 +246,15 @@ describe('floods', () => {
     const good = `${SGX}/tcb?fmspc=${FMSPC}`
     expect((await pccs.get(good)).status).toBe(200)
     const fmspc = (index: number) => index.toString(16).padStart(12, '0')
-    const flood = Array.from({ length: 600 }, (_, index) =>
-      pccs.get(`${SGX}/tcb?fmspc=${fmspc(index)}`),
-    )
-    const begun = performance.now()
+    let isOver = false
+    const flood = Promise.allSettled(
+      Array.from({ length: 600 }, (_, index) => pccs.get(`${SGX}/tcb?fmspc=${fmspc(index)}`)),
+    ).finally(() => {
+      isOver = true
+    })
     expect((await pccs.get(good)).status).toBe(200)
-    expect(performance.now() - begun).toBeLessThan(2000)
-    const statuses = (await Promise.all(flood)).map(answer => answer.status)
+    expect(isOver).toBe(false)
+    const statuses = (await flood).map(one => (one.status === 'fulfilled' ? one.value.status : 0))
     expect(new Set(statuses)).toEqual(new Set([404, 503]))
     expect(most).toBeLessThanOrEqual(16)
     // The same again is told from memory.

@@ -31,13 +31,15 @@ export async function refreshDocuments(
  * @throws PccsError
  */
 export async function refreshCertificates(
-  { documents, records, mode }: PccsState,
+  { documents, records, platforms, mode }: PccsState,
   fmspcs: readonly string[],
 ): Promise<void> {
   requireFetching(mode)
   const names: DocumentName[] = []
   for await (const [, record] of records.entries()) {
-    if (fmspcs.length === 0 || fmspcs.includes(record.fmspc)) names.push(certificatesOf(record))
+    if (fmspcs.length > 0 && !fmspcs.includes(record.fmspc)) continue
+    const kept = (await platforms.certificatesKept(record)).map(({ raw }) => raw.name)
+    names.push(...(kept.length === 0 ? [certificatesOf(record)] : kept))
   }
   report(await prefetch(documents, names, name => documents.refresh(name)), false)
 }

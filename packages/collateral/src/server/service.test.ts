@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { verifyPckCrl, verifySignedDocument } from '@cloister/attestation'
 import { describe, expect, it } from 'vitest'
 import { DAY } from '../simulated-pcs.test.support.ts'
@@ -147,6 +149,32 @@ describe('PCK certificates', () => {
     // It chose one that the platform does not reach.
     const below = await pccs.get(`${SGX}/pckcert?${pckQuery(4, { encrypted_ppid: PPID })}`)
     expect(below.status).toBe(404)
+  })
+
+  it('of a platform that registered are kept, whoever chose them; of others they pass', async () => {
+    const upstream = await startPcs({
+      change: ({ url = '' }, reply) => (url.includes('pckcerts') ? { status: 404 } : reply),
+    })
+    const pccs = await serve({ upstreams: [upstream.pccs] })
+    const kept = async () =>
+      (await readdir(join(pccs.dataDir, 'documents'))).filter(name => name.startsWith('pck-cert'))
+    await pccs.get(`${SGX}/pckcert?${pckQuery(5, { encrypted_ppid: PPID })}`)
+    expect(await kept()).toEqual([])
+    const user = { 'user-token': pccs.userToken }
+    const registered = await pccs.send('POST', `${SGX}/platforms`, registration(), user)
+    expect(registered.status).toBe(200)
+    expect(await kept()).toHaveLength(1)
+    const admin = { 'admin-token': pccs.adminToken }
+    expect((await pccs.get(`${SGX}/refresh?type=certs`, admin)).status).toBe(200)
+    const bundle = JSON.parse(await (await pccs.get('/bundle', admin)).text())
+    await pccs.close()
+    const again = await serve({ dataDir: pccs.dataDir, mode: 'OFFLINE' })
+    expect((await again.get(`${SGX}/pckcert?${pckQuery(5)}`)).headers.get('sgx-tcbm')).toBe(tcbm(5))
+    const closed = await serve({ mode: 'OFFLINE' })
+    const put = { 'admin-token': closed.adminToken }
+    expect((await closed.send('PUT', `${SGX}/platformcollateral`, bundle, put)).status).toBe(200)
+    const found = await closed.get(`${SGX}/pckcert?${pckQuery(5)}`)
+    expect(found.headers.get('sgx-tcbm')).toBe(tcbm(5))
   })
 
   it('are listed as the vendor lists them, for another cache', async () => {

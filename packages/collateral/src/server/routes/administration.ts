@@ -68,7 +68,7 @@ export function administrationRoutes(app: FastifyInstance, service: PccsService)
 
   app.get('/status', { onRequest }, async () => await statusOf(service))
   app.get('/bundle', { onRequest }, async () => {
-    const { bundle } = await writeBundle(service.documents, service.records)
+    const { bundle } = await writeBundle(service)
     return bundle
   })
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { isHex } from '../../hex.ts'
-import type { ChosenPck, PckQuestion } from '../../platforms/platforms.ts'
+import type { PckQuestion } from '../../platforms/platforms.ts'
 import { documentsFor, prefetch } from '../../platforms/prefetch.ts'
 import {
   platformKey,
@@ -18,12 +18,10 @@ import { adminOnly, usersOnly } from './access.ts'
 import { send } from './documents.ts'
 
 const MAX_REGISTRATION = 256 * 1024
-const MOST_CHOSEN = 8192
 const DONE = 'Operation successful.'
 
 /** Routes of platforms: their PCK certificates, registration, lists of them. */
 export function platformRoutes(app: FastifyInstance, service: PccsService): void {
-  const chosen = new ChosenPcks(service)
   const answers = new ReadyAnswers()
   const lists = new PlatformLists(service)
   const registering = { onRequest: usersOnly(service), bodyLimit: MAX_REGISTRATION }
@@ -33,10 +31,12 @@ export function platformRoutes(app: FastifyInstance, service: PccsService): void
     const sgx = `/sgx/certification/v${api}`
 
     app.get(`${sgx}/pckcert`, async (request, reply) => {
-      const { pck, pcks, chain, from } = await chosen.for(questionOf(new Query(request.query)))
-      const [entry] = from
-      const answer = () => pckAnswer({ pck, pcks, chain, from })
-      return entry === undefined ? reply : send(reply, answers.of(entry, pck.tcbm, answer))
+      const chosen = await service.platforms.pckFor(questionOf(new Query(request.query)))
+      const { entry, pck } = chosen
+      return send(
+        reply,
+        answers.of(entry, pck.tcbm, () => pckAnswer(chosen)),
+      )
     })
 
     app.get(`${sgx}/pckcerts`, async (request, reply) => {
@@ -107,33 +107,4 @@ async function register(service: PccsService, registration: Registration): Promi
   const record = await records.get(platformKey(qe_id, pce_id))
   const missing = await prefetch(documents, documentsFor(record?.fmspc ?? ''))
   log.write('registered', { fmspc: record?.fmspc, missing: [...missing.keys()] })
-}
-
-/** What was chosen for a question, for as long as the documents stay that it was chosen from. */
-class ChosenPcks {
-  readonly #service: PccsService
-  readonly #chosen = new Map<string, ChosenPck>()
-  /** When it was chosen, as changes of platforms count. */
-  #changes = 0
-
-  constructor(service: PccsService) {
-    this.#service = service
-  }
-
-  async for(question: PckQuestion): Promise<ChosenPck> {
-    const { documents, platforms } = this.#service
-    if (this.#changes !== platforms.changes) this.#chosen.clear()
-    const { qeId, pceId, cpuSvn, pceSvn, encryptedPpid } = question
-    const key = [qeId, pceId, cpuSvn, pceSvn, encryptedPpid].join()
-    const known = this.#chosen.get(key)
-    if (known?.from.every(entry => documents.ready(entry.raw.name) === entry) === true) return known
-    this.#chosen.delete(key)
-    const found = await platforms.pckFor(question)
-    if (this.#changes !== platforms.changes) this.#chosen.clear()
-    this.#changes = platforms.changes
-    this.#chosen.set(key, found)
-    const [oldest] = this.#chosen.keys()
-    if (this.#chosen.size > MOST_CHOSEN && oldest !== undefined) this.#chosen.delete(oldest)
-    return found
-  }
 }
