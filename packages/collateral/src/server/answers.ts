@@ -62,6 +62,11 @@ export function pckAnswer({ pck, pcks, entry }: ChosenPck): Answer {
   })
 }
 
+/** An object as JSON. */
+export function jsonAnswer(value: object): Answer {
+  return answer(JSON.stringify(value), JSON_TYPE)
+}
+
 /** All PCK certificates of a platform, as Intel's service lists them. */
 export function pcksAnswer({ content, raw }: Entry, api: 3 | 4): Answer {
   if (content.kind !== 'pcks') throw new TypeError(`wanted PCK certificates, saw ${content.kind}`)

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import { jsonAnswer } from './answers.ts'
 import { PCCS_STATUS, PccsError, type PccsErrorCode, refusalOf } from './pccs-error.ts'
 import { administrationRoutes } from './routes/administration.ts'
-import { documentRoutes } from './routes/documents.ts'
+import { documentRoutes, send } from './routes/documents.ts'
 import { platformRoutes } from './routes/platforms.ts'
 import type { PccsService } from './service.ts'
 
@@ -68,7 +69,8 @@ export function createPccsServer(
       .status(PCCS_STATUS.NOT_FOUND)
       .send(envelopeOf(new PccsError('NOT_FOUND', 'there is no such route'))),
   )
-  app.get('/health/live', async () => ({ status: 'UP' }))
+  const alive = jsonAnswer({ status: 'UP' })
+  app.get('/health/live', (_request, reply) => send(reply, alive))
   app.get('/health/ready', async () => ({ status: 'UP', mode: service.mode }))
   documentRoutes(app, service)
   platformRoutes(app, service)
