@@ -7,12 +7,10 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { collateralJson, createSimPlatform, exportSimPlatform } from '@cloister/attestation'
-import { median } from './measure.mjs'
 
 const MAIN = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
 const LOAD = fileURLToPath(new URL('pccs-load.mjs', import.meta.url))
-const ROUNDS = 15
-const MILLISECONDS = 1000
+const MILLISECONDS = 20_000
 const CONNECTIONS = 16
 
 export async function run() {
@@ -25,21 +23,15 @@ export async function run() {
   try {
     const { url, certificate } = await firstJson(service.stdout)
     const { hostname: host, port } = new URL(url)
-    const asked = paths => load({ host, port, ca: certificate, paths })
-    const empty = []
-    const cached = []
-    for (let round = 0; round < ROUNDS; round++) {
-      empty.push(await asked(['/health/live']))
-      cached.push(await asked(documentsOf(fmspc)))
-    }
-    const [base, own] = [empty, cached].map(all => median(all.map(one => one.aSecond)))
+    const kinds = [['/health/live'], documentsOf(fmspc)]
+    const [empty, cached] = await load({ host, port, ca: certificate, kinds })
     return [
       {
         name: 'collateral service: the four documents of a platform, from its cache',
-        ratio: own / base,
+        ratio: cached.aSecond / empty.aSecond,
         wanted: '≥ 0.6',
-        measured: `${own.toFixed(0)} a second, ${(cached[0].bytes / 1024).toFixed(1)} KiB for all four`,
-        baseline: `\`/health/live\` of the same service, ${base.toFixed(0)} a second`,
+        measured: `${cached.aSecond.toFixed(0)} a second, ${(cached.bytes / 1024).toFixed(1)} KiB for all four`,
+        baseline: `\`/health/live\` of the same service, ${empty.aSecond.toFixed(0)} a second`,
       },
     ]
   } finally {
