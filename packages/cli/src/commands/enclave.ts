@@ -1,13 +1,12 @@
-import { createPrivateKey } from 'node:crypto'
-import {
-  buildImage,
-  createSigningKey,
-  type ImageSummary,
-  inspectImage,
-  readDefinition,
-} from '@cloister/enclave'
-import { queryRunnerDefinition } from '@cloister/engine'
+import { type ImageSummary, inspectImage } from '@cloister/enclave'
 import type { Command } from 'commander'
+import { addBuildCommand } from '../enclave/build.ts'
+import { addDiffCommand } from '../enclave/diff.ts'
+import { addImageDoctorCommand } from '../enclave/doctor.ts'
+import { addExplainCommand } from '../enclave/explain.ts'
+import { addInitCommand } from '../enclave/init.ts'
+import { addLockCommand } from '../enclave/lock.ts'
+import { mebibytes } from '../enclave/sizes.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 
@@ -15,36 +14,12 @@ import { type GlobalFlags, Session } from '../session.ts'
 export function addEnclaveCommands(program: Command): void {
   const enclave = program.command('enclave').description('enclave images')
 
-  enclave
-    .command('build')
-    .description('build, measure and sign an image from a definition')
-    .argument('<definition>', 'an enclave.yaml, or query-runner for the image that runs SQL jobs')
-    .argument('<folder>', 'where the image goes; nothing may be there yet')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  cloister enclave build query-runner query-runner.image
-  cloister enclave build enclave.yaml reports.image`,
-    )
-    .action(async (definitionFile: string, folder: string, _flags, command: Command) => {
-      const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const { definition, baseDir } =
-        definitionFile === 'query-runner'
-          ? queryRunnerDefinition()
-          : await readDefinition(definitionFile)
-      const built = await buildImage({
-        definition,
-        baseDir,
-        out: folder,
-        signKey: await signingKey(session),
-      })
-      session.printer.result(
-        built,
-        () =>
-          `measurement ${built.measurement}\nsigner      ${built.mrSigner}\n${built.fileCount} files, ${mebibytes(built.totalBytes)} in ${built.folder}`,
-      )
-    })
+  addInitCommand(enclave)
+  addLockCommand(enclave)
+  addBuildCommand(enclave)
+  addExplainCommand(enclave)
+  addDiffCommand(enclave)
+  addImageDoctorCommand(enclave)
 
   enclave
     .command('inspect')
@@ -58,13 +33,6 @@ Examples:
     })
 }
 
-/** The RSA key that signs the person's images; made at first use. */
-export async function signingKey(session: Session) {
-  const found = await session.home.find('signingKey')
-  if (found !== undefined) return createPrivateKey(found)
-  return await createSigningKey(session.home.path('signingKey'))
-}
-
 function describe(image: ImageSummary): string {
   const { identity } = image
   return [
@@ -76,7 +44,7 @@ function describe(image: ImageSummary): string {
         ['signer', image.mrSigner],
         ['product id, SVN', `${identity.isvProdId}, ${identity.isvSvn}`],
         ['debug', identity.debug ? 'YES: its memory can be read' : 'no'],
-        ['network', image.network],
+        ['network', networkOf(image)],
         ['init', image.entry.init.join(' ')],
         ['program', image.entry.program.join(' ')],
         ['files', `${image.fileCount}, ${mebibytes(image.totalBytes)}`],
@@ -86,6 +54,7 @@ function describe(image: ImageSummary): string {
   ].join('\n')
 }
 
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`
+function networkOf({ network }: ImageSummary): string {
+  if (network === 'none') return 'none'
+  return network.connect.map(({ host, port }) => `${host}:${port}`).join(', ')
 }
