@@ -1,6 +1,23 @@
 export { DefinitionError, type DefinitionErrorCode } from './definition/errors.ts'
 export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
 export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
+export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
+export type { EnclaveFileKind } from './enclave-file/kind.ts'
+export {
+  type MeasuredEnclave,
+  type MeasuredFile,
+  measureEnclaveFile,
+} from './enclave-file/measure.ts'
+export {
+  openSigningTarget,
+  type SignedStatements,
+  type SigningTarget,
+} from './enclave-file/signing-target.ts'
+export {
+  type VerifiedEnclave,
+  type VerifiedFile,
+  verifyEnclaveFile,
+} from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
 export { ImageError, type ImageErrorCode, type ImageProblem } from './image/errors.ts'
 export { type ImageSummary, inspectImage } from './image/inspect.ts'
@@ -35,14 +52,24 @@ export {
 } from './launcher/launch.ts'
 export type { Confinement } from './launcher/sandbox.ts'
 export { findBubblewrap, strongestConfinement } from './launcher/start.ts'
+export { type ByteSource, bytesSource, fileSource } from './measurement/byte-source.ts'
 export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
 export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
+export { SdkEnclaveError, type SdkEnclaveErrorCode } from './measurement/sdk-elf/errors.ts'
+export { measureSdkEnclave, type SdkMeasurement } from './measurement/sdk-elf/measure.ts'
 export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
 export {
   type ReceiptSummary,
   type VerifyReceiptOptions,
   verifyReceipt,
 } from './receipt/verify.ts'
+export {
+  appraiseSigstruct,
+  assertSecretSigner,
+  type SigstructExpectations,
+  type SigstructReason,
+  type SigstructReasonCode,
+} from './sigstruct/appraise.ts'
 export { SigstructError, type SigstructErrorCode } from './sigstruct/errors.ts'
 export {
   encodeSigstruct,
@@ -52,10 +79,25 @@ export {
   type SigstructFields,
   sigstructSignedBytes,
 } from './sigstruct/format.ts'
-export { createSigningKey, readSigningKey } from './sigstruct/key.ts'
 export {
+  createSigningKey,
+  type KeyFileOptions,
+  modulusOf,
+  parseSignerPublicKey,
+  readSigningKey,
+} from './sigstruct/key.ts'
+export {
+  attachSignature,
+  mrSignerOf,
   signingKeyMrSigner,
   signSigstruct,
+  signSigstructBy,
   type VerifiedSigstruct,
   verifySigstruct,
 } from './sigstruct/sign.ts'
+export { type EnclaveSigner, keySigner } from './sigstruct/signer.ts'
+export {
+  createSigningKeyInToken,
+  type SigningToken,
+  tokenSigner,
+} from './sigstruct/token-signer.ts'

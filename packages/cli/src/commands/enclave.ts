@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
 import {
   buildImage,
   createSigningKey,
@@ -10,6 +11,7 @@ import { queryRunnerDefinition } from '@cloister/engine'
 import type { Command } from 'commander'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
+import { addSigningCommands } from './enclave-signing.ts'
 
 /** `cloister enclave …`: build and look at images. */
 export function addEnclaveCommands(program: Command): void {
@@ -56,12 +58,15 @@ Examples:
       const image = await inspectImage(folder)
       session.printer.result(image, () => describe(image))
     })
+
+  addSigningCommands(enclave)
 }
 
 /** The RSA key that signs the person's images; made at first use. */
 export async function signingKey(session: Session) {
   const found = await session.home.find('signingKey')
   if (found !== undefined) return createPrivateKey(found)
+  await mkdir(session.home.folder, { recursive: true, mode: 0o700 })
   return await createSigningKey(session.home.path('signingKey'))
 }
 

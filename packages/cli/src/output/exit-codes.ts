@@ -40,6 +40,9 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   DerError: EXIT.notAuthentic,
   EventLogError: EXIT.notAuthentic,
   SigstructError: EXIT.notAuthentic,
+  SgxsError: EXIT.notAuthentic,
+  SdkEnclaveError: EXIT.notAuthentic,
+  EnclaveFileError: EXIT.notAuthentic,
   ReceiptError: EXIT.notAuthentic,
   ImageError: EXIT.notAuthentic,
   TokenError: EXIT.notAuthentic,
@@ -50,6 +53,14 @@ const BY_CLASS: Readonly<Record<string, number>> = {
 
 /** Codes that say more than their class does. */
 const BY_CODE: Readonly<Record<string, number>> = {
+  'SigstructError KEY': EXIT.usage,
+  'SigstructError KEY_FILE': EXIT.usage,
+  'SigstructError PASSPHRASE': EXIT.usage,
+  'SigstructError TOKEN': EXIT.usage,
+  'SigstructError TEST_KEY': EXIT.refused,
+  'EnclaveFileError KIND': EXIT.usage,
+  'EnclaveFileError EXISTS': EXIT.usage,
+  'EnclaveFileError WRITE': EXIT.storage,
   'AttestedTlsError UNREACHABLE': EXIT.unreachable,
   'AttestedTlsError TIMEOUT': EXIT.unreachable,
   'AttestedTlsError REJECTED': EXIT.refused,

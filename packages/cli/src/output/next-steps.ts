@@ -39,6 +39,12 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
+  'SigstructError TEST_KEY':
+    'make a key of your own: cloister enclave key generate FILE; for tests, a debug enclave',
+  'SigstructError PASSPHRASE': 'give its passphrase: --passphrase-file FILE',
+  'EnclaveFileError MEASUREMENT':
+    'it was altered after it was signed: build it again, or get it again from whoever signed it',
+  'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
   'AttestedTlsError REJECTED':

@@ -1,9 +1,11 @@
 import { type KeyObject, randomBytes } from 'node:crypto'
-import { lstat, open, rename, rm, symlink, utimes } from 'node:fs/promises'
+import { lstat, rename, rm, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import { measureSgxs } from '../measurement/measure.ts'
-import { assertSigningKey } from '../sigstruct/key.ts'
+import { assertSecretSigner } from '../sigstruct/appraise.ts'
+import { SigstructError } from '../sigstruct/errors.ts'
+import { assertSigningKey, modulusOf } from '../sigstruct/key.ts'
 import { signingKeyMrSigner, signSigstruct } from '../sigstruct/sign.ts'
 import { ImageError } from './errors.ts'
 import {
@@ -14,6 +16,7 @@ import {
   forEachOf,
   makeFolder,
   openRegular,
+  syncFolder,
   writeNew,
 } from './files.ts'
 import { comparePaths, encodeManifest, type ImageEntry, parseManifest } from './manifest.ts'
@@ -77,11 +80,6 @@ async function place(root: string, path: string, planned: Planned): Promise<Imag
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  await folder.sync().finally(() => folder.close())
-}
-
 async function writeRoot(root: string, plan: ImagePlan): Promise<readonly ImageEntry[]> {
   const all = [...plan].sort(([a], [b]) => comparePaths(a, b))
   const folders = all.filter(([, { type }]) => type === 'dir').map(([path]) => join(root, path))
@@ -132,7 +130,9 @@ async function fill(
   const manifest = parseManifest(bytes)
   const sgxs = imageSgxs(bytes, manifest)
   const { mrEnclave } = measureSgxs(sgxs)
-  const sigstruct = signSigstruct(imageSigstruct(manifest, mrEnclave), signKey)
+  const fields = imageSigstruct(manifest, mrEnclave)
+  assertSecretSigner(fields, modulusOf(signKey))
+  const sigstruct = signSigstruct(fields, signKey)
   await writeNew(join(folder, 'manifest.json'), bytes, 0o644)
   await writeNew(join(folder, 'image.sgxs'), sgxs, 0o644)
   await writeNew(join(folder, 'sigstruct.bin'), sigstruct, 0o644)
@@ -158,7 +158,7 @@ async function exists(path: string): Promise<boolean> {
  * the files it names and the key alone: not on place, time, user or umask. It appears under its
  * name whole or not at all.
  * @throws ImageError with `EXISTS`, `SOURCE`, `CONFLICT`, `LIBRARY`, `BUNDLE`, `ENTRY`, `WRITE`;
- * SigstructError with `KEY`.
+ * SigstructError with `KEY`, `TEST_KEY`.
  */
 export async function buildImage(options: BuildImageOptions): Promise<BuiltImage> {
   assertSigningKey(options.signKey)
@@ -174,7 +174,7 @@ export async function buildImage(options: BuildImageOptions): Promise<BuiltImage
     return { folder, ...built }
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
-    if (cause instanceof ImageError) throw cause
+    if (cause instanceof ImageError || cause instanceof SigstructError) throw cause
     throw new ImageError('WRITE', `cannot write ${folder}: ${reasonOf(cause)}`, { cause })
   }
 }

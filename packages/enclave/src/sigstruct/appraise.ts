@@ -1,5 +1,7 @@
 import { PUBLIC_TEST_SIGNERS } from '@cloister/attestation'
-import type { VerifiedSigstruct } from './sign.ts'
+import { SigstructError } from './errors.ts'
+import type { SigstructFields } from './format.ts'
+import { mrSignerOf, type VerifiedSigstruct } from './sign.ts'
 
 /** ATTRIBUTES.FLAGS: a debugger may read the enclave's memory (Intel SDM vol. 3D, section 35.7.1). */
 const DEBUG = 2n
@@ -88,4 +90,16 @@ function* unlessSame(
 /** Whether a debugger may read an enclave of these attributes. */
 export function isDebug(attributes: { readonly flags: bigint }): boolean {
   return (attributes.flags & DEBUG) !== 0n
+}
+
+/**
+ * Refuses to sign a production enclave with a key that everybody has.
+ * @param modulus - The signer's, 384 bytes, little-endian.
+ * @throws SigstructError with `TEST_KEY`.
+ */
+export function assertSecretSigner(fields: SigstructFields, modulus: Uint8Array): void {
+  const mrSigner = hex(mrSignerOf(modulus))
+  if (isDebug(fields.attributes) || !PUBLIC_TEST_SIGNERS.includes(mrSigner)) return
+  const message = `the private key of signer ${mrSigner} is published: wanted a key of your own`
+  throw new SigstructError('TEST_KEY', message)
 }
