@@ -57,6 +57,14 @@ export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
 export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
 export { SdkEnclaveError, type SdkEnclaveErrorCode } from './measurement/sdk-elf/errors.ts'
 export { measureSdkEnclave, type SdkMeasurement } from './measurement/sdk-elf/measure.ts'
+export { MeasurementFileError, type MeasurementFileErrorCode } from './measurement-file/errors.ts'
+export {
+  type MeasurementExpectations,
+  type MeasurementFacts,
+  signMeasurementFile,
+  type VerifiedMeasurement,
+  verifyMeasurementFile,
+} from './measurement-file/measurement-file.ts'
 export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
 export {
   type ReceiptSummary,

@@ -1,12 +1,6 @@
-import {
-  createSigningKey,
-  createSigningKeyInToken,
-  type MeasuredFile,
-  measureEnclaveFile,
-  modulusOf,
-  mrSignerOf,
-} from '@cloister/enclave'
+import { createSigningKey, createSigningKeyInToken, modulusOf, mrSignerOf } from '@cloister/enclave'
 import type { Command } from 'commander'
+import { type MeasureFlags, measureEnclave } from '../enclave/measure.ts'
 import { type SignedEnclave, type SignFlags, signEnclave } from '../enclave/sign.ts'
 import { signingTokenFrom, TOKEN_HELP } from '../enclave/signer.ts'
 import { type VerifyFlags, verifiedJson, verifiedText, verifyEnclave } from '../enclave/verify.ts'
@@ -34,36 +28,30 @@ function addMeasureCommand(enclave: Command): void {
       'compute MRENCLAVE from what is in a file; believes nothing that it says of itself',
     )
     .argument('<path>', WHAT)
+    .option('--out <file>', 'state it, signed, for who releases keys: measurement.json')
+    .option('--name <name>', 'what to call it there (default: an image has a name)')
+    .option('--sigstruct <file>', 'the SIGSTRUCT of an .sgxs stream')
+    .option('--key <file>', 'the key that signed it')
+    .option('--passphrase-file <file>', "the key's passphrase")
+    .option('--pkcs11 <uri>', TOKEN_HELP)
     .addHelpText(
       'after',
       `
 Examples:
-  cloister enclave measure reports.image
-  cloister enclave measure libocclum-libos.signed.so --json`,
+  cloister enclave measure libocclum-libos.signed.so --json
+  cloister enclave measure reports.image --out measurement.json --key release.pem
+  cloister attest register --measurement-file measurement.json --signer $MRSIGNER --help`,
     )
     .action(async (path: string, _flags, command: Command) => {
-      const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const { kind, enclaves } = await measureEnclaveFile(path)
-      const measured = enclaves.map(({ name, mrEnclave }) => ({
-        ...(name === undefined ? {} : { name }),
-        measurement: measurementOf(path, kind, mrEnclave),
-      }))
-      session.printer.result({ kind, enclaves: measured }, () =>
-        measured.map(({ name, measurement }) => [measurement, name].join(' ').trimEnd()).join('\n'),
+      const flags = command.optsWithGlobals<GlobalFlags & MeasureFlags>()
+      const session = new Session(flags)
+      const measured = await measureEnclave(path, flags)
+      session.printer.result(measured, () =>
+        measured.enclaves
+          .map(({ name, measurement }) => [measurement, name].join(' ').trimEnd())
+          .join('\n'),
       )
     })
-}
-
-function measurementOf(
-  path: string,
-  kind: MeasuredFile['kind'],
-  mrEnclave: Uint8Array | undefined,
-): string {
-  if (mrEnclave !== undefined) return hex(mrEnclave)
-  throw new UsageError(
-    `${path}: a ${kind} holds no enclave to measure`,
-    'cloister enclave verify says what it was signed for',
-  )
 }
 
 function addVerifyCommand(enclave: Command): void {

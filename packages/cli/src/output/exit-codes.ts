@@ -43,6 +43,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   SgxsError: EXIT.notAuthentic,
   SdkEnclaveError: EXIT.notAuthentic,
   EnclaveFileError: EXIT.notAuthentic,
+  MeasurementFileError: EXIT.notAuthentic,
   ReceiptError: EXIT.notAuthentic,
   ImageError: EXIT.notAuthentic,
   TokenError: EXIT.notAuthentic,
