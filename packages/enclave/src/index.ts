@@ -1,11 +1,36 @@
+export { type ContainerOf, composeFile, dockerfile } from './backends/docker.ts'
+export { BackendError, type BackendErrorCode } from './backends/errors.ts'
+export {
+  type BuildGramineOptions,
+  type BuiltBackend,
+  buildGramine,
+  type GramineTools,
+} from './backends/gramine/build.ts'
+export { findGraminePal, requireGraminePal } from './backends/gramine/pal.ts'
+export { type RunGramineOptions, runGramine } from './backends/gramine/run.ts'
+export { type VerifiedGramine, verifyGramine } from './backends/gramine/verify.ts'
+export {
+  type BuildOcclumOptions,
+  type BuiltOcclum,
+  buildOcclum,
+  inspectOcclum,
+} from './backends/occlum/build.ts'
+export { type OcclumConfig, parseOcclumConfig } from './backends/occlum/config.ts'
+export {
+  IMAGE_INTEGRITY,
+  type OcclumWeakness,
+  occlumWeaknesses,
+} from './backends/occlum/weaknesses.ts'
 export { DefinitionError, type DefinitionErrorCode } from './definition/errors.ts'
 export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
 export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
 export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
-export type { EnclaveFileKind } from './enclave-file/kind.ts'
+export { measurementFacts } from './enclave-file/facts.ts'
+export { type EnclaveFileKind, enclaveFileKind } from './enclave-file/kind.ts'
 export {
   type MeasuredEnclave,
   type MeasuredFile,
+  type MeasureOptions,
   measureEnclaveFile,
 } from './enclave-file/measure.ts'
 export {

@@ -1,4 +1,11 @@
-import { createSigningKey, createSigningKeyInToken, modulusOf, mrSignerOf } from '@cloister/enclave'
+import {
+  createSigningKey,
+  createSigningKeyInToken,
+  modulusOf,
+  mrSignerOf,
+  requireGraminePal,
+  runGramine,
+} from '@cloister/enclave'
 import type { Command } from 'commander'
 import { type MeasureFlags, measureEnclave } from '../enclave/measure.ts'
 import { type SignedEnclave, type SignFlags, signEnclave } from '../enclave/sign.ts'
@@ -9,7 +16,8 @@ import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
-const WHAT = 'an image folder, an .sgxs stream, a signed .so of the Intel SDK or a SIGSTRUCT'
+const WHAT =
+  'an image folder, one for Gramine or Occlum, an .sgxs stream, a signed .so of the Intel SDK or a SIGSTRUCT'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
@@ -19,6 +27,20 @@ export function addSigningCommands(enclave: Command): void {
   addVerifyCommand(enclave)
   addSignCommand(enclave)
   addKeyCommand(enclave)
+  addStartCommand(enclave)
+}
+
+function addStartCommand(enclave: Command): void {
+  enclave
+    .command('start')
+    .description("run on SGX what `build --backend gramine` made; its exit code is the instance's")
+    .argument('<folder>', 'the folder made ready for Gramine')
+    .option('--libpal <file>', "Gramine's libpal.so, which is measured (default: as installed)")
+    .addHelpText('after', '\nExample:\n  cloister enclave start reports.gramine')
+    .action(async (folder: string, _flags, command: Command) => {
+      const { libpal } = command.optsWithGlobals<GlobalFlags & { libpal?: string }>()
+      process.exitCode = await runGramine({ folder, libpal: requireGraminePal(libpal) })
+    })
 }
 
 function addMeasureCommand(enclave: Command): void {
@@ -31,6 +53,7 @@ function addMeasureCommand(enclave: Command): void {
     .option('--out <file>', 'state it, signed, for who releases keys: measurement.json')
     .option('--name <name>', 'what to call it there (default: an image has a name)')
     .option('--sigstruct <file>', 'the SIGSTRUCT of an .sgxs stream')
+    .option('--libpal <file>', "Gramine's libpal.so, which is measured (default: as installed)")
     .option('--key <file>', 'the key that signed it')
     .option('--passphrase-file <file>', "the key's passphrase")
     .option('--pkcs11 <uri>', TOKEN_HELP)
@@ -60,6 +83,7 @@ function addVerifyCommand(enclave: Command): void {
     .description('verify an enclave and its SIGSTRUCT in full, and compare them with what you want')
     .argument('<path>', WHAT)
     .option('--sigstruct <file>', 'the SIGSTRUCT of an .sgxs stream')
+    .option('--libpal <file>', "Gramine's libpal.so, which is measured (default: as installed)")
     .option('--signer <hex>', 'MRSIGNER that it must have')
     .option('--measurement <hex>', 'MRENCLAVE that it must have')
     .option('--product-id <number>', 'ISVPRODID that it must have')

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import {
   type MeasuredFile,
-  type MeasurementFacts,
+  type MeasureOptions,
   measureEnclaveFile,
-  openImage,
+  measurementFacts,
   signMeasurementFile,
   verifyEnclaveFile,
 } from '@cloister/enclave'
@@ -15,6 +15,7 @@ export interface MeasureFlags extends SignerFlags {
   readonly out?: string
   readonly name?: string
   readonly sigstruct?: string
+  readonly libpal?: string
 }
 
 /** What was measured, and where it is stated. */
@@ -26,7 +27,8 @@ export interface Measured {
 
 /** Measures a file or folder; with `--out`, has its signer state the result. */
 export async function measureEnclave(path: string, flags: MeasureFlags): Promise<Measured> {
-  const measured = await measureEnclaveFile(path, flags.sigstruct)
+  const options = measureOptions(flags)
+  const measured = await measureEnclaveFile(path, options)
   const enclaves = measured.enclaves.map(({ name, mrEnclave }) => {
     if (mrEnclave === undefined) {
       throw new UsageError(
@@ -38,32 +40,28 @@ export async function measureEnclave(path: string, flags: MeasureFlags): Promise
     return { ...(name === undefined ? {} : { name }), measurement }
   })
   if (flags.out === undefined) return { kind: measured.kind, enclaves }
-  const [only, ...others] = measured.enclaves
-  if (only?.sigstruct === undefined || others.length > 0) {
-    throw new UsageError(
-      `${path}: wanted one signed enclave to state`,
-      'cloister enclave sign first',
-    )
+  // Of several versions of metadata the first is the newest, and the others measure the same.
+  const [only] = measured.enclaves
+  const isOne = new Set(enclaves.map(({ measurement }) => measurement)).size === 1
+  if (only?.sigstruct === undefined || !isOne) {
+    throw new UsageError(`${path}: wanted one signed enclave`, 'sign it: cloister enclave sign')
   }
   // A SIGSTRUCT of another enclave would be stated as it stands.
-  await verifyEnclaveFile(path, { allowDebugEnclave: true }, flags.sigstruct)
-  const facts = await factsOf(path, measured.kind, flags)
+  await verifyEnclaveFile(path, { allowDebugEnclave: true }, options)
+  const facts = await measurementFacts(path, flags.name)
   const bytes = await signMeasurementFile(only.sigstruct, facts, await signerFrom(flags))
   await writeFile(flags.out, bytes, { flag: 'wx' })
   return { kind: measured.kind, enclaves, stated: flags.out }
 }
 
-async function factsOf(
-  path: string,
-  kind: MeasuredFile['kind'],
-  { name }: MeasureFlags,
-): Promise<MeasurementFacts> {
-  if (kind === 'image') {
-    const { manifest } = await openImage(path)
-    return { kind, name: manifest.name, files: 'measured', merkleRoot: manifest.merkleRoot }
+/** What measuring needs of flags. */
+export function measureOptions(flags: {
+  readonly sigstruct?: string
+  readonly libpal?: string
+}): MeasureOptions {
+  const { libpal, sigstruct } = flags
+  return {
+    ...(sigstruct === undefined ? {} : { sigstructFile: sigstruct }),
+    ...(libpal === undefined ? {} : { libpal }),
   }
-  if (name === undefined || kind === 'sigstruct') {
-    throw new UsageError(`${path}: it has no name`, 'give --name NAME')
-  }
-  return { kind, name, files: 'unknown', merkleRoot: null }
 }

@@ -8,6 +8,7 @@ import { factLines } from '../attest/print-facts.ts'
 import { sigstructFacts } from '../attest/sigstruct.ts'
 import { UsageError } from '../usage-error.ts'
 import { wholeNumber } from '../whole-number.ts'
+import { measureOptions } from './measure.ts'
 
 /** Flags of `cloister enclave verify`. */
 export interface VerifyFlags {
@@ -17,13 +18,14 @@ export interface VerifyFlags {
   readonly productId?: string
   readonly minimumSvn?: string
   readonly allowDebugEnclave?: true
+  readonly libpal?: string
 }
 
 const HEX_DIGEST = /^[0-9a-f]{64}$/
 
 /** Verifies a file or folder and compares it with what flags demand. @throws UsageError */
 export async function verifyEnclave(path: string, flags: VerifyFlags): Promise<VerifiedFile> {
-  return await verifyEnclaveFile(path, expectationsOf(flags), flags.sigstruct)
+  return await verifyEnclaveFile(path, expectationsOf(flags), measureOptions(flags))
 }
 
 function expectationsOf(flags: VerifyFlags): SigstructExpectations {
@@ -69,6 +71,8 @@ export function verifiedText({ kind, enclaves }: VerifiedFile): string {
 
 const NOTES: Readonly<Record<VerifiedFile['kind'], string>> = {
   image: 'every file is as it was measured and signed',
+  gramine: 'every file is as it was measured and signed',
+  occlum: 'the LibOS is as it was signed; image integrity: not against a malicious host',
   sgxs: 'the stream is as it was signed',
   'sdk-elf': 'the enclave is as it was signed',
   sigstruct: 'the signature holds; the enclave itself was not looked at',

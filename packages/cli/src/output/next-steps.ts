@@ -39,6 +39,9 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
+  'BackendError TOOL_MISSING': 'install it, or say where it is: docs/gramine.md, docs/occlum.md',
+  'BackendError MEASUREMENT':
+    'the tool, its PAL or what was built is not what it seems: trust neither, and look which changed',
   'SigstructError TEST_KEY':
     'make a key of your own: cloister enclave key generate FILE; for tests, a debug enclave',
   'SigstructError PASSPHRASE': 'give its passphrase: --passphrase-file FILE',

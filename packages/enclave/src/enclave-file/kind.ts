@@ -1,22 +1,33 @@
-import { lstat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, readdir } from 'node:fs/promises'
 import { openRegular } from '../image/files.ts'
 import { SIGSTRUCT_SIZE } from '../sigstruct/format.ts'
 import { EnclaveFileError } from './errors.ts'
 
 /**
- * What holds an enclave: `image` an image folder, `sgxs` an SGXS stream, `sdk-elf` a shared object of
- * the Intel SDK, `sigstruct` a SIGSTRUCT alone.
+ * What holds an enclave: `image` an image folder, `gramine` and `occlum` a folder made ready for that
+ * backend, `sgxs` an SGXS stream, `sdk-elf` a shared object of the Intel SDK, `sigstruct` a SIGSTRUCT
+ * alone.
  */
-export type EnclaveFileKind = 'image' | 'sgxs' | 'sdk-elf' | 'sigstruct'
+export type EnclaveFileKind = 'image' | 'gramine' | 'occlum' | 'sgxs' | 'sdk-elf' | 'sigstruct'
 
 const SIGSTRUCT_BEGINNING = Buffer.from('06000000e100000000000100', 'hex')
 const ELF = Buffer.from('\x7fELF', 'latin1')
 
 /** Tells what a path holds, by its first bytes. @throws EnclaveFileError with `KIND`. */
 export async function enclaveFileKind(path: string): Promise<EnclaveFileKind> {
-  const isImage = await lstat(join(path, 'image.sgxs')).catch(() => undefined)
-  if (isImage !== undefined) return 'image'
+  const stats = await lstat(path)
+  if (stats.isDirectory()) return folderKind(path, await readdir(path))
+  return await fileKind(path)
+}
+
+function folderKind(path: string, names: readonly string[]): EnclaveFileKind {
+  if (names.includes('image.sgxs')) return 'image'
+  if (names.includes('Occlum.json')) return 'occlum'
+  if (names.some(name => name.endsWith('.manifest.sgx'))) return 'gramine'
+  throw unknownKind(path)
+}
+
+async function fileKind(path: string): Promise<EnclaveFileKind> {
   const file = await openRegular(path)
   try {
     const stats = await file.stat()
@@ -29,6 +40,11 @@ export async function enclaveFileKind(path: string): Promise<EnclaveFileKind> {
   } finally {
     await file.close()
   }
-  const known = 'an image folder, an SGXS stream, an enclave of the Intel SDK or a SIGSTRUCT'
-  throw new EnclaveFileError('KIND', `${path}: wanted ${known}`)
+  throw unknownKind(path)
+}
+
+function unknownKind(path: string): EnclaveFileError {
+  const known =
+    'an image folder, one for Gramine or Occlum, an SGXS stream, an enclave of the Intel SDK or a SIGSTRUCT'
+  return new EnclaveFileError('KIND', `${path}: wanted ${known}`)
 }

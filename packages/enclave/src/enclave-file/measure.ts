@@ -1,4 +1,8 @@
 import type { FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { requireGraminePal } from '../backends/gramine/pal.ts'
+import { verifyGramine } from '../backends/gramine/verify.ts'
+import { SIGNED_LIBOS } from '../backends/occlum/signed-libos.ts'
 import { openRegular } from '../image/files.ts'
 import { openImage } from '../image/verify.ts'
 import { fileSource } from '../measurement/byte-source.ts'
@@ -52,16 +56,22 @@ export async function readSigstructFile(path: string): Promise<Uint8Array> {
   })
 }
 
+/** What measuring may need beside the file itself. */
+export interface MeasureOptions {
+  /** The SIGSTRUCT of an SGXS stream, which stands in a file of its own. */
+  readonly sigstructFile?: string
+  /** Gramine's `libpal.so`; as it is installed unless told. */
+  readonly libpal?: string
+}
+
 /**
  * Measures what holds enclaves. What its files say of themselves is not believed: MRENCLAVE is
  * computed from the content.
- * @param path - Of an image folder, an SGXS stream, an enclave of the Intel SDK or a SIGSTRUCT.
- * @param sigstructFile - The SIGSTRUCT of an SGXS stream, which stands in a file of its own.
- * @throws EnclaveFileError, ImageError, SgxsError, SdkEnclaveError
+ * @throws EnclaveFileError, BackendError, ImageError, SgxsError, SdkEnclaveError
  */
 export async function measureEnclaveFile(
   path: string,
-  sigstructFile?: string,
+  { libpal, sigstructFile }: MeasureOptions = {},
 ): Promise<MeasuredFile> {
   const kind = await enclaveFileKind(path)
   switch (kind) {
@@ -75,6 +85,16 @@ export async function measureEnclaveFile(
       const sigstruct =
         sigstructFile === undefined ? undefined : await readSigstructFile(sigstructFile)
       return { kind, enclaves: [{ name: undefined, mrEnclave, sigstruct }] }
+    }
+    case 'gramine': {
+      const verified = await verifyGramine(path, requireGraminePal(libpal))
+      const mrEnclave = new Uint8Array(Buffer.from(verified.measurement, 'hex'))
+      const sigstruct = verified.sigstructBytes
+      return { kind, enclaves: [{ name: undefined, mrEnclave, sigstruct }] }
+    }
+    case 'occlum': {
+      const { enclaves } = await measureEnclaveFile(join(path, SIGNED_LIBOS))
+      return { kind, enclaves }
     }
     case 'sdk-elf': {
       const measured = await withFile(path, (file, size) =>

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { SIGNED_LIBOS } from '../backends/occlum/signed-libos.ts'
 import { syncFolder, writeNew } from '../image/files.ts'
 import { IMAGE_SIGNING_DATE, imageSigstruct } from '../image/pages.ts'
 import { verifyImage } from '../image/verify.ts'
@@ -90,6 +91,10 @@ export async function openSigningTarget(
       return await imageTarget(path, statements)
     case 'sdk-elf':
       return await sdkTarget(path, statements)
+    case 'occlum':
+      return await sdkTarget(join(path, SIGNED_LIBOS), statements)
+    case 'gramine':
+      return await openSigningTarget(join(path, await gramineSigstruct(path)), statements)
     case 'sgxs': {
       const { enclaves } = await measureEnclaveFile(path)
       const enclaveHash = enclaves[0]?.mrEnclave ?? new Uint8Array(0)
@@ -101,6 +106,13 @@ export async function openSigningTarget(
       return oneFile(fields, statements.out ?? path, statements.out === undefined)
     }
   }
+}
+
+/** The one SIGSTRUCT of a folder made ready for Gramine. */
+async function gramineSigstruct(folder: string): Promise<string> {
+  const [name, ...others] = (await readdir(folder)).filter(found => found.endsWith('.sig'))
+  if (name !== undefined && others.length === 0) return name
+  throw new EnclaveFileError('KIND', `${folder}: wanted one SIGSTRUCT, named NAME.sig`)
 }
 
 function oneFile(fields: SigstructFields, out: string, replace: boolean): SigningTarget {

@@ -7,7 +7,7 @@ import {
 import { type VerifiedSigstruct, verifySigstruct } from '../sigstruct/sign.ts'
 import { EnclaveFileError } from './errors.ts'
 import type { EnclaveFileKind } from './kind.ts'
-import { type MeasuredEnclave, measureEnclaveFile } from './measure.ts'
+import { type MeasuredEnclave, type MeasureOptions, measureEnclaveFile } from './measure.ts'
 
 /** An enclave whose SIGSTRUCT verified and, where there is content, is of that content. */
 export interface VerifiedEnclave {
@@ -32,17 +32,16 @@ export interface VerifiedFile {
  * Verifies what holds enclaves: the SIGSTRUCTs in full, that each is of the content beside it, of an
  * image every file; then compares them with what is demanded.
  * @param expected - Without a signer or measurement, an enclave only agrees with itself.
- * @param sigstructFile - The SIGSTRUCT of an SGXS stream.
- * @throws EnclaveFileError, SigstructError, ImageError, SgxsError, SdkEnclaveError when something is
+ * @throws EnclaveFileError, BackendError, SigstructError, ImageError, SgxsError, SdkEnclaveError when something is
  * malformed or not what was signed
  * @returns the enclaves, with every reason against them
  */
 export async function verifyEnclaveFile(
   path: string,
   expected: SigstructExpectations = {},
-  sigstructFile?: string,
+  options: MeasureOptions = {},
 ): Promise<VerifiedFile> {
-  const { kind, enclaves } = await measureEnclaveFile(path, sigstructFile)
+  const { kind, enclaves } = await measureEnclaveFile(path, options)
   if (kind === 'image') await verifyImage(path)
   return { kind, enclaves: enclaves.map(enclave => verifyEnclave(path, enclave, expected)) }
 }

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,19 +17,6 @@ import { runTool } from '../tool.ts'
 import { assertGramineManifest, parseGramineManifest } from './manifest.ts'
 import { type GramineOptions, gramineTemplate, IMAGE_MANIFEST, ROOT } from './template.ts'
 import { predictGramine, trustedOf } from './verify.ts'
-
-/** Where Gramine's packages put their PAL. */
-const PALS = [
-  '/usr/lib/x86_64-linux-gnu/gramine/sgx/libpal.so',
-  '/usr/lib64/gramine/sgx/libpal.so',
-  '/usr/lib/gramine/sgx/libpal.so',
-  '/usr/local/lib/x86_64-linux-gnu/gramine/sgx/libpal.so',
-] as const
-
-/** Gramine's PAL as it is installed; undefined where it is not. */
-export function findGraminePal(): string | undefined {
-  return PALS.find(path => existsSync(path))
-}
 
 /** Gramine's commands and its PAL. */
 export interface GramineTools {

@@ -19,11 +19,9 @@ import { parseOcclumConfig } from './config.ts'
 import { assertEnclaveXml } from './enclave-xml.ts'
 import { occlumEntry } from './entry.ts'
 import { type OcclumOptions, occlumConfig } from './occlum-json.ts'
+import { SIGNED_LIBOS } from './signed-libos.ts'
 import { layImage, removeHostFolder, treeRoot } from './tree.ts'
 import { type OcclumWeakness, occlumWeaknesses } from './weaknesses.ts'
-
-/** The signed LibOS of an instance. */
-export const SIGNED_LIBOS = 'build/lib/libocclum-libos.signed.so'
 
 /** What to make ready for Occlum, and where. */
 export interface BuildOcclumOptions extends OcclumOptions {

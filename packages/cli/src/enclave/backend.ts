@@ -1,0 +1,106 @@
+import type { KeyObject } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  type BuiltBackend,
+  type BuiltOcclum,
+  buildGramine,
+  buildImage,
+  buildOcclum,
+  type ContainerOf,
+  composeFile,
+  type DefinitionFile,
+  dockerfile,
+  type EnclaveSigner,
+  requireGraminePal,
+} from '@cloister/enclave'
+import { UsageError } from '../usage-error.ts'
+import { wholeNumber } from '../whole-number.ts'
+
+/** Flags of `cloister enclave build` that make an image ready for a backend. */
+export interface BackendFlags {
+  readonly backend?: string
+  readonly libpal?: string
+  readonly edmm?: true
+  readonly threads?: string
+}
+
+/** What was built for a backend. */
+export type BuiltFor =
+  | ({ readonly backend: 'gramine' } & BuiltBackend)
+  | ({ readonly backend: 'occlum' } & BuiltOcclum)
+
+const MOST_THREADS = 4096
+
+/** Makes an image folder ready for a backend, with files for Docker beside it. @throws UsageError */
+export async function prepareFor(
+  backend: string,
+  imageFolder: string,
+  out: string,
+  signer: EnclaveSigner,
+  flags: BackendFlags,
+): Promise<BuiltFor> {
+  const common = {
+    imageFolder,
+    out,
+    signer,
+    edmm: flags.edmm === true,
+    ...(flags.threads === undefined
+      ? {}
+      : { maxThreads: wholeNumber('--threads', flags.threads, 4, MOST_THREADS) }),
+  }
+  switch (backend) {
+    case 'gramine': {
+      const tools = { libpal: requireGraminePal(flags.libpal) }
+      const built = await buildGramine({ ...common, tools })
+      await writeContainer(built.folder, { backend, name: built.name })
+      return { backend, ...built }
+    }
+    case 'occlum': {
+      const built = await buildOcclum(common)
+      const { entryPoint, name } = built
+      await writeContainer(built.folder, { backend, name, entryPoint })
+      return { backend, ...built }
+    }
+    default:
+      throw new UsageError(`--backend: wanted gramine or occlum, saw ${backend}`, 'see --help')
+  }
+}
+
+async function writeContainer(folder: string, what: ContainerOf): Promise<void> {
+  await writeFile(join(folder, 'Dockerfile'), dockerfile(what))
+  await writeFile(join(folder, 'compose.yaml'), composeFile(what))
+}
+
+/** Runs `use` with an image that is built for it and thrown away. */
+export async function withBuiltImage<T>(
+  { definition, baseDir }: DefinitionFile,
+  signKey: KeyObject,
+  use: (imageFolder: string) => Promise<T>,
+): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'cloister-build-'))
+  try {
+    const out = join(folder, 'image')
+    await buildImage({ definition, baseDir, out, signKey })
+    return await use(out)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** What was built, for people. */
+export function builtText(built: BuiltFor): string {
+  const lines = [
+    `measurement ${built.measurement}`,
+    `signer      ${built.mrSigner}`,
+    `${built.backend} folder ${built.folder}`,
+  ]
+  if (built.backend === 'gramine') return lines.join('\n')
+  return [
+    ...lines,
+    `image       ${built.merkleRoot} (SHA-256 Merkle root; not in the measurement)`,
+    ...built.weaknesses.map(({ message }) => `WEAK: ${message}`),
+    ...built.replaced.map(path => `Occlum's own file stays at /${path}`),
+  ].join('\n')
+}
