@@ -63,12 +63,12 @@ const OF_OCCLUM = ['--backend', 'occlum']
 describe.each([
   ['gramine', OF_GRAMINE, ['--libpal', PAL]],
   ['occlum', OF_OCCLUM, []],
-] as const)('cloister enclave build --backend %s', (name, flags, measuring) => {
+] as const)('cloister enclave prepare --backend %s', (name, flags, measuring) => {
   const made = `tiny.${name}`
 
-  it('makes the same of a definition and of its image, and what it made is verified, signed and stated', async () => {
-    const built = await json<Built>('enclave', 'build', 'tiny.image', made, ...flags)
-    const again = await json<Built>('enclave', 'build', 'tiny.yaml', `again.${name}`, ...flags)
+  it('makes the same each time, and what it made is verified, signed and stated', async () => {
+    const built = await json<Built>('enclave', 'prepare', 'tiny.image', made, ...flags)
+    const again = await json<Built>('enclave', 'prepare', 'tiny.image', `again.${name}`, ...flags)
     expect(again.measurement).toBe(built.measurement)
     const of = ['--signer', built.mrSigner, '--minimum-svn', '3', ...measuring]
     expect(await cloister('enclave', 'verify', made, ...of)).toMatchObject({ code: 0 })
@@ -94,17 +94,17 @@ describe.each([
 
 describe('cloister enclave', () => {
   it('says where an Occlum instance is weak, and of its image that it always is', async () => {
-    const inspected = await cloister('enclave', 'inspect', 'tiny.occlum')
+    const inspected = await cloister('enclave', 'weaknesses', 'tiny.occlum')
     expect(inspected.stdout).toContain('not against a malicious host')
   })
 
   it('names what is missing', async () => {
     expect(
-      await cloister('enclave', 'build', 'tiny.image', 'x', '--backend', 'graphene'),
+      await cloister('enclave', 'prepare', 'tiny.image', 'x', '--backend', 'graphene'),
     ).toMatchObject({ code: EXIT.usage })
     const missing = [
       'enclave',
-      'build',
+      'prepare',
       'tiny.image',
       'x',
       '--backend',

@@ -1,11 +1,4 @@
-import {
-  createSigningKey,
-  createSigningKeyInToken,
-  modulusOf,
-  mrSignerOf,
-  requireGraminePal,
-  runGramine,
-} from '@cloister/enclave'
+import { createSigningKey, createSigningKeyInToken, modulusOf, mrSignerOf } from '@cloister/enclave'
 import type { Command } from 'commander'
 import { type MeasureFlags, measureEnclave } from '../enclave/measure.ts'
 import { type SignedEnclave, type SignFlags, signEnclave } from '../enclave/sign.ts'
@@ -27,20 +20,6 @@ export function addSigningCommands(enclave: Command): void {
   addVerifyCommand(enclave)
   addSignCommand(enclave)
   addKeyCommand(enclave)
-  addStartCommand(enclave)
-}
-
-function addStartCommand(enclave: Command): void {
-  enclave
-    .command('start')
-    .description("run on SGX what `build --backend gramine` made; its exit code is the instance's")
-    .argument('<folder>', 'the folder made ready for Gramine')
-    .option('--libpal <file>', "Gramine's libpal.so, which is measured (default: as installed)")
-    .addHelpText('after', '\nExample:\n  cloister enclave start reports.gramine')
-    .action(async (folder: string, _flags, command: Command) => {
-      const { libpal } = command.optsWithGlobals<GlobalFlags & { libpal?: string }>()
-      process.exitCode = await runGramine({ folder, libpal: requireGraminePal(libpal) })
-    })
 }
 
 function addMeasureCommand(enclave: Command): void {

@@ -1,16 +1,12 @@
-import type { KeyObject } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type BuiltBackend,
   type BuiltOcclum,
   buildGramine,
-  buildImage,
   buildOcclum,
   type ContainerOf,
   composeFile,
-  type DefinitionFile,
   dockerfile,
   type EnclaveSigner,
   requireGraminePal,
@@ -18,9 +14,8 @@ import {
 import { UsageError } from '../usage-error.ts'
 import { wholeNumber } from '../whole-number.ts'
 
-/** Flags of `cloister enclave build` that make an image ready for a backend. */
+/** Flags of `cloister enclave prepare`. */
 export interface BackendFlags {
-  readonly backend?: string
   readonly libpal?: string
   readonly edmm?: true
   readonly threads?: string
@@ -71,22 +66,6 @@ export async function prepareFor(
 async function writeContainer(folder: string, what: ContainerOf): Promise<void> {
   await writeFile(join(folder, 'Dockerfile'), dockerfile(what))
   await writeFile(join(folder, 'compose.yaml'), composeFile(what))
-}
-
-/** Runs `use` with an image that is built for it and thrown away. */
-export async function withBuiltImage<T>(
-  { definition, baseDir }: DefinitionFile,
-  signKey: KeyObject,
-  use: (imageFolder: string) => Promise<T>,
-): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'cloister-build-'))
-  try {
-    const out = join(folder, 'image')
-    await buildImage({ definition, baseDir, out, signKey })
-    return await use(out)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }
 
 /** What was built, for people. */
