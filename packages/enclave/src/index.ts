@@ -90,6 +90,17 @@ export {
   type VerifiedMeasurement,
   verifyMeasurementFile,
 } from './measurement-file/measurement-file.ts'
+export { archivePackage } from './oci/archive.ts'
+export { PackageError, type PackageErrorCode } from './oci/errors.ts'
+export {
+  type BaseImage,
+  type PackagedImage,
+  type PackageOptions,
+  packageImages,
+  type WrittenPackage,
+} from './oci/package.ts'
+export { parsePackageKey, readPackageKey } from './oci/signature.ts'
+export { verifyPackage } from './oci/verify.ts'
 export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
 export {
   type ReceiptSummary,

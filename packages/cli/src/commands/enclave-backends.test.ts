@@ -116,6 +116,24 @@ describe('cloister enclave', () => {
     expect(existsSync(at('x'))).toBe(false)
   })
 
+  it('packages an instance, and verifies the package by its key alone', async () => {
+    const flags = ['--archive', 'tiny.tar', '--base', 'base.oci', '--runtime', 'base.oci:tiny']
+    expect(await cloister('enclave', 'package', 'tiny.image', 'base.oci')).toMatchObject({
+      code: 0,
+    })
+    const packaged = await json<{ publicKey: string; images: { name: string; digest: string }[] }>(
+      ...['enclave', 'package', 'tiny.gramine', 'tiny.oci', ...flags],
+    )
+    expect(packaged.images.map(({ name }) => name)).toEqual(['tiny-base', 'tiny-build', 'tiny'])
+    expect(existsSync(at('tiny.tar'))).toBe(true)
+    await writeFile(at('package.pub'), packaged.publicKey)
+    const verify = ['enclave', 'verify', 'tiny.oci', '--package-key', 'package.pub']
+    expect(await cloister(...verify)).toMatchObject({ code: 0 })
+    const [image] = packaged.images
+    await writeFile(at(`tiny.oci/blobs/sha256/${image?.digest.slice(7)}`), '{}')
+    expect(await cloister(...verify)).toMatchObject({ code: EXIT.notAuthentic })
+  })
+
   it('starts nothing that was altered', async () => {
     await writeFile(at('again.gramine/root/program'), '#!/bin/zz\n')
     const start = await cloister('enclave', 'start', 'again.gramine', '--libpal', PAL)

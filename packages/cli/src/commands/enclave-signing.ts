@@ -1,6 +1,7 @@
 import { createSigningKey, createSigningKeyInToken, modulusOf, mrSignerOf } from '@cloister/enclave'
 import type { Command } from 'commander'
 import { type MeasureFlags, measureEnclave } from '../enclave/measure.ts'
+import { imagesText, verifyPackageFolder } from '../enclave/package.ts'
 import { type SignedEnclave, type SignFlags, signEnclave } from '../enclave/sign.ts'
 import { signingTokenFrom, TOKEN_HELP } from '../enclave/signer.ts'
 import { type VerifyFlags, verifiedJson, verifiedText, verifyEnclave } from '../enclave/verify.ts'
@@ -68,16 +69,25 @@ function addVerifyCommand(enclave: Command): void {
     .option('--product-id <number>', 'ISVPRODID that it must have')
     .option('--minimum-svn <number>', 'lowest ISVSVN: an older release put back is refused')
     .option('--allow-debug-enclave', 'accept an enclave whose memory the host can read')
+    .option('--package-key <file>', 'of an OCI layout: the public key that it must be signed by')
     .addHelpText(
       'after',
       `
 Examples:
   cloister enclave verify reports.image --signer $MRSIGNER --minimum-svn 3
-  cloister enclave verify enclave.sgxs --sigstruct enclave.sig`,
+  cloister enclave verify enclave.sgxs --sigstruct enclave.sig
+  cloister enclave verify reports.oci --package-key package.pub`,
     )
     .action(async (path: string, _flags, command: Command) => {
-      const flags = command.optsWithGlobals<GlobalFlags & VerifyFlags>()
+      const flags = command.optsWithGlobals<GlobalFlags & VerifyFlags & { packageKey?: string }>()
       const session = new Session(flags)
+      if (flags.packageKey !== undefined) {
+        const images = await verifyPackageFolder(path, flags.packageKey)
+        session.printer.result({ kind: 'package', verdict: 'verified', images }, () =>
+          imagesText(images),
+        )
+        return
+      }
       const verified = await verifyEnclave(path, flags)
       if (flags.signer === undefined && flags.measurement === undefined) {
         session.printer.note(

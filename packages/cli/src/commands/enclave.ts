@@ -5,6 +5,7 @@ import { signingKey } from '../enclave/signing-key.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { addBackendCommands } from './enclave-backends.ts'
+import { addPackageCommand } from './enclave-package.ts'
 import { addSigningCommands } from './enclave-signing.ts'
 
 /** `cloister enclave …`: build and look at images. */
@@ -55,6 +56,7 @@ Examples:
 
   addSigningCommands(enclave)
   addBackendCommands(enclave)
+  addPackageCommand(enclave)
 }
 
 function describe(image: ImageSummary): string {
