@@ -64,11 +64,16 @@ async function assertArtifact(
   key: KeyObject,
 ): Promise<void> {
   const { layers, subject } = await layout.manifest(descriptor)
-  const image = images.find(({ digest }) => digest === subject?.digest)
-  if (image === undefined) {
-    throw new PackageError('LAYOUT', `${descriptor.digest} refers to no image here`)
+  const name = descriptor.annotations?.[REF_NAME] ?? ''
+  // The same image may go by several names.
+  const isOfImage = images.some(
+    image =>
+      image.digest === subject?.digest &&
+      name === `${image.annotations?.[REF_NAME] ?? ''}${SBOM_SUFFIX}`,
+  )
+  if (!isOfImage) {
+    throw new PackageError('LAYOUT', `${name} ${descriptor.digest} refers to no image of its name`)
   }
-  const name = `${image.annotations?.[REF_NAME] ?? ''}${SBOM_SUFFIX}`
   await assertSigned(layout, name, descriptor, key)
   for (const layer of layers) await layout.assertBlob(layer)
 }
