@@ -6,7 +6,6 @@ import { type SignedEnclave, type SignFlags, signEnclave } from '../enclave/sign
 import { signingTokenFrom, TOKEN_HELP } from '../enclave/signer.ts'
 import { type VerifyFlags, verifiedJson, verifiedText, verifyEnclave } from '../enclave/verify.ts'
 import { EXIT } from '../output/exit-codes.ts'
-import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -50,9 +49,12 @@ Examples:
       const session = new Session(flags)
       const measured = await measureEnclave(path, flags)
       session.printer.result(measured, () =>
-        measured.enclaves
-          .map(({ name, measurement }) => [measurement, name].join(' ').trimEnd())
-          .join('\n'),
+        [
+          ...measured.enclaves.map(({ name, measurement }) =>
+            [measurement, name].join(' ').trimEnd(),
+          ),
+          ...(measured.stated === undefined ? [] : [`stated in ${measured.stated}`]),
+        ].join('\n'),
       )
     })
 }
@@ -139,12 +141,12 @@ Examples:
 }
 
 function signedText(signed: SignedEnclave): string {
-  const measurements = signed.measurements.map(measurement => ['measurement', measurement])
-  const rows =
+  const measurements = signed.measurements.map(measurement => `measurement ${measurement}`)
+  const rest =
     'exported' in signed
-      ? [...measurements, ['to sign', signed.exported]]
-      : [...measurements, ['signer', signed.mrSigner], ['written', signed.wrote]]
-  return table(['', ''], rows)
+      ? [`sign these bytes: ${signed.exported}`]
+      : [`signer      ${signed.mrSigner}`, `written     ${signed.wrote}`]
+  return [...measurements, ...rest].join('\n')
 }
 
 function addKeyCommand(enclave: Command): void {
