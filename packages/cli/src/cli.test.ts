@@ -238,7 +238,9 @@ describe('what a person gets wrong', () => {
     expect(JSON.parse(asJson.stderr)).toMatchObject({ exitCode: 5 })
   })
 
-  it('finds examples in the help of every command, and every command in the docs', async () => {
+  it('finds examples in the help of every command, and every command in the docs', {
+    timeout: 180_000,
+  }, async () => {
     const page = await readFile(new URL('../../../docs/cli.md', import.meta.url), 'utf8')
     for (const command of leavesOf(await createProgram())) {
       const argv = pathOf(command)

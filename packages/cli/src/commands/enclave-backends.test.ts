@@ -94,7 +94,7 @@ describe.each([
 
 describe('cloister enclave', () => {
   it('says where an Occlum instance is weak, and of its image that it always is', async () => {
-    const inspected = await cloister('enclave', 'weaknesses', 'tiny.occlum')
+    const inspected = await cloister('enclave', 'inspect', 'tiny.occlum')
     expect(inspected.stdout).toContain('not against a malicious host')
   })
 

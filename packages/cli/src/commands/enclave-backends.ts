@@ -1,15 +1,14 @@
-import { inspectOcclum, keySigner, requireGraminePal, runGramine } from '@cloister/enclave'
+import { keySigner, requireGraminePal, runGramine } from '@cloister/enclave'
 import type { Command } from 'commander'
 import { type BackendFlags, builtText, prepareFor } from '../enclave/backend.ts'
 import { type SignerFlags, signerFrom, TOKEN_HELP } from '../enclave/signer.ts'
 import { signingKey } from '../enclave/signing-key.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 
-/** `cloister enclave prepare | start | weaknesses`: images on SGX. */
+/** `cloister enclave prepare | start`: images on SGX. */
 export function addBackendCommands(enclave: Command): void {
   addPrepareCommand(enclave)
   addStartCommand(enclave)
-  addWeaknessesCommand(enclave)
 }
 
 function addPrepareCommand(enclave: Command): void {
@@ -56,20 +55,5 @@ function addStartCommand(enclave: Command): void {
     .action(async (folder: string, _flags, command: Command) => {
       const { libpal } = command.optsWithGlobals<GlobalFlags & { libpal?: string }>()
       process.exitCode = await runGramine({ folder, libpal: requireGraminePal(libpal) })
-    })
-}
-
-function addWeaknessesCommand(enclave: Command): void {
-  enclave
-    .command('weaknesses')
-    .description("say where an Occlum instance protects less than it seems to, anybody's own too")
-    .argument('<folder>', 'the instance: the folder of its Occlum.json')
-    .addHelpText('after', '\nExample:\n  cloister enclave weaknesses reports.occlum')
-    .action(async (folder: string, _flags, command: Command) => {
-      const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const weaknesses = await inspectOcclum(folder)
-      session.printer.result(weaknesses, () =>
-        weaknesses.map(({ code, message }) => `${message} [${code}]`).join('\n'),
-      )
     })
 }

@@ -1,6 +1,15 @@
-import { buildImage, type ImageSummary, inspectImage, readDefinition } from '@cloister/enclave'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  buildImage,
+  type ImageSummary,
+  inspectImage,
+  inspectOcclum,
+  readDefinition,
+} from '@cloister/enclave'
 import { queryRunnerDefinition } from '@cloister/engine'
 import type { Command } from 'commander'
+import { weaknessesText } from '../enclave/backend.ts'
 import { signingKey } from '../enclave/signing-key.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
@@ -45,11 +54,16 @@ Examples:
 
   enclave
     .command('inspect')
-    .description('verify an image and say what it is')
-    .argument('<folder>', 'the image')
+    .description('verify an image and say what it is; of an Occlum instance, what weakens it')
+    .argument('<folder>', 'the image, or any Occlum instance')
     .addHelpText('after', '\nExample:\n  cloister enclave inspect people-query.image')
     .action(async (folder: string, _flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      if (existsSync(join(folder, 'Occlum.json'))) {
+        const weaknesses = await inspectOcclum(folder)
+        session.printer.result({ kind: 'occlum', weaknesses }, () => weaknessesText(weaknesses))
+        return
+      }
       const image = await inspectImage(folder)
       session.printer.result(image, () => describe(image))
     })

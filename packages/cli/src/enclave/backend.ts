@@ -9,6 +9,7 @@ import {
   composeFile,
   dockerfile,
   type EnclaveSigner,
+  type OcclumWeakness,
   requireGraminePal,
 } from '@cloister/enclave'
 import { UsageError } from '../usage-error.ts'
@@ -79,7 +80,12 @@ export function builtText(built: BuiltFor): string {
   return [
     ...lines,
     `image       ${built.merkleRoot} (SHA-256 Merkle root; not in the measurement)`,
-    ...built.weaknesses.map(({ message }) => `WEAK: ${message}`),
+    weaknessesText(built.weaknesses),
     ...built.replaced.map(path => `Occlum's own file stays at /${path}`),
   ].join('\n')
+}
+
+/** What weakens an Occlum instance, for people. */
+export function weaknessesText(weaknesses: readonly OcclumWeakness[]): string {
+  return weaknesses.map(({ code, message }) => `WEAK: ${message} [${code}]`).join('\n')
 }
