@@ -21,9 +21,24 @@ export {
   type OcclumWeakness,
   occlumWeaknesses,
 } from './backends/occlum/weaknesses.ts'
-export { DefinitionError, type DefinitionErrorCode } from './definition/errors.ts'
+export { commandOf } from './definition/arguments.ts'
+export type { ArgumentRule, MeasuredEntry } from './definition/entry.ts'
+export { environmentOf, isForbiddenVariable } from './definition/environment.ts'
+export {
+  DefinitionError,
+  type DefinitionErrorCode,
+  RuleError,
+  type RuleErrorCode,
+} from './definition/errors.ts'
+export { definitionJsonSchema, SCHEMA_FILE } from './definition/json-schema.ts'
+export type { Mounts } from './definition/mounts.ts'
+export type { Network } from './definition/network.ts'
 export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
+export type { Resources } from './definition/resources.ts'
 export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
+export { ORIGINS_FILE } from './documents/origins.ts'
+export { PROVENANCE_FILE } from './documents/provenance.ts'
+export { SBOM_FILE } from './documents/sbom.ts'
 export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
 export { measurementFacts } from './enclave-file/facts.ts'
 export { type EnclaveFileKind, enclaveFileKind } from './enclave-file/kind.ts'
@@ -44,11 +59,26 @@ export {
   verifyEnclaveFile,
 } from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
+export {
+  diffImages,
+  type EntryChange,
+  type FieldChange,
+  type ImageDifference,
+  type PackageChange,
+} from './image/diff.ts'
+export { examineImage, type ImageFinding } from './image/doctor.ts'
 export { ImageError, type ImageErrorCode, type ImageProblem } from './image/errors.ts'
+export {
+  type Contribution,
+  contributions,
+  type Explanation,
+  explainImage,
+} from './image/explain.ts'
 export { type ImageSummary, inspectImage } from './image/inspect.ts'
 export { loadImage } from './image/load.ts'
 export { type ImageEntry, type ImageManifest, MOUNT_POINTS } from './image/manifest.ts'
 export { imageAttributes } from './image/pages.ts'
+export { isLocked, type LockedPackages } from './image/plan-image.ts'
 export {
   type ExpectedImage,
   type OpenedImage,
@@ -77,6 +107,10 @@ export {
 } from './launcher/launch.ts'
 export type { Confinement } from './launcher/sandbox.ts'
 export { findBubblewrap, strongestConfinement } from './launcher/start.ts'
+export { LockError, type LockErrorCode } from './lock/errors.ts'
+export { findLock, lockPath, readLock, writeLock } from './lock/file.ts'
+export { type Artefact, encodeLock, type Lock, parseLock } from './lock/format.ts'
+export { type Locked, type LockOptions, lockPackages } from './lock/lock.ts'
 export { type ByteSource, bytesSource, fileSource } from './measurement/byte-source.ts'
 export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
 export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
@@ -107,6 +141,7 @@ export {
   type VerifyReceiptOptions,
   verifyReceipt,
 } from './receipt/verify.ts'
+export type { SecretNotice } from './secrets/judge.ts'
 export {
   appraiseSigstruct,
   assertSecretSigner,
@@ -145,3 +180,11 @@ export {
   type SigningToken,
   tokenSigner,
 } from './sigstruct/token-signer.ts'
+export { Store } from './store/store.ts'
+export {
+  lookAtProgram,
+  type ProgramLook,
+  TEMPLATES,
+  type TemplateName,
+} from './template/look.ts'
+export { type OlderEnvironment, writeDefinition } from './template/write.ts'

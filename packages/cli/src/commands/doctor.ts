@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
+import { join } from 'node:path'
 import {
   findBubblewrap,
   findGraminePal,
@@ -30,6 +31,7 @@ export function addDoctorCommand(program: Command): void {
         node(),
         await isolation(),
         mkfifo(),
+        packagers(),
         await memory(),
         sgx(),
         gramine(),
@@ -70,6 +72,18 @@ function mkfifo(): Finding {
   return existsSync(path)
     ? { what: 'pipes', state: 'good', detail: path }
     : { what: 'pipes', state: 'missing', detail: `${path} (coreutils): queries over CSV need it` }
+}
+
+/** What `enclave lock` fetches and unpacks packages with. */
+const PACKAGERS = ['apt-get', 'dpkg-deb', 'python3', 'npm', 'mvn'] as const
+
+function packagers(): Finding {
+  const what = 'packages'
+  const folders = (process.env['PATH'] ?? '').split(':')
+  const missing = PACKAGERS.filter(name => !folders.some(folder => existsSync(join(folder, name))))
+  return missing.length === 0
+    ? { what, state: 'good', detail: PACKAGERS.join(', ') }
+    : { what, state: 'weak', detail: `enclave lock lacks ${missing.join(', ')}` }
 }
 
 async function memory(): Promise<Finding> {

@@ -1,16 +1,15 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  buildImage,
-  type ImageSummary,
-  inspectImage,
-  inspectOcclum,
-  readDefinition,
-} from '@cloister/enclave'
-import { queryRunnerDefinition } from '@cloister/engine'
+import { type ImageSummary, inspectImage, inspectOcclum } from '@cloister/enclave'
 import type { Command } from 'commander'
 import { weaknessesText } from '../enclave/backend.ts'
-import { signingKey } from '../enclave/signing-key.ts'
+import { addBuildCommand } from '../enclave/build.ts'
+import { addDiffCommand } from '../enclave/diff.ts'
+import { addImageDoctorCommand } from '../enclave/doctor.ts'
+import { addExplainCommand } from '../enclave/explain.ts'
+import { addInitCommand } from '../enclave/init.ts'
+import { addLockCommand } from '../enclave/lock.ts'
+import { mebibytes } from '../enclave/sizes.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { addBackendCommands } from './enclave-backends.ts'
@@ -21,36 +20,12 @@ import { addSigningCommands } from './enclave-signing.ts'
 export function addEnclaveCommands(program: Command): void {
   const enclave = program.command('enclave').description('enclave images')
 
-  enclave
-    .command('build')
-    .description('build, measure and sign an image from a definition')
-    .argument('<definition>', 'an enclave.yaml, or query-runner for the image that runs SQL jobs')
-    .argument('<folder>', 'where the image goes; nothing may be there yet')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  cloister enclave build query-runner query-runner.image
-  cloister enclave build enclave.yaml reports.image`,
-    )
-    .action(async (definitionFile: string, folder: string, _flags, command: Command) => {
-      const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const { definition, baseDir } =
-        definitionFile === 'query-runner'
-          ? queryRunnerDefinition()
-          : await readDefinition(definitionFile)
-      const built = await buildImage({
-        definition,
-        baseDir,
-        out: folder,
-        signKey: await signingKey(session),
-      })
-      session.printer.result(
-        built,
-        () =>
-          `measurement ${built.measurement}\nsigner      ${built.mrSigner}\n${built.fileCount} files, ${mebibytes(built.totalBytes)} in ${built.folder}`,
-      )
-    })
+  addInitCommand(enclave)
+  addLockCommand(enclave)
+  addBuildCommand(enclave)
+  addExplainCommand(enclave)
+  addDiffCommand(enclave)
+  addImageDoctorCommand(enclave)
 
   enclave
     .command('inspect')
@@ -84,7 +59,7 @@ function describe(image: ImageSummary): string {
         ['signer', image.mrSigner],
         ['product id, SVN', `${identity.isvProdId}, ${identity.isvSvn}`],
         ['debug', identity.debug ? 'YES: its memory can be read' : 'no'],
-        ['network', image.network],
+        ['network', networkOf(image)],
         ['init', image.entry.init.join(' ')],
         ['program', image.entry.program.join(' ')],
         ['files', `${image.fileCount}, ${mebibytes(image.totalBytes)}`],
@@ -94,6 +69,7 @@ function describe(image: ImageSummary): string {
   ].join('\n')
 }
 
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`
+function networkOf({ network }: ImageSummary): string {
+  if (network === 'none') return 'none'
+  return network.connect.map(({ host, port }) => `${host}:${port}`).join(', ')
 }

@@ -31,6 +31,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   StoreError: EXIT.storage,
   AuditError: EXIT.notAuthentic,
   DefinitionError: EXIT.usage,
+  LockError: EXIT.usage,
   SealedFormatError: EXIT.notAuthentic,
   DatasetError: EXIT.notAuthentic,
   QuoteFormatError: EXIT.notAuthentic,
@@ -80,6 +81,17 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
+  'LaunchError UNSUPPORTED': EXIT.usage,
+  'LockError DOWNLOAD': EXIT.unreachable,
+  'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
+  'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,
+  'LockError ARCHIVE': EXIT.notAuthentic,
+  'LockError STORE': EXIT.storage,
+  'ImageError SECRET': EXIT.refused,
+  'ImageError SOURCE': EXIT.usage,
+  'ImageError CONFLICT': EXIT.usage,
+  'ImageError LIBRARY': EXIT.usage,
+  'ImageError ENTRY': EXIT.usage,
 }
 
 /** Node's error codes that have a meaning of their own for a person at the command line. */

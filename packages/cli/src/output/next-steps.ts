@@ -48,6 +48,14 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'EnclaveFileError MEASUREMENT':
     'it was altered after it was signed: build it again, or get it again from whoever signed it',
   'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
+  'ImageError SECRET':
+    'keep it out of the image, under exclude; a file that only looks like a secret is named under allowedSecrets, with its SHA-256 and a reason',
+  'LockError LOCK_MISSING': 'cloister enclave lock',
+  'LockError LOCK_STALE': 'cloister enclave lock',
+  'LockError LOCK_FORMAT': 'put the lock back from version control, or remove it and lock again',
+  'LockError ARTEFACT_MISSING': 'cloister enclave lock fetches what the store lacks',
+  'LockError ARTEFACT_CHANGED':
+    'remove that file of the store and lock again; find out who could write to it',
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
   'AttestedTlsError REJECTED':

@@ -116,6 +116,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
       entry: {
         init: ['/usr/bin/node', '/cloister/init.mjs'],
         program: ['/usr/bin/node', '/app/program.mjs'],
+        arguments: [{ free: 'what to do', repeated: true }],
       },
       files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
       bundles: [
@@ -123,6 +124,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
         { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
       ],
       environment: { TZ: 'UTC' },
+      environmentFromJob: ['MODE'],
       network: 'none',
       identity: { isvProdId: 7, isvSvn: 3, debug },
       resources: { memoryMiB: 256 },

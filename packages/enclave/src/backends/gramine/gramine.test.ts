@@ -256,7 +256,14 @@ describe('attacks on what was made ready for Gramine', () => {
 })
 
 const file = (path: string, digit = 'a'): ImageEntry => ({
-  ...{ path, type: 'file', mode: '0644', size: 1, sha256: digit.repeat(64) },
+  ...{
+    path,
+    type: 'file',
+    mode: '0644',
+    size: 1,
+    sha256: digit.repeat(64),
+    fsVerity: digit.repeat(64),
+  },
 })
 const dir = (path: string): ImageEntry => ({ path, type: 'dir', mode: '0755' })
 const link = (path: string, target: string): ImageEntry => ({ path, type: 'link', target })

@@ -1,7 +1,7 @@
 import { parse } from 'smol-toml'
 import type { ImageManifest } from '../../image/manifest.ts'
 import { BackendError } from '../errors.ts'
-import { enclaveSize, ROOT } from './template.ts'
+import { enclaveSize, memoryFolders, ROOT } from './template.ts'
 import type { TrustedPath } from './trusted-paths.ts'
 
 /** What the loader measures of a manifest by number. */
@@ -175,7 +175,11 @@ export function assertGramineManifest(
     ['sgx.enclave_size', sgx.get('enclave_size'), enclaveSize(image.resources.memoryMiB)],
     ['sgx.enable_stats', sgx.flag('enable_stats'), false],
     ['fs.root', manifest.table('fs').get('root'), { type: 'chroot', uri: `file:${ROOT}` }],
-    ['fs.mounts', manifest.table('fs').get('mounts'), MOUNTS],
+    [
+      'fs.mounts',
+      manifest.table('fs').get('mounts'),
+      memoryFolders(image).map(path => ({ type: 'tmpfs', path })),
+    ],
   ]
   for (const [name, seen, value] of wanted) {
     if (JSON.stringify(seen) !== JSON.stringify(value)) {
@@ -184,11 +188,6 @@ export function assertGramineManifest(
   }
   assertTrustedFiles(manifest, trusted)
 }
-
-const MOUNTS = [
-  { type: 'tmpfs', path: '/tmp' },
-  { type: 'tmpfs', path: '/run' },
-]
 
 /** The image's files, each by its hash, and the LibOS; no other. */
 function assertTrustedFiles(manifest: Table, trusted: readonly TrustedPath[]): void {

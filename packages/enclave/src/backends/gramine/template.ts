@@ -40,7 +40,24 @@ export function enclaveSize(memoryMiB: number): string {
   return `${2 ** Math.ceil(Math.log2(Math.max(SMALLEST_MIB, memoryMiB)))}M`
 }
 
-function maxThreads({ maxThreads = DEFAULT_MAX_THREADS }: GramineOptions): number {
+/** Folders that are enclave memory: always two, and those of the definition. */
+export function memoryFolders({ mounts }: Pick<ImageManifest, 'mounts'>): readonly string[] {
+  const own = [...(mounts.scratch ?? []), ...(mounts.memory ?? [])].map(({ to }) => to)
+  return ['/tmp', '/run', ...own]
+}
+
+/** What no enclave of Gramine has. @throws BackendError with `OPTION`. */
+function assertPossible({ identity, mounts }: ImageManifest): void {
+  if (mounts.unprotectedHostFolders !== undefined) {
+    throw new BackendError('OPTION', 'Gramine is given no folder of the host: not unprotected, too')
+  }
+  if (identity.isvFamilyId !== undefined || identity.isvExtProdId !== undefined) {
+    throw new BackendError('OPTION', 'Gramine has no key separation and sharing: no family id')
+  }
+}
+
+function threadsOf({ resources }: ImageManifest, options: GramineOptions): number {
+  const { maxThreads = resources.threads ?? DEFAULT_MAX_THREADS } = options
   if (Number.isInteger(maxThreads) && maxThreads >= 4 && maxThreads <= MOST_THREADS) {
     return maxThreads
   }
@@ -61,6 +78,7 @@ export function gramineTemplate(
   trusted: readonly TrustedPath[],
   options: GramineOptions = {},
 ): string {
+  assertPossible(manifest)
   const { entry, identity, resources } = manifest
   const measured = [
     `libos.entrypoint = ${tomlString(entry.init[0] ?? '')}`,
@@ -71,8 +89,7 @@ export function gramineTemplate(
     'fs.root.type = "chroot"',
     `fs.root.uri = "file:${ROOT}"`,
     'fs.mounts = [',
-    '  { type = "tmpfs", path = "/tmp" },',
-    '  { type = "tmpfs", path = "/run" },',
+    ...memoryFolders(manifest).map(path => `  { type = "tmpfs", path = ${tomlString(path)} },`),
     ']',
     `sgx.debug = ${identity.debug}`,
     `sgx.isvprodid = ${identity.isvProdId}`,
@@ -80,7 +97,7 @@ export function gramineTemplate(
     'sgx.remote_attestation = "dcap"',
     'sgx.file_check_policy = "strict"',
     `sgx.enclave_size = "${enclaveSize(resources.memoryMiB)}"`,
-    `sgx.max_threads = ${maxThreads(options)}`,
+    `sgx.max_threads = ${threadsOf(manifest, options)}`,
     `sgx.edmm_enable = ${options.edmm === true}`,
     ...trusted.flatMap(({ path, sha256 }) => [
       '[[sgx.trusted_files]]',

@@ -11,6 +11,7 @@ import {
   type SigstructReason,
 } from '../../sigstruct/appraise.ts'
 import { type VerifiedSigstruct, verifySigstruct } from '../../sigstruct/sign.ts'
+import { BlobHasher } from '../../store/blob.ts'
 import { BackendError } from '../errors.ts'
 import { assertGramineManifest, gramineSizes, parseGramineManifest } from './manifest.ts'
 import { measureGramine } from './measure.ts'
@@ -83,8 +84,9 @@ export async function verifyGramine(
 
 /** Gramine would refuse a changed file when it is opened; here it is found before anything runs. */
 async function assertFiles(root: string, image: ImageManifest): Promise<void> {
-  const bytes = canonicalJsonBytes(image)
-  const own = { type: 'file', mode: '0644', size: bytes.length, sha256: sha256Hex(bytes) } as const
+  const hasher = new BlobHasher()
+  hasher.update(canonicalJsonBytes(image))
+  const own = { type: 'file', mode: '0644', ...hasher.digest() } as const
   const tree = new TreeCheck(root, [...image.files, { path: IMAGE_MANIFEST, ...own }])
   await tree.run()
   const [first] = tree.problems

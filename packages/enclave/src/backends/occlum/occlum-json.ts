@@ -14,6 +14,7 @@ export interface OcclumOptions {
 
 const DEFAULT_THREADS = 32
 const DEFAULT_KERNEL_HEAP_MIB = 64
+const DEFAULT_HEAP_MIB = 32
 const NO_ID = { high: '0x0', low: '0x0' }
 
 const mebibytes = (value: number): string => `${value}MB`
@@ -30,6 +31,22 @@ const ROOT: OcclumConfig['mount'][number] = {
   },
 }
 
+/** Folders that are enclave memory. */
+function memoryFolders({ mounts }: ImageManifest): OcclumConfig['mount'] {
+  const own = [...(mounts.scratch ?? []), ...(mounts.memory ?? [])].map(({ to }) => to)
+  return ['/tmp', ...own].map(target => ({ target, type: 'ramfs' }))
+}
+
+/** What is not done for Occlum. @throws BackendError with `OPTION`. */
+function assertPossible({ identity, mounts }: ImageManifest): void {
+  if (mounts.unprotectedHostFolders !== undefined) {
+    throw new BackendError('OPTION', 'Occlum is given no folder of the host: not unprotected, too')
+  }
+  if (identity.isvFamilyId !== undefined || identity.isvExtProdId !== undefined) {
+    throw new BackendError('OPTION', 'family and extended product ids are not set under Occlum yet')
+  }
+}
+
 /**
  * Writes `Occlum.json` for an image, with Occlum's unsafe defaults closed: debugging only where the
  * definition says so, one entry point, no folder of the host, no environment from outside, and none
@@ -43,7 +60,9 @@ export function occlumConfig(
   options: OcclumOptions = {},
 ): OcclumConfig {
   const { identity, resources } = manifest
-  const { maxThreads = DEFAULT_THREADS, kernelHeapMiB = DEFAULT_KERNEL_HEAP_MIB } = options
+  assertPossible(manifest)
+  const maxThreads = options.maxThreads ?? resources.threads ?? DEFAULT_THREADS
+  const kernelHeapMiB = options.kernelHeapMiB ?? resources.kernelHeapMiB ?? DEFAULT_KERNEL_HEAP_MIB
   const isPossible = [maxThreads, kernelHeapMiB].every(
     value => Number.isInteger(value) && value > 0,
   )
@@ -60,7 +79,7 @@ export function occlumConfig(
     },
     process: {
       default_stack_size: '8MB',
-      default_heap_size: '32MB',
+      default_heap_size: mebibytes(resources.heapMiB ?? DEFAULT_HEAP_MIB),
       default_mmap_size: mebibytes(Math.ceil(resources.memoryMiB / 2)),
     },
     entry_points: [entryPoint],
@@ -81,6 +100,6 @@ export function occlumConfig(
       enable_edmm: options.edmm === true,
       enable_posix_shm: false,
     },
-    mount: [ROOT, { target: '/tmp', type: 'ramfs' }],
+    mount: [ROOT, ...memoryFolders(manifest)],
   }
 }

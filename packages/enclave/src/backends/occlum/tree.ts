@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { copyFile, lstat, mkdir, readdir, readFile, readlink, rm, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
@@ -7,6 +6,7 @@ import {
   type ImageEntry,
   type ImageManifest,
 } from '../../image/manifest.ts'
+import { BlobHasher } from '../../store/blob.ts'
 
 /** Whether something stands at a path, and what. */
 async function kindAt(path: string): Promise<'file' | 'dir' | 'link' | 'none'> {
@@ -78,10 +78,10 @@ async function* entriesBelow(root: string, folder: string): AsyncIterable<ImageE
     } else if (stats.isSymbolicLink()) {
       yield { path, type: 'link', target: await readlink(full) }
     } else {
-      const bytes = await readFile(full)
-      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      const hasher = new BlobHasher()
+      hasher.update(await readFile(full))
       const mode = (stats.mode & 0o100) === 0 ? '0644' : '0755'
-      yield { path, type: 'file', mode, size: bytes.length, sha256 }
+      yield { path, type: 'file', mode, ...hasher.digest() }
     }
   }
 }

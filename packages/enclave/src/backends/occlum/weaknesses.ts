@@ -1,3 +1,4 @@
+import { isForbiddenVariable } from '../../definition/environment.ts'
 import type { OcclumConfig } from './config.ts'
 
 /** Why an Occlum instance protects less than it seems to. */
@@ -21,10 +22,6 @@ export const IMAGE_INTEGRITY: OcclumWeakness = {
   code: 'IMAGE_INTEGRITY',
   message: 'image integrity: not against a malicious host (SEFS MACs are under a public key)',
 }
-
-/** Variables by which a host makes a measured program another one. */
-const DANGEROUS =
-  /^(LD_.*|NODE_OPTIONS|PYTHON.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|SPARK_.*|PATH)$/
 
 /** Programs that do as their arguments say: whoever chooses those, chooses the program. */
 const INTERPRETERS = /(^|\/)(node|python[0-9.]*|java|sh|bash|dash|perl|busybox)$/
@@ -51,7 +48,7 @@ function* weaknessesOf(config: OcclumConfig): Iterable<OcclumWeakness> {
     if (measured.has(name)) {
       const message = `the host's ${name} takes the place of the measured one`
       yield { code: 'UNTRUSTED_ENVIRONMENT', message }
-    } else if (DANGEROUS.test(name)) {
+    } else if (isForbiddenVariable(name)) {
       const message = `the host's ${name} changes what the program is`
       yield { code: 'UNTRUSTED_ENVIRONMENT', message }
     }
