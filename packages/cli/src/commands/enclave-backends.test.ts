@@ -66,7 +66,9 @@ describe.each([
 ] as const)('cloister enclave prepare --backend %s', (name, flags, measuring) => {
   const made = `tiny.${name}`
 
-  it('makes the same each time, and what it made is verified, signed and stated', async () => {
+  it('makes the same each time, and what it made is verified, signed and stated', {
+    timeout: 180_000,
+  }, async () => {
     const built = await json<Built>('enclave', 'prepare', 'tiny.image', made, ...flags)
     const again = await json<Built>('enclave', 'prepare', 'tiny.image', `again.${name}`, ...flags)
     expect(again.measurement).toBe(built.measurement)
