@@ -104,7 +104,10 @@ function addRegisterCommand(attest: Command): void {
     .description('let an image use a key, as `policy add` does, and print its policy_Id')
     .addHelpText(
       'after',
-      '\nExample:\n  cloister attest register --key patients --job job.yaml --tee sgx',
+      `
+Examples:
+  cloister attest register --key patients --job job.yaml --tee sgx
+  cloister attest register --key patients --job job.yaml --tee sgx --measurement-file measurement.json --signer $MRSIGNER --minimum-svn 3`,
     )
     .action(async (_flags, command: Command) => {
       const { addReleasePolicy } = await import('../policy/add.ts')

@@ -45,6 +45,15 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
+  'BackendError TOOL_MISSING': 'install it, or say where it is: docs/gramine.md, docs/occlum.md',
+  'BackendError MEASUREMENT':
+    'the tool, its PAL or what was built is not what it seems: trust neither, and look which changed',
+  'SigstructError TEST_KEY':
+    'make a key of your own: cloister enclave key generate FILE; for tests, a debug enclave',
+  'SigstructError PASSPHRASE': 'give its passphrase: --passphrase-file FILE',
+  'EnclaveFileError MEASUREMENT':
+    'it was altered after it was signed: build it again, or get it again from whoever signed it',
+  'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
   'ImageError SECRET':
     'keep it out of the image, under exclude; a file that only looks like a secret is named under allowedSecrets, with its SHA-256 and a reason',
   'LockError LOCK_MISSING': 'cloister enclave lock',

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
-import { RootKeyError } from '../errors.ts'
+import { Pkcs11Error } from './errors.ts'
 
 /** Numbers of PKCS#11 v2.40 that are used here, by the standard's names. */
 export const CK = {
@@ -15,12 +15,22 @@ export const CK = {
   CKA_DECRYPT: 0x105,
   CKA_WRAP: 0x106,
   CKA_UNWRAP: 0x107,
+  CKA_SIGN: 0x108,
+  CKA_VERIFY: 0x10a,
+  CKA_MODULUS: 0x120,
+  CKA_MODULUS_BITS: 0x121,
+  CKA_PUBLIC_EXPONENT: 0x122,
   CKA_VALUE_LEN: 0x161,
   CKA_EXTRACTABLE: 0x162,
   CKA_LOCAL: 0x163,
   CKA_NEVER_EXTRACTABLE: 0x164,
+  CKO_PUBLIC_KEY: 2,
+  CKO_PRIVATE_KEY: 3,
   CKO_SECRET_KEY: 4,
+  CKK_RSA: 0,
   CKK_AES: 0x1f,
+  CKM_RSA_PKCS_KEY_PAIR_GEN: 0,
+  CKM_SHA256_RSA_PKCS: 0x40,
   CKM_AES_KEY_GEN: 0x1080,
   CKM_AES_GCM: 0x1087,
   CKF_RW_SESSION: 2,
@@ -35,13 +45,6 @@ export const CK = {
   CKR_PIN_LOCKED: 0xa4,
   CKR_CRYPTOKI_ALREADY_INITIALIZED: 0x191,
 } as const
-
-/** One CK_ATTRIBUTE; a token fills `pValue` where it is asked for it. */
-export interface Attribute {
-  readonly type: number
-  readonly pValue: Uint8Array
-  readonly ulValueLen: number
-}
 
 /** A key's or session's handle. */
 export type Handle = number | bigint
@@ -58,6 +61,7 @@ export interface Cryptoki {
   readonly C_Login: Call
   readonly C_Logout: Call
   readonly C_GenerateKey: Call
+  readonly C_GenerateKeyPair: Call
   readonly C_FindObjectsInit: Call
   readonly C_FindObjects: Call
   readonly C_FindObjectsFinal: Call
@@ -66,6 +70,8 @@ export interface Cryptoki {
   readonly C_Encrypt: Call
   readonly C_DecryptInit: Call
   readonly C_Decrypt: Call
+  readonly C_SignInit: Call
+  readonly C_Sign: Call
   /** CK_MECHANISM of AES-GCM with a tag of 128 bits. */
   gcm(nonce: Uint8Array, associatedData: Uint8Array): unknown
 }
@@ -74,7 +80,7 @@ const loaded = new Map<string, Cryptoki>()
 
 /**
  * Loads a module, once a process.
- * @throws RootKeyError PKCS11
+ * @throws Pkcs11Error PKCS11
  */
 export function loadCryptoki(modulePath: string): Cryptoki {
   const known = loaded.get(modulePath)
@@ -85,8 +91,8 @@ export function loadCryptoki(modulePath: string): Cryptoki {
     loaded.set(modulePath, cryptoki)
     return cryptoki
   } catch (cause) {
-    if (cause instanceof RootKeyError) throw cause
-    throw new RootKeyError('PKCS11', `${modulePath} is no PKCS#11 module`, { cause })
+    if (cause instanceof Pkcs11Error) throw cause
+    throw new Pkcs11Error('PKCS11', `${modulePath} is no PKCS#11 module`, { cause })
   }
 }
 
@@ -123,6 +129,10 @@ function bind(modulePath: string): Cryptoki {
     C_Login: bound('C_Login', 'ulong', 'ulong', 'void *', 'ulong'),
     C_Logout: bound('C_Logout', 'ulong'),
     C_GenerateKey: bound('C_GenerateKey', 'ulong', mechanism, attributes, 'ulong', out),
+    C_GenerateKeyPair: bound(
+      'C_GenerateKeyPair',
+      ...['ulong', mechanism, attributes, 'ulong', attributes, 'ulong', out, out],
+    ),
     C_FindObjectsInit: bound('C_FindObjectsInit', 'ulong', attributes, 'ulong'),
     C_FindObjects: bound('C_FindObjects', 'ulong', 'void *', 'ulong', out),
     C_FindObjectsFinal: bound('C_FindObjectsFinal', 'ulong'),
@@ -131,6 +141,8 @@ function bind(modulePath: string): Cryptoki {
     C_Encrypt: bound('C_Encrypt', 'ulong', 'void *', 'ulong', 'void *', inout),
     C_DecryptInit: bound('C_DecryptInit', 'ulong', mechanism, 'ulong'),
     C_Decrypt: bound('C_Decrypt', 'ulong', 'void *', 'ulong', 'void *', inout),
+    C_SignInit: bound('C_SignInit', 'ulong', mechanism, 'ulong'),
+    C_Sign: bound('C_Sign', 'ulong', 'void *', 'ulong', 'void *', inout),
     gcm: (nonce, associatedData) => ({
       mechanism: CK.CKM_AES_GCM,
       pParameter: koffi.as(
@@ -149,9 +161,9 @@ function bind(modulePath: string): Cryptoki {
   }
 }
 
-/** Requires a CK_RV to be CKR_OK, or one of `others`. @throws RootKeyError PKCS11 */
+/** Requires a CK_RV to be CKR_OK, or one of `others`. @throws Pkcs11Error PKCS11 */
 export function assertOk(name: string, value: Handle, others: readonly number[] = []): void {
   const result = Number(value)
   if (result === CK.CKR_OK || others.includes(result)) return
-  throw new RootKeyError('PKCS11', `${name}: wanted CKR_OK, seen 0x${result.toString(16)}`)
+  throw new Pkcs11Error('PKCS11', `${name}: wanted CKR_OK, seen 0x${result.toString(16)}`)
 }

@@ -1,6 +1,5 @@
-import { RootKeyError } from '../errors.ts'
-import type { Secret } from '../secret.ts'
 import { assertOk, CK, type Cryptoki, type Handle, loadCryptoki } from './cryptoki.ts'
+import { Pkcs11Error } from './errors.ts'
 
 const MAX_SLOTS = 256
 /** CK_TOKEN_INFO: label (32), manufacturer (32), model (16), serial number (16), flags, … */
@@ -13,6 +12,11 @@ const WRONG_PIN: readonly number[] = [
   CK.CKR_PIN_INVALID,
   CK.CKR_PIN_LEN_RANGE,
 ]
+
+/** A user's PIN: lends its bytes for one call. */
+export interface Pin {
+  with<T>(use: (bytes: Uint8Array) => T): T
+}
 
 /** What a token says of itself. */
 export interface TokenInfo {
@@ -41,7 +45,7 @@ function infoOf(cryptoki: Cryptoki, slot: bigint): TokenInfo {
   }
 }
 
-/** The one token with a label and, where it is known, a serial number. @throws RootKeyError TOKEN, PKCS11 */
+/** The one token with a label and, where it is known, a serial number. @throws Pkcs11Error TOKEN, PKCS11 */
 function findToken(cryptoki: Cryptoki, label: string, serial: string | undefined): TokenInfo {
   const slots = Buffer.alloc(8 * MAX_SLOTS)
   const count: Handle[] = [MAX_SLOTS]
@@ -55,33 +59,33 @@ function findToken(cryptoki: Cryptoki, label: string, serial: string | undefined
   if (token !== undefined && more.length === 0) return token
   const wanted = `wanted one token "${label}"${serial === undefined ? '' : ` with serial number ${serial}`}`
   const seen = tokens.map(other => `"${other.label}" ${other.serial}`).join(', ')
-  throw new RootKeyError('TOKEN', `${wanted}, seen ${seen || 'none'}`)
+  throw new Pkcs11Error('TOKEN', `${wanted}, seen ${seen || 'none'}`)
 }
 
 /**
  * Requires that one more wrong PIN would not lock the token: that try is for a person to make.
- * @throws RootKeyError PIN_LOCKS
+ * @throws Pkcs11Error PIN_LOCKS
  */
 export function assertMayTryPin({ flags, label }: Pick<TokenInfo, 'flags' | 'label'>): void {
   if ((flags & BigInt(CK.CKF_USER_PIN_LOCKED)) !== 0n) {
-    throw new RootKeyError('PIN_LOCKS', `the PIN of token "${label}" is locked`)
+    throw new Pkcs11Error('PIN_LOCKS', `the PIN of token "${label}" is locked`)
   }
   if ((flags & BigInt(CK.CKF_USER_PIN_FINAL_TRY)) !== 0n) {
     const why = `one more wrong PIN locks token "${label}"`
-    throw new RootKeyError('PIN_LOCKS', `${why}: log in by hand once, with the right one`)
+    throw new Pkcs11Error('PIN_LOCKS', `${why}: log in by hand once, with the right one`)
   }
 }
 
 /** The PIN is tried once, and never again by itself. */
-function login(cryptoki: Cryptoki, session: Handle, label: string, pin: Secret): void {
+function login(cryptoki: Cryptoki, session: Handle, label: string, pin: Pin): void {
   const result = Number(
     pin.with(bytes => cryptoki.C_Login(session, CK.CKU_USER, bytes, bytes.length)),
   )
   if (WRONG_PIN.includes(result)) {
-    throw new RootKeyError('WRONG_PIN', `token "${label}" has another PIN`)
+    throw new Pkcs11Error('WRONG_PIN', `token "${label}" has another PIN`)
   }
   if (result === CK.CKR_PIN_LOCKED) {
-    throw new RootKeyError('PIN_LOCKS', `the PIN of token "${label}" is locked`)
+    throw new Pkcs11Error('PIN_LOCKS', `the PIN of token "${label}" is locked`)
   }
   assertOk('C_Login', result)
 }
@@ -90,10 +94,10 @@ function login(cryptoki: Cryptoki, session: Handle, label: string, pin: Secret):
  * Logs in to a token, uses it, and logs out. All of it is one synchronous run, as a login counts for
  * the whole process.
  * @param serial - Undefined where any token of that label will do
- * @throws RootKeyError TOKEN, WRONG_PIN, PIN_LOCKS, PKCS11
+ * @throws Pkcs11Error TOKEN, WRONG_PIN, PIN_LOCKS, PKCS11
  */
 export function withToken<T>(
-  where: { readonly modulePath: string; readonly label: string; readonly pin: Secret },
+  where: { readonly modulePath: string; readonly label: string; readonly pin: Pin },
   serial: string | undefined,
   use: (token: OpenToken) => T,
 ): T {
