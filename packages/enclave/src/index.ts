@@ -1,3 +1,26 @@
+export { type ContainerOf, composeFile, dockerfile } from './backends/docker.ts'
+export { BackendError, type BackendErrorCode } from './backends/errors.ts'
+export {
+  type BuildGramineOptions,
+  type BuiltBackend,
+  buildGramine,
+  type GramineTools,
+} from './backends/gramine/build.ts'
+export { findGraminePal, requireGraminePal } from './backends/gramine/pal.ts'
+export { type RunGramineOptions, runGramine } from './backends/gramine/run.ts'
+export { type VerifiedGramine, verifyGramine } from './backends/gramine/verify.ts'
+export {
+  type BuildOcclumOptions,
+  type BuiltOcclum,
+  buildOcclum,
+  inspectOcclum,
+} from './backends/occlum/build.ts'
+export { type OcclumConfig, parseOcclumConfig } from './backends/occlum/config.ts'
+export {
+  IMAGE_INTEGRITY,
+  type OcclumWeakness,
+  occlumWeaknesses,
+} from './backends/occlum/weaknesses.ts'
 export { commandOf } from './definition/arguments.ts'
 export type { ArgumentRule, MeasuredEntry } from './definition/entry.ts'
 export { environmentOf, isForbiddenVariable } from './definition/environment.ts'
@@ -16,6 +39,25 @@ export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/sc
 export { ORIGINS_FILE } from './documents/origins.ts'
 export { PROVENANCE_FILE } from './documents/provenance.ts'
 export { SBOM_FILE } from './documents/sbom.ts'
+export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
+export { measurementFacts } from './enclave-file/facts.ts'
+export { type EnclaveFileKind, enclaveFileKind } from './enclave-file/kind.ts'
+export {
+  type MeasuredEnclave,
+  type MeasuredFile,
+  type MeasureOptions,
+  measureEnclaveFile,
+} from './enclave-file/measure.ts'
+export {
+  openSigningTarget,
+  type SignedStatements,
+  type SigningTarget,
+} from './enclave-file/signing-target.ts'
+export {
+  type VerifiedEnclave,
+  type VerifiedFile,
+  verifyEnclaveFile,
+} from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
 export {
   diffImages,
@@ -70,8 +112,30 @@ export { LockError, type LockErrorCode } from './lock/errors.ts'
 export { findLock, lockPath, readLock, writeLock } from './lock/file.ts'
 export { type Artefact, encodeLock, type Lock, parseLock } from './lock/format.ts'
 export { type Locked, type LockOptions, lockPackages } from './lock/lock.ts'
+export { type ByteSource, bytesSource, fileSource } from './measurement/byte-source.ts'
 export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
 export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
+export { SdkEnclaveError, type SdkEnclaveErrorCode } from './measurement/sdk-elf/errors.ts'
+export { measureSdkEnclave, type SdkMeasurement } from './measurement/sdk-elf/measure.ts'
+export { MeasurementFileError, type MeasurementFileErrorCode } from './measurement-file/errors.ts'
+export {
+  type MeasurementExpectations,
+  type MeasurementFacts,
+  signMeasurementFile,
+  type VerifiedMeasurement,
+  verifyMeasurementFile,
+} from './measurement-file/measurement-file.ts'
+export { archivePackage } from './oci/archive.ts'
+export { PackageError, type PackageErrorCode } from './oci/errors.ts'
+export {
+  type BaseImage,
+  type PackagedImage,
+  type PackageOptions,
+  packageImages,
+  type WrittenPackage,
+} from './oci/package.ts'
+export { parsePackageKey, readPackageKey } from './oci/signature.ts'
+export { verifyPackage } from './oci/verify.ts'
 export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
 export {
   type ReceiptSummary,
@@ -79,6 +143,13 @@ export {
   verifyReceipt,
 } from './receipt/verify.ts'
 export type { SecretNotice } from './secrets/judge.ts'
+export {
+  appraiseSigstruct,
+  assertSecretSigner,
+  type SigstructExpectations,
+  type SigstructReason,
+  type SigstructReasonCode,
+} from './sigstruct/appraise.ts'
 export { SigstructError, type SigstructErrorCode } from './sigstruct/errors.ts'
 export {
   encodeSigstruct,
@@ -88,13 +159,28 @@ export {
   type SigstructFields,
   sigstructSignedBytes,
 } from './sigstruct/format.ts'
-export { createSigningKey, readSigningKey } from './sigstruct/key.ts'
 export {
+  createSigningKey,
+  type KeyFileOptions,
+  modulusOf,
+  parseSignerPublicKey,
+  readSigningKey,
+} from './sigstruct/key.ts'
+export {
+  attachSignature,
+  mrSignerOf,
   signingKeyMrSigner,
   signSigstruct,
+  signSigstructBy,
   type VerifiedSigstruct,
   verifySigstruct,
 } from './sigstruct/sign.ts'
+export { type EnclaveSigner, keySigner } from './sigstruct/signer.ts'
+export {
+  createSigningKeyInToken,
+  type SigningToken,
+  tokenSigner,
+} from './sigstruct/token-signer.ts'
 export { Store } from './store/store.ts'
 export {
   lookAtProgram,

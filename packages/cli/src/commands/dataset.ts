@@ -1,23 +1,20 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { basename, extname } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { basename, extname, join } from 'node:path'
 import {
   openOwnDataset,
   plaintextOf,
   rewrapDataset,
+  rewrapFolder,
   sealFile,
   sealFiles,
   unverifiedDatasetId,
 } from '@cloister/kms'
-import {
-  datasetIdFrom,
-  filesBelow,
-  layOut,
-  type PartWithKey,
-  type PlainFile,
-} from '@cloister/sealed'
+import { datasetIdFrom, filesBelow, MANIFEST_NAME, type PlainFile } from '@cloister/sealed'
 import type { Command } from 'commander'
+import { writeFolder } from '../files/write-folder.ts'
+import { writeWhole } from '../files/write-whole.ts'
 import { keyIdOf } from '../key-name.ts'
+import { EXIT } from '../output/exit-codes.ts'
 import { startProgress } from '../output/progress.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -101,8 +98,11 @@ Examples:
       const datasetId = await datasetIn(session, folder, flags.dataset)
       const { head, bytes } = await session.withClient(async client => {
         const { head, parts } = await openOwnDataset(client, folder, datasetId)
-        const write = flags.files === true ? writeFiles : writeWhole
-        return { head, bytes: await write(file, parts) }
+        const bytes =
+          flags.files === true
+            ? await writeFolder(file, parts)
+            : await writeWhole(file, plaintextOf(parts))
+        return { head, bytes }
       })
       session.printer.result(
         { file, bytes, ...head },
@@ -112,37 +112,25 @@ Examples:
 
   program
     .command('rewrap')
-    .description(
-      "wrap a dataset's data keys under the newest version of their CMK; data stays as it is",
-    )
-    .argument('<folder>', "the dataset's folder")
-    .option('--dataset <id>', 'the dataset that is wanted; otherwise the one the folder names')
+    .description('wrap data keys under the newest version of their CMK; the data stays as it is')
+    .argument('<folder>', "a dataset's folder, or one with sealed files and datasets below it")
+    .option('--dataset <id>', 'the dataset that is wanted, checked against its head')
     .addHelpText(
       'after',
       `
-Example:
+Each file is replaced whole or not at all; interrupted, it goes on when called again.
+
+Examples:
   cloister key rotate patients
-  cloister rewrap sealed/patients --dataset 9a41…`,
+  cloister rewrap sealed/patients --dataset 9a41…
+  cloister rewrap sealed --json`,
     )
     .action(async (folder: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string }>()
       const session = new Session(flags)
-      const datasetId = await datasetIn(session, folder, flags.dataset)
-      const progress = startProgress('rewrapping')
-      const done = await session
-        .withClient(client =>
-          rewrapDataset({
-            client,
-            folder,
-            datasetId,
-            onProgress: ({ parts, of }) => progress.update(parts, of),
-          }),
-        )
-        .finally(() => progress.stop())
-      session.printer.result(
-        { folder, datasetId, ...done },
-        () => `${done.rewrapped} of ${done.parts} parts of dataset ${datasetId} rewrapped`,
-      )
+      const isDataset = flags.dataset !== undefined || (await holdsManifest(folder))
+      if (isDataset) await rewrapOne(session, folder, flags.dataset)
+      else await rewrapAll(session, folder)
     })
 }
 
@@ -176,55 +164,54 @@ function mediaTypeOf(files: readonly PlainFile[]): string {
   return types.size === 1 && only !== undefined ? only : 'application/octet-stream'
 }
 
+async function holdsManifest(folder: string): Promise<boolean> {
+  return await stat(join(folder, MANIFEST_NAME)).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function rewrapOne(session: Session, folder: string, dataset: string | undefined) {
+  const datasetId = await datasetIn(session, folder, dataset)
+  const progress = startProgress('rewrapping')
+  const done = await session
+    .withClient(client =>
+      rewrapDataset({
+        client,
+        folder,
+        datasetId,
+        onProgress: ({ parts, of }) => progress.update(parts, of),
+      }),
+    )
+    .finally(() => progress.stop())
+  session.printer.result(
+    { folder, datasetId, ...done },
+    () => `${done.rewrapped} of ${done.parts} parts of dataset ${datasetId} rewrapped`,
+  )
+}
+
+async function rewrapAll(session: Session, folder: string): Promise<void> {
+  const progress = startProgress('rewrapping')
+  const done = await session
+    .withClient(client =>
+      rewrapFolder({ client, folder, onProgress: ({ files, of }) => progress.update(files, of) }),
+    )
+    .finally(() => progress.stop())
+  session.printer.result({ folder, ...done }, () =>
+    [
+      `${done.rewrapped} of ${done.files} sealed files below ${folder} rewrapped`,
+      `  ${done.current} were current, ${done.foreign} are of other key services`,
+      ...done.failed.map(({ code, message, path }) => `  ${path}: ${message} [${code}]`),
+    ].join('\n'),
+  )
+  // Told above, file by file: the others are done.
+  if (done.failed.length > 0) process.exitCode = EXIT.refused
+}
+
 /** The dataset a person wants, or else the one that the folder names. */
 async function datasetIn(session: Session, folder: string, wanted: string | undefined) {
   if (wanted !== undefined) return datasetIdFrom(wanted)
   const datasetId = await unverifiedDatasetId(folder)
   session.printer.note(`the folder names dataset ${datasetId}; --dataset pins it`)
   return datasetId
-}
-
-async function requireAbsent(path: string): Promise<void> {
-  const exists = await stat(path).then(
-    () => true,
-    () => false,
-  )
-  if (exists) throw new UsageError(`${path} is already there`, 'name another, or remove it')
-}
-
-/** Makes a folder of a dataset's files, whole or not at all. */
-async function writeFiles(folder: string, parts: readonly PartWithKey[]): Promise<number> {
-  await requireAbsent(folder)
-  const temporary = `${folder}.${randomBytes(6).toString('hex')}.tmp`
-  await mkdir(temporary, { mode: 0o700 })
-  try {
-    const bytes = await layOut(temporary, parts)
-    await rename(temporary, folder)
-    return bytes
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true })
-    throw error
-  }
-}
-
-/** Writes a dataset's content to a file, whole or not at all; refuses to replace one. */
-async function writeWhole(file: string, parts: readonly PartWithKey[]): Promise<number> {
-  await requireAbsent(file)
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  const handle = await open(temporary, 'wx', 0o600)
-  let bytes = 0
-  try {
-    for await (const piece of plaintextOf(parts)) {
-      await handle.write(piece)
-      bytes += piece.length
-    }
-    await handle.sync()
-    await handle.close()
-    await rename(temporary, file)
-  } catch (error) {
-    await handle.close().catch(() => undefined)
-    await rm(temporary, { force: true })
-    throw error
-  }
-  return bytes
 }

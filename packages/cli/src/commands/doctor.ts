@@ -2,7 +2,12 @@ import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
-import { findBubblewrap, strongestConfinement } from '@cloister/enclave'
+import {
+  findBubblewrap,
+  findGraminePal,
+  IMAGE_INTEGRITY,
+  strongestConfinement,
+} from '@cloister/enclave'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { table } from '../output/table.ts'
@@ -29,6 +34,8 @@ export function addDoctorCommand(program: Command): void {
         packagers(),
         await memory(),
         sgx(),
+        gramine(),
+        ...occlum(),
         await keyService(session),
       ]
       session.printer.result(findings, () =>
@@ -91,6 +98,20 @@ function sgx(): Finding {
   return existsSync('/dev/sgx_enclave')
     ? { what: 'SGX', state: 'weak', detail: 'there, and not used yet: the TEE is simulated' }
     : { what: 'SGX', state: 'weak', detail: 'not here: the TEE is simulated, it protects nothing' }
+}
+
+function gramine(): Finding {
+  const what = 'Gramine'
+  const libpal = findGraminePal()
+  return libpal === undefined
+    ? { what, state: 'weak', detail: 'not installed: images are not made ready for it here' }
+    : { what, state: 'good', detail: libpal }
+}
+
+/** Where Occlum is installed, what no configuration of it mends. */
+function occlum(): readonly Finding[] {
+  if (!existsSync('/opt/occlum/build/bin/occlum')) return []
+  return [{ what: 'Occlum', state: 'weak', detail: IMAGE_INTEGRITY.message }]
 }
 
 async function keyService(session: Session): Promise<Finding> {

@@ -1,5 +1,8 @@
-import { type ImageSummary, inspectImage } from '@cloister/enclave'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ImageSummary, inspectImage, inspectOcclum } from '@cloister/enclave'
 import type { Command } from 'commander'
+import { weaknessesText } from '../enclave/backend.ts'
 import { addBuildCommand } from '../enclave/build.ts'
 import { addDiffCommand } from '../enclave/diff.ts'
 import { addImageDoctorCommand } from '../enclave/doctor.ts'
@@ -9,6 +12,9 @@ import { addLockCommand } from '../enclave/lock.ts'
 import { mebibytes } from '../enclave/sizes.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
+import { addBackendCommands } from './enclave-backends.ts'
+import { addPackageCommand } from './enclave-package.ts'
+import { addSigningCommands } from './enclave-signing.ts'
 
 /** `cloister enclave …`: build and look at images. */
 export function addEnclaveCommands(program: Command): void {
@@ -23,14 +29,23 @@ export function addEnclaveCommands(program: Command): void {
 
   enclave
     .command('inspect')
-    .description('verify an image and say what it is')
-    .argument('<folder>', 'the image')
+    .description('verify an image and say what it is; of an Occlum instance, what weakens it')
+    .argument('<folder>', 'the image, or any Occlum instance')
     .addHelpText('after', '\nExample:\n  cloister enclave inspect people-query.image')
     .action(async (folder: string, _flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      if (existsSync(join(folder, 'Occlum.json'))) {
+        const weaknesses = await inspectOcclum(folder)
+        session.printer.result({ kind: 'occlum', weaknesses }, () => weaknessesText(weaknesses))
+        return
+      }
       const image = await inspectImage(folder)
       session.printer.result(image, () => describe(image))
     })
+
+  addSigningCommands(enclave)
+  addBackendCommands(enclave)
+  addPackageCommand(enclave)
 }
 
 function describe(image: ImageSummary): string {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { type KeyObject, randomBytes } from 'node:crypto'
-import { lstat, open, rename, rm, symlink, utimes } from 'node:fs/promises'
+import { lstat, rename, rm, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { resourcesOf } from '../definition/resources.ts'
@@ -11,10 +11,12 @@ import { encodeSbom, SBOM_FILE } from '../documents/sbom.ts'
 import { LockError } from '../lock/errors.ts'
 import { measureSgxs } from '../measurement/measure.ts'
 import type { SecretNotice } from '../secrets/judge.ts'
-import { assertSigningKey } from '../sigstruct/key.ts'
+import { assertSecretSigner } from '../sigstruct/appraise.ts'
+import { SigstructError } from '../sigstruct/errors.ts'
+import { assertSigningKey, modulusOf } from '../sigstruct/key.ts'
 import { signingKeyMrSigner, signSigstruct } from '../sigstruct/sign.ts'
 import { ImageError } from './errors.ts'
-import { EPOCH, forEachOf, makeFolder, writeNew } from './files.ts'
+import { EPOCH, forEachOf, makeFolder, syncFolder, writeNew } from './files.ts'
 import { follow } from './locked-root.ts'
 import {
   comparePaths,
@@ -58,11 +60,6 @@ export interface BuiltImage {
 
 const AT_ONCE = 4
 const run = promisify(execFile)
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  await folder.sync().finally(() => folder.close())
-}
 
 async function writeRoot(
   root: string,
@@ -147,11 +144,13 @@ async function fill(
   const sgxs = imageSgxs(bytes, manifest)
   const { mrEnclave } = measureSgxs(sgxs)
   const measurement = Buffer.from(mrEnclave).toString('hex')
+  const fields = imageSigstruct(manifest, mrEnclave)
+  assertSecretSigner(fields, modulusOf(signKey))
   const provenance = encodeProvenance(manifest, bytes, measurement, packages?.lock)
   const written: Readonly<Record<string, Uint8Array>> = {
     'manifest.json': bytes,
     'image.sgxs': sgxs,
-    'sigstruct.bin': signSigstruct(imageSigstruct(manifest, mrEnclave), signKey),
+    'sigstruct.bin': signSigstruct(fields, signKey),
     [ORIGINS_FILE]: origins,
     [SBOM_FILE]: sbom,
     [PROVENANCE_FILE]: provenance,
@@ -181,7 +180,7 @@ async function exists(path: string): Promise<boolean> {
  * the files it names, the lock and the key alone: not on place, time, user or umask. It appears
  * under its name whole or not at all.
  * @throws ImageError with `EXISTS`, `SOURCE`, `CONFLICT`, `LIBRARY`, `BUNDLE`, `ENTRY`, `SECRET`,
- * `WRITE`; LockError; SigstructError with `KEY`.
+ * `WRITE`; LockError; SigstructError with `KEY`, `TEST_KEY`.
  */
 export async function buildImage(options: BuildImageOptions): Promise<BuiltImage> {
   assertSigningKey(options.signKey)
@@ -199,7 +198,12 @@ export async function buildImage(options: BuildImageOptions): Promise<BuiltImage
     return { folder, ...built }
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
-    if (cause instanceof ImageError || cause instanceof LockError) throw cause
+    if (
+      cause instanceof ImageError ||
+      cause instanceof LockError ||
+      cause instanceof SigstructError
+    )
+      throw cause
     if (isDefinitionFault(cause)) throw cause
     throw new ImageError('WRITE', `cannot write ${folder}: ${reasonOf(cause)}`, { cause })
   }

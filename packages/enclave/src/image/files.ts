@@ -92,6 +92,12 @@ export async function makeFolder(path: string): Promise<void> {
   await chmod(path, 0o755)
 }
 
+/** Has a folder's names on disk on return. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  await folder.sync().finally(() => folder.close())
+}
+
 /** Writes a new file, of that mode whatever the umask, and has it on disk on return. */
 export async function writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   const file = await open(path, NEW_FILE, 0o600)

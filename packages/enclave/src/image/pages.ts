@@ -16,8 +16,8 @@ const KSS = 0x80n
 const X87_AND_SSE = 3n
 const ALL = 0xffff_ffff_ffff_ffffn
 
-// Part of what is signed, so a constant: the same image signs to the same bytes on any day.
-const DATE = '20250101'
+/** Part of what is signed, so a constant: the same image signs to the same bytes on any day. */
+export const IMAGE_SIGNING_DATE = '20250101'
 
 /** Magic, version, reserved; length and SHA-256 of the manifest; Merkle root of the files. */
 function configPage(bytes: Uint8Array, manifest: ImageManifest): Uint8Array {
@@ -78,7 +78,7 @@ export function imageSigstruct(manifest: ImageManifest, mrEnclave: Uint8Array): 
   return {
     debugSigned: false,
     vendor: 0,
-    date: DATE,
+    date: IMAGE_SIGNING_DATE,
     swDefined: 0,
     miscSelect: 0,
     miscMask: 0xffff_ffff,

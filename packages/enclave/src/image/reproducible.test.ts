@@ -16,13 +16,15 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readDefinition } from '../definition/parse.ts'
+import { parseDefinition, readDefinition } from '../definition/parse.ts'
+import { PLAINTEXT, Scene, World } from '../launcher/world.test.support.ts'
 import { findLock, lockPath, readLock, writeLock } from '../lock/file.ts'
 import type { Lock } from '../lock/format.ts'
 import { lockPackages } from '../lock/lock.ts'
 import { Store } from '../store/store.ts'
-import type { BuiltImage } from './build.ts'
+import { type BuiltImage, buildImage } from './build.ts'
 
 /**
  * Everything here is real: packages come from this machine's registries, once, and are then built
@@ -327,4 +329,33 @@ describe('two builds', () => {
         expect(existsSync(join(home, 'one/image/root/app/lib/slf4j-api-2.0.16.jar'))).toBe(true)
     },
   )
+})
+
+describe('an image that brings no init and no Node of its own', () => {
+  it('attests, gets keys and runs its program', async () => {
+    const modules = new URL('..', import.meta.url)
+    const definition = parseDefinition(`version: 1
+name: locked
+entry:
+  program: [/usr/bin/node, /app/program.mjs]
+  arguments: [{free: what to do, repeated: true}]
+bundles: [{entry: launcher/program.test.support.js, to: /app/program.mjs}]
+node: true
+network: none
+identity: {isvProdId: 7, isvSvn: 3}
+resources: {memoryMiB: 256}
+`)
+    const baseDir = fileURLToPath(modules)
+    const packages = { lock: (await lockPackages({ definition, baseDir, store })).lock, store }
+    const world = await World.start({
+      buildImage: out => buildImage({ definition, baseDir, out, signKey: key, packages }),
+    })
+    try {
+      const scene = await Scene.make(world)
+      expect(await scene.launch()).toMatchObject({ outcome: 'completed' })
+      expect(await scene.result()).toBe(PLAINTEXT.toUpperCase())
+    } finally {
+      await world.stop()
+    }
+  }, 300_000)
 })

@@ -26,6 +26,8 @@ export interface OpenedImage {
   /** MRSIGNER, 64 hexadecimal digits. */
   readonly mrSigner: string
   readonly sigstruct: VerifiedSigstruct
+  /** The same, 1808 bytes. */
+  readonly sigstructBytes: Uint8Array
 }
 
 /**
@@ -145,7 +147,8 @@ function show(value: SigstructFields[keyof SigstructFields]): string {
  */
 export async function openImage(path: string, expected: ExpectedImage = {}): Promise<OpenedImage> {
   const folder = resolve(path)
-  const sigstruct = verifiedSigstruct(await readPart(folder, 'sigstruct.bin', SIGSTRUCT_SIZE))
+  const sigstructBytes = await readPart(folder, 'sigstruct.bin', SIGSTRUCT_SIZE)
+  const sigstruct = verifiedSigstruct(sigstructBytes)
   const mrSigner = Buffer.from(sigstruct.mrSigner).toString('hex')
   const measurement = Buffer.from(sigstruct.enclaveHash).toString('hex')
   if (expected.mrSigner !== undefined && expected.mrSigner !== mrSigner) {
@@ -158,7 +161,8 @@ export async function openImage(path: string, expected: ExpectedImage = {}): Pro
   assertMeasured(sgxs, measurement)
   const manifest = measuredManifest(await readPart(folder, 'manifest.json', MAX_MANIFEST), sgxs)
   assertIdentity(manifest, sigstruct)
-  return { folder, root: join(folder, 'root'), manifest, measurement, mrSigner, sigstruct }
+  const root = join(folder, 'root')
+  return { folder, root, manifest, measurement, mrSigner, sigstruct, sigstructBytes }
 }
 
 /** What is wrong with a document that was measured with the image. */

@@ -526,7 +526,7 @@ describe('a host that changes the data', () => {
 
 describe('a host with a debug image', () => {
   it('gets debug quotes, which the key service refuses', async () => {
-    const debug = await World.start(sampleDefinition(true))
+    const debug = await World.start({ definition: sampleDefinition(true) })
     try {
       const scene = await Scene.make(debug)
       const failure = failureOf(await scene.launch())

@@ -20,7 +20,7 @@ const ESCAPE = fileURLToPath(new URL('../../src/launcher/escape.test.support.py'
 let world: World
 
 beforeAll(async () => {
-  if (canRun) world = await World.start(pythonDefinition())
+  if (canRun) world = await World.start({ definition: pythonDefinition() })
 })
 
 afterAll(async () => {

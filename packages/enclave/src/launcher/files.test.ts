@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { sealFiles } from '@cloister/kms'
 import { datasetIdFrom, filesBelow, MANIFEST_NAME } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { EnclaveDefinition } from '../definition/schema.ts'
 import { verifyReceipt } from '../receipt/verify.ts'
 import { FilesScene, hasPython, pythonDefinition } from './files-scene.test.support.ts'
 import { findBubblewrap } from './start.ts'
@@ -18,7 +19,7 @@ const canRun = hasPython && isSandboxed
 let world: World
 
 beforeAll(async () => {
-  if (hasPython) world = await World.start(pythonDefinition())
+  if (hasPython) world = await World.start({ definition: pythonDefinition() })
 })
 
 afterAll(async () => {
@@ -259,7 +260,7 @@ describe.runIf(canRun)('an image that asks for more', () => {
   beforeAll(async () => {
     ;[named, unnamed] = [await listen('named'), await listen('unnamed')]
     const definition = pythonDefinition()
-    more = await World.start({
+    const asking: EnclaveDefinition = {
       ...definition,
       entry: { ...definition.entry, standardInput: true, signals: ['SIGUSR1'] },
       network: {
@@ -275,7 +276,8 @@ describe.runIf(canRun)('an image that asks for more', () => {
           { name: 'settings', to: '/settings' },
         ],
       },
-    })
+    }
+    more = await World.start({ definition: asking })
     hostFolder = mkdtempSync(join(more.folder, 'host-'))
     writeFileSync(join(hostFolder, 'there'), 'by the host')
   })

@@ -54,8 +54,14 @@ export class World {
     this.kms = fields.kms
   }
 
-  /** @param definition - Of the image; the sample of a program that speaks with init unless given. */
-  static async start(definition: EnclaveDefinition = sampleDefinition()): Promise<World> {
+  static async start(
+    options: {
+      /** Of the image; the sample of a program that speaks with init unless given. */
+      readonly definition?: EnclaveDefinition
+      /** Builds the image in another way than by its definition. */
+      readonly buildImage?: (out: string) => Promise<BuiltImage>
+    } = {},
+  ): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'cloister-launch-'))
     const platform = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
     await publishCollateral(folder, platform)
@@ -65,7 +71,8 @@ export class World {
     const { credential } = await stranger.enrol(token)
     stranger.close()
     const owner = new KmsClient(kms.pin, { credential })
-    const image = await build(join(folder, 'image'), definition)
+    const { definition = sampleDefinition(), buildImage = out => build(out, definition) } = options
+    const image = await buildImage(join(folder, 'image'))
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     return new World({ folder, platform, image, owner, ownerKey, kms })
   }

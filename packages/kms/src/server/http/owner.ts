@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
-import { type Act, type Done, perform, use } from '../acts.ts'
+import { type Act, type Done, perform, use, useThen } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 
@@ -13,8 +13,7 @@ export async function ownerAct<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<Done<T>> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  const { act, owner } = await actOf(service, request, action, details)
   return await perform(service, act, 'done', service.now(), tx => work(tx, owner, act))
 }
 
@@ -26,9 +25,31 @@ export async function ownerUse<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<T> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  const { act, owner } = await actOf(service, request, action, details)
   return await use(service, act, owner, service.now(), tx => work(tx, owner, act))
+}
+
+/** As {@link ownerUse}, with a second step that needs nothing of the store. */
+export async function ownerUseThen<T, R>(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+  work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
+  then: (value: T) => R,
+): Promise<R> {
+  const { act, owner } = await actOf(service, request, action, details)
+  return await useThen(service, act, owner, service.now(), tx => work(tx, owner, act), then)
+}
+
+async function actOf(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+): Promise<{ readonly act: Act; readonly owner: string }> {
+  const owner = await ownerRead(service, request, async (_tx, account) => account)
+  return { owner, act: { actor: `account:${owner}`, action, details: { ...details } } }
 }
 
 /** What an account asks, and what changes nothing. */
