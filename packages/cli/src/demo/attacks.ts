@@ -89,7 +89,8 @@ async function replaceImage({ stage, job }: Target) {
 }
 
 async function changeQuery({ stage, job, table }: Target) {
-  const queries = job.queries.map(query => ({ ...query, sql: `SELECT * FROM ${table}` }))
+  const sql = `SELECT * FROM ${table}`
+  const queries = (job.queries ?? []).map(query => ({ ...query, sql }))
   return await attempt(stage, { ...job, queries })
 }
 

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander'
+import { InstanceRefusal } from '../instance-refusal.ts'
 import { UsageError } from '../usage-error.ts'
 
 /**
@@ -89,7 +90,9 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
+  'LaunchError FOLDER': EXIT.usage,
   'LaunchError SANDBOX': EXIT.refused,
+  'LaunchError MEMORY': EXIT.refused,
   'LockError DOWNLOAD': EXIT.unreachable,
   'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
   'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,
@@ -122,6 +125,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   if (error instanceof UsageError) return EXIT.usage
   if (!(error instanceof Error)) return EXIT.internal
+  if (error instanceof InstanceRefusal && error.exitCode !== undefined) return error.exitCode
   const code = 'code' in error ? String(error.code) : ''
   const known = BY_CODE[`${error.name} ${code}`] ?? BY_CLASS[error.name]
   if (known !== undefined) return known

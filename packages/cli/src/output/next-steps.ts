@@ -79,7 +79,11 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
-  'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
+  'LaunchError SANDBOX':
+    'install bubblewrap, or allow it namespaces: docs/run.md; for programs that you trust with this machine, --without-sandbox',
+  'LaunchError MEMORY': 'declare more under resources of the image, or run it on a larger machine',
+  'InstanceError PROGRAM':
+    'what the program said stands above: mend the program, the query or the data',
   InspectError:
     'it is cut short, altered, or of a form that nobody signs: get it again from where it came',
   ENOENT: 'look at the path',

@@ -40,6 +40,7 @@ export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> 
     platform,
     inputs: foldersOf(job.inputs),
     outputs: foldersOf(job.outputs),
+    hostFolders: job.unprotectedHostFolders ?? {},
   })
 }
 
