@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   appendFileSync,
@@ -23,7 +23,7 @@ import { runInit } from './hostile-host.test.support.ts'
 import type { LaunchResult } from './launch.ts'
 import { KmsProxy } from './proxy.test.support.ts'
 import { findBubblewrap } from './start.ts'
-import { Scene, sampleDefinition, World } from './world.test.support.ts'
+import { canMount, Scene, sampleDefinition, World } from './world.test.support.ts'
 
 let world: World
 
@@ -34,9 +34,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await world.stop()
 })
-
-/** Whether a small disk can be had here, as root of the machine can have one. */
-const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 
 const isSandboxed = findBubblewrap() !== undefined
 const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))

@@ -2,7 +2,7 @@
 import ctypes, errno, json, os, resource, socket, struct, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-port = int(sys.argv[1])
+port, abstract = int(sys.argv[1]), sys.argv[2]
 seen = {}
 
 
@@ -41,14 +41,32 @@ def connect(family, address):
 # The network.
 attempt('host on its loopback', lambda: connect(socket.AF_INET, ('127.0.0.1', port)))
 attempt('a host elsewhere', lambda: connect(socket.AF_INET, ('192.0.2.1', 80)))
+attempt('a host elsewhere, over IPv6', lambda: connect(socket.AF_INET6, ('2001:db8::1', 80)))
+attempt('a datagram', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53)))
+attempt('socket of the host without a name in its files',
+        lambda: connect(socket.AF_UNIX, '\0' + abstract))
 attempt('raw packets', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+attempt('raw TCP', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP))
+attempt('raw ICMP', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+attempt('the kernel\'s audit', lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9))
 attempt('virtual machine sockets', lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt('key service', lambda: connect(socket.AF_UNIX, '/run/kms.sock'))
 seen['interfaces'] = [name for _, name in socket.if_nameindex()]
 
 # The host's files, and the image's.
-for path in ['/etc/passwd', '/root', '/home', '/proc/1/root/etc/passwd', '/sys', '/boot']:
-    attempt(f'read {path}', lambda: read(path) if os.path.isfile(path) else os.listdir(path))
+for path in ['/etc/passwd', '/root', '/home', '/proc/1/root/etc/passwd', '/sys', '/boot', '/dev/mem',
+             '/dev/kmsg', '/dev/sda', '/dev/sgx_enclave', '/proc/kcore']:
+    attempt(f'read {path}', lambda: os.listdir(path) if os.path.isdir(path) else read(path))
+# Opened for writing only: a host whose kernel could be changed from inside is not to be changed.
+for path in ['/proc/sys/kernel/core_pattern', '/proc/sys/vm/overcommit_memory',
+             '/proc/sysrq-trigger', '/proc/1/oom_score_adj']:
+    attempt(f'open {path} to write', lambda: os.close(os.open(path, os.O_WRONLY)))
+for folder in ['sys', 'irq', 'bus', 'fs']:
+    seen[f'writable below /proc/{folder}'] = [
+        os.path.join(where, name) for where, _, names in os.walk(f'/proc/{folder}')
+        for name in names if os.access(os.path.join(where, name), os.W_OK)]
+attempt('be spared when memory is short',
+        lambda: open('/proc/self/oom_score_adj', 'w', buffering=1).write('-1000\n'))
 attempt('write to the image', lambda: open('/usr/lib/python3.11/os.py', 'a').close())
 attempt('add to the image', lambda: open('/usr/new', 'w').close())
 attempt('add to the root', lambda: open('/new', 'w').close())
@@ -69,6 +87,7 @@ for name in ['mem', 'environ', 'maps', 'fd', 'cwd', 'exe', 'stack', 'syscall', '
 attempt('quote by init', lambda: os.open('/proc/1/fd/3', os.O_RDWR))
 attempt('end init', lambda: os.kill(1, 9))
 seen['ptrace'] = call(101, 16, 1, 0, 0)
+seen['limits of init'] = call(302, 1, 7, 0, ctypes.addressof(ctypes.create_string_buffer(16)))
 seen['process_vm_readv'] = call(310, 1, 0, 0, 0, 0, 0)
 pidfd = os.pidfd_open(1)
 seen['pidfd_getfd'] = call(438, pidfd, 3, 0)

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createNetServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -47,6 +47,11 @@ function namespaceOf(pid: number): readonly number[] {
   })
 }
 
+/** User id of a process, as the host sees it. */
+function userOf(pid: number): string | undefined {
+  return /^Uid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+}
+
 function isDead(pid: number): boolean {
   try {
     return /^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
@@ -64,8 +69,12 @@ describe.runIf(canRun)('a program that wants out', () => {
     listener.listen(0, '127.0.0.1')
     await once(listener, 'listening')
     const { port } = listener.address() as AddressInfo
-    outcome = (await runPython(readFileSync(ESCAPE, 'utf8'), `${port}`)).outcome
+    const abstract = `cloister-${port}`
+    const nameless = createNetServer().listen(`\0${abstract}`)
+    await once(nameless, 'listening')
+    outcome = (await runPython(readFileSync(ESCAPE, 'utf8'), `${port}`, abstract)).outcome
     listener.close()
+    nameless.close()
     expect(outcome.stderr).toBe('')
     expect(outcome).toMatchObject({ outcome: 'completed' })
     seen = JSON.parse(outcome.stdout)
@@ -75,14 +84,22 @@ describe.runIf(canRun)('a program that wants out', () => {
     expect(seen).toMatchObject({
       'host on its loopback': 'ECONNREFUSED',
       'a host elsewhere': 'ENETUNREACH',
+      'a host elsewhere, over IPv6': 'ENETUNREACH',
+      'a datagram': 'ENETUNREACH',
+      'socket of the host without a name in its files': 'ECONNREFUSED',
       'raw packets': 'EAFNOSUPPORT',
+      'raw TCP': 'EPERM',
+      'raw ICMP': 'EPROTONOSUPPORT',
+      "the kernel's audit": 'EPROTONOSUPPORT',
       'virtual machine sockets': 'EAFNOSUPPORT',
       interfaces: ['lo'],
     })
   })
 
   it('finds none of the host’s files', () => {
-    for (const path of ['/etc/passwd', '/root', '/home', '/sys', '/boot']) {
+    const absent = ['/etc/passwd', '/root', '/home', '/sys', '/boot']
+    const devices = ['/dev/mem', '/dev/kmsg', '/dev/sda', '/dev/sgx_enclave']
+    for (const path of [...absent, ...devices]) {
       expect(seen[`read ${path}`], path).toBe('ENOENT')
     }
     expect(seen['read /proc/1/root/etc/passwd']).toMatch(/^(EACCES|ENOENT)$/)
@@ -112,8 +129,22 @@ describe.runIf(canRun)('a program that wants out', () => {
     })
   })
 
+  it('changes nothing of the kernel: where core dumps go, who is ended when memory is short', () => {
+    expect(seen['read /proc/kcore']).toMatch(/^E/)
+    const settings = ['sys/kernel/core_pattern', 'sys/vm/overcommit_memory', 'sysrq-trigger']
+    for (const file of settings) {
+      expect(seen[`open /proc/${file} to write`], file).toMatch(/^(EACCES|ENOENT|EPERM|EROFS)$/)
+    }
+    for (const folder of ['sys', 'irq', 'bus', 'fs']) {
+      expect(seen[`writable below /proc/${folder}`], folder).toEqual([])
+    }
+    expect(seen['be spared when memory is short']).toBe('EACCES')
+    if (isRoot) expect(seen['open /proc/1/oom_score_adj to write']).toBe('EACCES')
+  })
+
   it('traces no process and reads no other’s memory', () => {
     expect(seen).toMatchObject({ ptrace: 'EPERM', process_vm_readv: 'EPERM' })
+    if (isRoot) expect(seen['limits of init']).toBe('EPERM')
     // Itself and init: no other instance's process is there.
     expect(seen['processes']).toHaveLength(2)
   })
@@ -146,6 +177,7 @@ describe.runIf(canRun)('a program that wants out', () => {
     const none = '0000000000000000'
     expect(seen['status']).toMatchObject({
       ...{ CapPrm: none, CapEff: none, CapAmb: none, NoNewPrivs: '1', Seccomp: '2' },
+      ...(isRoot ? { Groups: '' } : {}),
     })
     expect(seen).toMatchObject({
       'become root': expect.stringMatching(/^E/),
@@ -160,6 +192,29 @@ describe.runIf(canRun)('a program that wants out', () => {
     expect(seen['terminals']).toEqual([false, false, false])
     expect(seen['environment']).toMatchObject({ GREETING: 'measured' })
     expect(Object.keys(seen['environment'] as object).sort()).toEqual(['GREETING'])
+  })
+})
+
+describe.runIf(canRun && isRoot)('a program of a launcher that is root', () => {
+  it('is nobody to the host, and so is init; the two are not the same', async () => {
+    const scene = await FilesScene.make(world, [
+      "import time; time.sleep(1); open('/data/result/x', 'w')",
+    ])
+    let pid = 0
+    const users = new Map<number, string | undefined>()
+    const outcome = await scene.launch({
+      onEvent: event => {
+        if (event.kind === 'started') pid = event.pid
+        if (event.kind !== 'step' || event.step !== 'program-started') return
+        setTimeout(() => {
+          for (const found of namespaceOf(pid)) users.set(found, userOf(found))
+        }, 500)
+      },
+    })
+    expect(outcome).toMatchObject({ outcome: 'completed' })
+    expect(users.get(pid)).toBe('65534')
+    users.delete(pid)
+    expect([...users.values()]).toEqual(['65533'])
   })
 })
 
@@ -197,6 +252,19 @@ while True:
     expect(outcome.usage.memoryKills).toBe(1)
     expect(outcome.usage.peakMemoryBytes).toBeLessThanOrEqual(200 << 20)
     expect(readdirSync(scene.outputFolder)).toEqual([])
+  })
+
+  it('by printing is only ever waited for, and what it prints passes whole', async () => {
+    const { outcome } = await runPython(`
+import sys
+for _ in range(1024):
+    sys.stdout.write('x' * (1 << 16))
+open('/data/result/good', 'w').close()
+`)
+    expect(outcome).toMatchObject({ outcome: 'completed' })
+    expect(outcome.stdout).toHaveLength(1 << 26)
+    // Far less than was printed.
+    expect(outcome.usage.peakMemoryBytes).toBeLessThanOrEqual(200 << 20)
   })
 
   it('by files in memory finds its folders full', async () => {
@@ -241,24 +309,35 @@ open('/data/result/good', 'w').close()
 })
 
 describe.runIf(canRun)('a program that leaves in its output', () => {
-  const planted: readonly (readonly [what: string, text: string])[] = [
-    ['a link to its own environment', "os.symlink('/proc/self/environ', 'link')"],
-    ['a link to the memory of init', "os.symlink('/proc/1/mem', 'link')"],
-    ['a link to its input', "os.symlink('/data/people/people.csv', 'link')"],
-    ['a link to the sealed input', "os.symlink('/in/people/manifest.jws', 'link')"],
-    ['a link to a folder outside', "os.symlink('/data/people', 'link')"],
-    ['a link within it', "open('a', 'w').close(); os.symlink('a', 'link')"],
-    ['a pipe', "os.mkfifo('pipe')"],
-    ['a socket', "socket.socket(socket.AF_UNIX).bind('socket')"],
+  const planted: readonly (readonly [what: string, text: string, why: RegExp])[] = [
+    [
+      'a link to its own environment',
+      "os.symlink('/proc/self/environ', 'link')",
+      /seen a symbolic link/,
+    ],
+    ['a link to the memory of init', "os.symlink('/proc/1/mem', 'link')", /seen a symbolic link/],
+    ['a link to its input', "os.symlink('/data/people/people.csv', 'link')", /a symbolic link/],
+    ['a link to the sealed input', "os.symlink('/in/people/manifest.jws', 'x')", /symbolic link/],
+    ['a link to a folder outside', "os.symlink('/data/people', 'link')", /seen a symbolic link/],
+    ['a link within it', "open('a', 'w').close(); os.symlink('a', 'x')", /seen a symbolic link/],
+    ['a pipe', "os.mkfifo('pipe')", /seen a pipe/],
+    ['a socket', "socket.socket(socket.AF_UNIX).bind('socket')", /seen a socket/],
     [
       'a file with a hole of a tebibyte',
       "os.truncate(os.open('big', os.O_CREAT | os.O_RDWR), 1 << 40)",
+      /1099511627776 bytes long, at most 200 MiB/,
     ],
-    ['a name that no dataset takes', "open('a\\nb', 'w').close()"],
-    ['nothing', 'os.unlink("good")'],
+    ['a name of two lines', "open('a\\nb', 'w').close()", /one that a dataset takes/],
+    ['a name that is no text', "open(b'\\xff', 'w').close()", /wanted UTF-8/],
+    [
+      'a path longer than datasets take',
+      "[(os.mkdir('x' * 200), os.chdir('x' * 200)) for _ in range(6)]; open('y', 'w').close()",
+      /one that a dataset takes/,
+    ],
+    ['nothing', "os.unlink('good')", /left no file/],
   ]
 
-  it.each(planted)('%s gets no dataset', async (_what, text) => {
+  it.each(planted)('%s gets no dataset', async (_what, text, why) => {
     const { outcome, scene } = await runPython(`
 import os, socket
 os.chdir('/data/result')
@@ -266,8 +345,8 @@ open('good', 'w').close()
 ${text}
 `)
     expect(outcome).toMatchObject({
-      ...{ outcome: 'failed', exitCode: 70 },
-      failure: { where: 'InstanceError', code: 'OUTPUT' },
+      ...{ outcome: 'failed', exitCode: 70, stderr: '' },
+      failure: { where: 'InstanceError', code: 'OUTPUT', message: expect.stringMatching(why) },
     })
     expect(readdirSync(scene.outputFolder)).toEqual([])
   })

@@ -1,9 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { sealFiles } from '@cloister/kms'
 import { datasetIdFrom, filesBelow, MANIFEST_NAME } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -11,7 +12,7 @@ import type { EnclaveDefinition } from '../definition/schema.ts'
 import { verifyReceipt } from '../receipt/verify.ts'
 import { FilesScene, hasPython, pythonDefinition } from './files-scene.test.support.ts'
 import { findBubblewrap } from './start.ts'
-import { World } from './world.test.support.ts'
+import { canMount, World } from './world.test.support.ts'
 
 const isSandboxed = findBubblewrap() !== undefined
 const canRun = hasPython && isSandboxed
@@ -241,6 +242,62 @@ time.sleep(1)
   })
 })
 
+describe.runIf(canRun)('a host of a program that knows nothing of Cloister', () => {
+  it('that edits the sealed input while the program runs changes nothing of what it reads', async () => {
+    const scene = await FilesScene.make(world, [
+      `
+import signal, time
+edited = []
+signal.signal(signal.SIGHUP, lambda *_: edited.append(1))
+print('waiting', flush=True)
+while not edited:
+    time.sleep(0.05)
+text = open('/data/people/people.csv').read()
+open('/data/result/x', 'w').write(text)
+`,
+    ])
+    let pid = 0
+    const stdout = new PassThrough()
+    stdout.on('data', () => {
+      for (const name of readdirSync(scene.inputFolder)) {
+        writeFileSync(join(scene.inputFolder, name), 'by the host')
+      }
+      process.kill(pid, 'SIGHUP')
+    })
+    const outcome = await scene.launch({
+      stdout,
+      onEvent: event => {
+        if (event.kind === 'started') pid = event.pid
+      },
+    })
+    expect(outcome).toMatchObject({ outcome: 'completed' })
+    expect(readFileSync(join(scene.inputFolder, MANIFEST_NAME), 'utf8')).toBe('by the host')
+    expect(await scene.results()).toEqual({ x: 'name,age\nada,36\n' })
+  })
+
+  it.runIf(canMount)('without room for its output ends the job, and nothing is left', async () => {
+    const scene = await FilesScene.make(world, [
+      `
+open('/data/result/small', 'w').write('small')
+open('/data/result/large', 'wb').write(bytes(1 << 20))
+`,
+    ])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755,size=64k', 'tmpfs', scene.outputFolder])
+    try {
+      expect(await scene.launch()).toMatchObject({
+        ...{ outcome: 'failed', exitCode: 70 },
+        failure: {
+          code: 'OUTPUT',
+          message: expect.stringMatching(/large is not sealed: ENOSPC/),
+        },
+      })
+      expect(readdirSync(scene.outputFolder)).toEqual([])
+    } finally {
+      execFileSync('umount', [scene.outputFolder])
+    }
+  })
+})
+
 describe.runIf(canRun)('an image that asks for more', () => {
   const here = hostname().toLowerCase()
   const listening: Server[] = []
@@ -312,6 +369,29 @@ open('/data/result/x', 'w').close()
       ...['ConnectionRefusedError', 'ConnectionRefusedError', 'gaierror'],
     ])
     expect(others[3]).toMatch(/^127\.0\.1\.\d+$/)
+  })
+
+  it('changes nothing of the kernel, though it is the launcher’s user to the host', async () => {
+    const scene = await FilesScene.make(more, [
+      `
+import json, os
+found = []
+# Looked at, and not written: a host that could be changed from inside is not to be changed.
+for top in ['bus', 'fs', 'irq', 'sys', 'acpi', 'scsi', 'asound']:
+    for where, _, names in os.walk('/proc/' + top):
+        found += [os.path.join(where, name) for name in names
+                  if os.access(os.path.join(where, name), os.W_OK)]
+for name in ['sysrq-trigger', 'kcore', 'kpageflags', 'slabinfo', 'timer_list', 'vmallocinfo']:
+    try:
+        found += [name] if open('/proc/' + name, 'rb').read(16) else []
+    except OSError:
+        pass
+print(json.dumps(found), os.path.exists('/proc/sys/kernel/core_pattern'))
+open('/data/result/x', 'w').close()
+`,
+    ])
+    const outcome = await scene.launch({ hostFolders: { logs: hostFolder, settings: hostFolder } })
+    expect(outcome).toMatchObject({ outcome: 'completed', stdout: '[] True\n' })
   })
 
   it('reads its standard input and the host’s folders, which is said', async () => {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Mounts } from '../definition/mounts.ts'
@@ -67,6 +68,7 @@ export async function bubblewrapArguments(
     ...(isFiltered ? ['--seccomp', `${FILTER_FD}`] : []),
     ...(await rootArguments(plan.rootFolder)),
     ...['--proc', '/proc', '--dev', '/dev'],
+    ...kernelArguments(),
     ...memoryFolder('/dev/shm', '1777', memoryMiB),
     ...memoryFolder('/tmp', '1777', memoryMiB),
     ...memoryFolder('/run', privately, 1),
@@ -113,14 +115,60 @@ export function probeArguments(users: Users): readonly string[] {
   ]
 }
 
+/** What a program is to the host, in a sandbox of two users. */
+export type ProgramOutside = 'launcher' | 'stranger'
+
+/** A user of the host that has no name and owns nothing. */
+const STRANGER_UID = PROGRAM_UID - 1
+
+/**
+ * A program is nobody to the host, unless it has to do with the host's files by itself: sealed files
+ * that it opens, folders that the image asks for.
+ */
+export function programOutside({ entry, mounts }: ImageManifest): ProgramOutside {
+  const isAmongHostFiles =
+    entry.interface === 'messages' || (mounts.unprotectedHostFolders ?? []).length > 0
+  return isAmongHostFiles ? 'launcher' : 'stranger'
+}
+
 /**
  * User ids of a sandbox with two users, as the kernel takes them: inside, init is 0 and the program
- * is {@link PROGRAM_UID}; outside, the program is the launcher's user and so may use the folders
- * given, and init is nobody. The others are themselves, so that init may reach their files.
+ * is {@link PROGRAM_UID}; outside, init is nobody, and the program is the launcher's user or a
+ * stranger. The others are themselves, so that init may reach their files.
  */
-export function idMap(launcherId: number): string {
-  const swapped = `0 ${PROGRAM_UID} 1\n${PROGRAM_UID} ${launcherId} 1\n`
-  return launcherId === 0 ? `${swapped}1 1 ${PROGRAM_UID - 1}\n` : swapped
+export function idMap(launcherId: number, program: ProgramOutside): string {
+  const isStranger = program === 'stranger'
+  const mapped = isStranger
+    ? `${PROGRAM_UID} ${STRANGER_UID} 1\n${STRANGER_UID} ${launcherId} 1\n`
+    : `${PROGRAM_UID} ${launcherId} 1\n`
+  const others = (isStranger ? STRANGER_UID : PROGRAM_UID) - 1
+  return `0 ${PROGRAM_UID} 1\n${mapped}${launcherId === 0 ? `1 1 ${others}\n` : ''}`
+}
+
+/** Below /proc: settings of the kernel, which it lets the host's root change whatever it may else. */
+const KERNEL_SETTINGS = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'] as const
+
+/** Below /proc: what the kernel knows of the whole machine, folders and files. */
+const MACHINE_FOLDERS = ['acpi', 'asound', 'scsi'] as const
+const MACHINE_FILES = [
+  ...['kcore', 'keys', 'kpagecgroup', 'kpagecount', 'kpageflags', 'latency_stats'],
+  ...['sched_debug', 'slabinfo', 'timer_list', 'timer_stats', 'vmallocinfo'],
+] as const
+
+/**
+ * Shuts what is the whole machine's in an instance's /proc, as container run-times do: where the
+ * launcher is root, a program that is its user to the host may write there without any capability.
+ * Bubblewrap shuts some of it, but only where its own user could write there.
+ * @see OCI run-time specification, `linux.maskedPaths` and `linux.readonlyPaths`
+ */
+function kernelArguments(): readonly string[] {
+  const here = (names: readonly string[]) =>
+    names.map(name => `/proc/${name}`).filter(path => existsSync(path))
+  return [
+    ...here(KERNEL_SETTINGS).flatMap(path => ['--ro-bind', path, path]),
+    ...here(MACHINE_FOLDERS).flatMap(path => ['--tmpfs', path, '--remount-ro', path]),
+    ...here(MACHINE_FILES).flatMap(path => ['--ro-bind', '/dev/null', path]),
+  ]
 }
 
 function userArguments(users: Users, hasNetwork = false): readonly string[] {

@@ -11,7 +11,9 @@ import {
   FILTER_FD,
   INFO_FD,
   idMap,
+  type ProgramOutside,
   probeArguments,
+  programOutside,
   type SandboxPlan,
   type Users,
 } from './sandbox.ts'
@@ -111,7 +113,8 @@ export async function startSandboxed(
   const { filter, limits } = options
   const args = await bubblewrapArguments(plan, filter !== undefined)
   const command = limitedCommand([bubblewrap, ...args], limits)
-  return startBubblewrap({ ...options, command, users: plan.users })
+  const outside = programOutside(plan.manifest)
+  return startBubblewrap({ ...options, command, users: plan.users, outside })
 }
 
 /** Starts an instance as a plain process with an empty environment. It is not shut in at all. */
@@ -146,11 +149,12 @@ export function startWithoutSandbox(
 function startBubblewrap(options: {
   readonly command: readonly string[]
   readonly users: Users
+  readonly outside?: ProgramOutside
   readonly onBlocked: (pid: number) => void
   readonly hasInput?: boolean
   readonly filter?: Uint8Array | undefined
 }): StartedInstance {
-  const { users, filter, onBlocked } = options
+  const { users, outside = 'stranger', filter, onBlocked } = options
   const launcher = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   const [file = '', ...args] = options.command
   const child = spawn(file, args, {
@@ -167,8 +171,8 @@ function startBubblewrap(options: {
   if (filter !== undefined) give(child, FILTER_FD, filter)
   const pid = childPid(child).then(value => {
     if (users === 'two-users') {
-      writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid))
-      writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid))
+      writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid, outside))
+      writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid, outside))
     }
     onBlocked(value)
     give(child, BLOCK_FD, Buffer.from('.'))

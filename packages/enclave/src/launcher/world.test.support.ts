@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,6 +31,10 @@ import { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 const MODULES = fileURLToPath(new URL('..', import.meta.url))
+
+/** Whether a small disk can be had here, as root of the machine can have one. */
+export const canMount =
+  spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 
 /** Text that the input dataset holds. */
 export const PLAINTEXT = 'name,age\nada,36\ngrace,45\n'
