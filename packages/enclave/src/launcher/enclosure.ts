@@ -4,14 +4,10 @@ import { seccompFilter } from '../seccomp/filter.ts'
 import { InstanceGroup, type InstanceLimits } from './cgroup/group.ts'
 import { type Isolation, isolationOf, type Limiter } from './isolation.ts'
 import { layOutPlainly } from './plain.ts'
+import { hasMemoryLimits, hasProcessLimits } from './process-limits.ts'
 import { groupName, type RunFolder } from './run-folder.ts'
 import type { Users } from './sandbox.ts'
-import {
-  hasProcessLimits,
-  type StartedInstance,
-  startSandboxed,
-  startWithoutSandbox,
-} from './start.ts'
+import { type StartedInstance, startSandboxed, startWithoutSandbox } from './start.ts'
 
 const MIB = 1024 * 1024
 
@@ -68,13 +64,18 @@ export async function encloseInstance(
   const wanted = { memoryBytes: memoryMiB * MIB, processes: threads + INIT_THREADS }
   const group = InstanceGroup.make(groupName(folder.name), wanted)
   await folder.note(group.folders)
-  const filter = enclosure.confinement === 'none' ? undefined : seccompFilter()
+  const isPlain = enclosure.confinement === 'none'
+  const filter = isPlain ? undefined : seccompFilter()
   const isolation = isolationOf(
     {
-      sandbox: enclosure.confinement === 'none' ? 'none' : 'bubblewrap',
+      sandbox: isPlain ? 'none' : 'bubblewrap',
       confinement: enclosure.confinement,
       systemCalls: filter === undefined ? 'any' : 'filtered',
-      limits: { memory: limiterOf(group.memory), processes: limiterOf(group.processes) },
+      limits: {
+        memory: limiterOf(group.memory, hasMemoryLimits()),
+        // A plain process is counted with all that its user runs.
+        processes: limiterOf(group.processes, !isPlain && hasProcessLimits()),
+      },
     },
     folder.isInMemory,
   )
@@ -116,8 +117,8 @@ async function startPlainly(
 }
 
 /** Where no group holds a limit, each process may have one by itself. */
-function limiterOf(limiter: Limiter): Limiter {
-  return limiter === 'none' && hasProcessLimits() ? 'rlimit' : limiter
+function limiterOf(limiter: Limiter, hasOwnLimits: boolean): Limiter {
+  return limiter === 'none' && hasOwnLimits ? 'rlimit' : limiter
 }
 
 function limitsByProcess({ limits }: Isolation, wanted: InstanceLimits): Partial<InstanceLimits> {

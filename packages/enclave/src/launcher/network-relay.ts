@@ -8,6 +8,9 @@ import type { Relay } from './relay.ts'
 
 const NEW_LINE = 0x0a
 
+/** Most connections at a time; each is two descriptors of the launcher. */
+export const MAX_CONNECTIONS = 512
+
 /**
  * Connects an instance to the hosts and ports that its image names, and to no others: the first line
  * of each connection says which.
@@ -39,6 +42,7 @@ export async function openNetworkRelay(
       joinSockets(inner, outer)
     })
   })
+  server.maxConnections = MAX_CONNECTIONS
   server.listen(path)
   await once(server, 'listening')
   await chmod(path, mode)
@@ -53,18 +57,21 @@ export async function openNetworkRelay(
 /** Takes the first line off a connection; undefined when there is none that could be meant. */
 function readLine(socket: Socket, onLine: (line: string | undefined) => void): void {
   let begun = Buffer.alloc(0)
+  const finish = (line: string | undefined, rest: Uint8Array = Buffer.alloc(0)) => {
+    socket.off('data', take)
+    socket.off('end', none)
+    socket.pause()
+    // Paused, so that nobody is given it yet.
+    if (rest.length > 0) socket.unshift(rest)
+    onLine(line)
+  }
+  const none = () => finish(undefined)
   const take = (chunk: Buffer) => {
     begun = Buffer.concat([begun, chunk])
     const end = begun.subarray(0, MAX_DESTINATION).indexOf(NEW_LINE)
-    if (end === -1 && begun.length < MAX_DESTINATION) return
-    socket.off('data', take)
-    socket.pause()
-    if (end === -1) {
-      onLine(undefined)
-      return
-    }
-    socket.unshift(begun.subarray(end + 1))
-    onLine(begun.subarray(0, end).toString('latin1'))
+    if (end !== -1) finish(begun.toString('latin1', 0, end), begun.subarray(end + 1))
+    else if (begun.length >= MAX_DESTINATION) none()
   }
   socket.on('data', take)
+  socket.once('end', none)
 }

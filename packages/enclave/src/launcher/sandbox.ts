@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Mounts } from '../definition/mounts.ts'
-import { INSTANCE_HOST } from '../definition/network.ts'
+import { connectionsOf, INSTANCE_HOST } from '../definition/network.ts'
 import { type ImageManifest, MOUNT_POINTS } from '../image/manifest.ts'
 import { PROGRAM_UID } from '../instance/layout.ts'
 import type { Confinement } from './isolation.ts'
@@ -67,8 +67,9 @@ export async function bubblewrapArguments(
     ...userArguments(plan.users, manifest.network !== 'none'),
     ...(isFiltered ? ['--seccomp', `${FILTER_FD}`] : []),
     ...(await rootArguments(plan.rootFolder)),
-    ...['--proc', '/proc', '--dev', '/dev'],
+    ...['--proc', '/proc'],
     ...kernelArguments(),
+    ...deviceArguments(plan),
     ...memoryFolder('/dev/shm', '1777', memoryMiB),
     ...memoryFolder('/tmp', '1777', memoryMiB),
     ...memoryFolder('/run', privately, 1),
@@ -143,6 +144,29 @@ export function idMap(launcherId: number, program: ProgramOutside): string {
     : `${PROGRAM_UID} ${launcherId} 1\n`
   const others = (isStranger ? STRANGER_UID : PROGRAM_UID) - 1
   return `0 ${PROGRAM_UID} 1\n${mapped}${launcherId === 0 ? `1 1 ${others}\n` : ''}`
+}
+
+/** Ports below are for whoever owns the network: Linux's ip_unprivileged_port_start. */
+const FIRST_ORDINARY_PORT = 1024
+
+const DEVICES = ['full', 'null', 'random', 'tty', 'urandom', 'zero'] as const
+const STREAMS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' } as const
+
+/**
+ * Devices that hold nothing. For the terminals among them bubblewrap makes, where it is not root, a
+ * second user namespace, and who is in that does not own the network, so that init could not take
+ * connections at an ordinary service's port: then there are none.
+ */
+function deviceArguments({ users, manifest }: SandboxPlan): readonly string[] {
+  const isLow = connectionsOf(manifest.network).some(({ port }) => port < FIRST_ORDINARY_PORT)
+  if (users === 'two-users' || !isLow) return ['--dev', '/dev']
+  return [
+    ...['--perms', '0755', '--tmpfs', '/dev'],
+    ...DEVICES.flatMap(name => ['--dev-bind', `/dev/${name}`, `/dev/${name}`]),
+    ...Object.entries(STREAMS).flatMap(([name, stream]) => [
+      ...['--symlink', `/proc/self/fd${stream}`, `/dev/${name}`],
+    ]),
+  ]
 }
 
 /** Below /proc: settings of the kernel, which it lets the host's root change whatever it may else. */

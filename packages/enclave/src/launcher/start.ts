@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import type { Duplex, Readable } from 'node:stream'
 import { PROGRAM_UID, QUOTE_FD, STATUS_FD } from '../instance/layout.ts'
 import type { InstanceLimits } from './cgroup/group.ts'
 import { LaunchError } from './errors.ts'
+import { executableOf } from './executable.ts'
 import type { Confinement } from './isolation.ts'
+import { limitedCommand, limitProcesses } from './process-limits.ts'
 import {
   BLOCK_FD,
   bubblewrapArguments,
@@ -19,7 +21,6 @@ import {
 } from './sandbox.ts'
 
 const BUBBLEWRAP = ['/usr/bin/bwrap', '/bin/bwrap', '/usr/local/bin/bwrap'] as const
-const PRLIMIT = ['/usr/bin/prlimit', '/bin/prlimit'] as const
 const MAX_INFO = 4096
 const PROBE_MS = 10_000
 
@@ -39,17 +40,6 @@ export interface StartedInstance {
 /** Where bubblewrap is, if it is installed. */
 export function findBubblewrap(): string | undefined {
   return executableOf(BUBBLEWRAP)
-}
-
-function executableOf(paths: readonly string[]): string | undefined {
-  return paths.find(path => {
-    try {
-      accessSync(path, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
 }
 
 /** The strongest confinement that this machine and user allow. */
@@ -114,7 +104,11 @@ export async function startSandboxed(
   const args = await bubblewrapArguments(plan, filter !== undefined)
   const command = limitedCommand([bubblewrap, ...args], limits)
   const outside = programOutside(plan.manifest)
-  return startBubblewrap({ ...options, command, users: plan.users, outside })
+  const onBlocked = (pid: number) => {
+    limitProcesses(pid, limits)
+    options.onBlocked(pid)
+  }
+  return startBubblewrap({ ...options, command, users: plan.users, outside, onBlocked })
 }
 
 /** Starts an instance as a plain process with an empty environment. It is not shut in at all. */
@@ -223,30 +217,6 @@ function childPid(child: ChildProcess): Promise<number> {
     info.once('end', lost)
     child.once('error', lost)
   })
-}
-
-/**
- * A command under limits. No core dumps, which would hold the instance's memory: with a limit of one
- * byte the kernel neither writes one nor hands it to a program, as it would with none at all.
- * @see Linux, fs/coredump.c: `cprm.limit == 1`
- */
-function limitedCommand(
-  command: readonly string[],
-  { memoryBytes, processes }: Partial<InstanceLimits>,
-): readonly string[] {
-  const prlimit = executableOf(PRLIMIT)
-  if (prlimit === undefined) return ['/bin/sh', '-c', 'ulimit -c 0 && exec "$@"', 'sh', ...command]
-  return [
-    ...[prlimit, '--core=1:1'],
-    ...(memoryBytes === undefined ? [] : [`--data=${memoryBytes}:${memoryBytes}`]),
-    ...(processes === undefined ? [] : [`--nproc=${processes}:${processes}`]),
-    ...['--', ...command],
-  ]
-}
-
-/** Whether limits for each process by itself are to be had here. */
-export function hasProcessLimits(): boolean {
-  return executableOf(PRLIMIT) !== undefined
 }
 
 function channel(child: ChildProcess, fd: number): Duplex {
