@@ -31,7 +31,7 @@ function hierarchies(mountinfo: string) {
 
 function upwards(mountPoint: string, own: string): readonly string[] {
   const folders: string[] = []
-  for (let folder = own; ; folder = dirname(folder)) {
+  for (let folder = own.replace(/\/$/, ''); ; folder = dirname(folder)) {
     folders.push(folder)
     if (folder === mountPoint || folder === '/') return folders
   }
@@ -47,7 +47,7 @@ export function groupPlaces(membership: string, mountinfo: string): readonly Gro
   return membership.split('\n').flatMap(line => {
     const [number, names = '', ...rest] = line.split(':')
     const group = rest.join(':')
-    if (number === undefined || group === '') return []
+    if (number === undefined || !group.startsWith('/')) return []
     const controllers = names === '' ? [] : names.split(',')
     const found = mounted.find(({ version, options }) =>
       names === ''
