@@ -1,3 +1,4 @@
+export { AccountCalls, OperatorCalls } from './client/account-calls.ts'
 export {
   AttestedSession,
   type AttestOptions,
@@ -32,6 +33,7 @@ export {
   plaintextOf,
   unverifiedDatasetId,
 } from './client/own-dataset.ts'
+export type { ClientCertificate } from './client/pinned-agent.ts'
 export {
   type RewrapDatasetOptions,
   type RewrappedDataset,
@@ -50,6 +52,14 @@ export {
   parseJobStatement,
 } from './protocol/job-statement.ts'
 export { JWS_TYPES, type JwsType, type VerifiedJws, verifyJws } from './protocol/jws.ts'
+export type {
+  AccountJson,
+  CredentialJson,
+  GrantJson,
+  IssuedJson,
+  NewCredentialJson,
+  TenantJson,
+} from './protocol/messages/accounts.ts'
 export {
   type AuditProof,
   type AuditRow,
@@ -68,6 +78,7 @@ export {
 } from './protocol/messages.ts'
 export { type KmsPin, parseKmsPin } from './protocol/pin.ts'
 export { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from './protocol/public-key.ts'
+export { isScope, SCOPES, type Scope } from './protocol/scopes.ts'
 export { slotFromJson, slotToJson } from './protocol/slot.ts'
 export {
   headsTranscript,

@@ -16,12 +16,17 @@ import {
 } from '../protocol/messages.ts'
 import { type KmsPin, parseKmsPin } from '../protocol/pin.ts'
 import { slotFromJson, slotToJson } from '../protocol/slot.ts'
+import { AccountCalls, OperatorCalls } from './account-calls.ts'
+import { Calls } from './calls.ts'
+import type { ClientCertificate } from './pinned-agent.ts'
 import { Transport } from './transport.ts'
 
 /** Options of a {@link KmsClient}. */
 export interface KmsClientOptions {
-  /** The account's, for calls that an owner makes. */
+  /** The account's, for calls that an owner makes; or the operator's or the audit token. */
   readonly credential?: string
+  /** Presented to the key service, with or without a credential beside it. */
+  readonly clientCertificate?: ClientCertificate
   /** A Unix socket to connect to in place of the pin's host and port. */
   readonly socketPath?: string
   /** Milliseconds until a call must be answered; 30,000 unless told. */
@@ -32,15 +37,21 @@ export interface KmsClientOptions {
 export class KmsClient {
   /** Whom it calls. */
   readonly pin: KmsPin
+  /** Calls about accounts and their credentials. */
+  readonly accounts: AccountCalls
+  /** Calls of the operator. */
+  readonly operator: OperatorCalls
   readonly #transport: Transport
-  readonly #credential: string | undefined
+  readonly #calls: Calls
 
   /** @throws KmsError MALFORMED when the pin contradicts itself */
   constructor(pin: KmsPin, options: KmsClientOptions = {}) {
     this.pin = parseKmsPin(pin)
-    this.#credential = options.credential
-    const { socketPath, timeoutMs = 30_000 } = options
-    this.#transport = new Transport(this.pin, { socketPath, timeoutMs })
+    const { clientCertificate, credential, socketPath, timeoutMs = 30_000 } = options
+    this.#transport = new Transport(this.pin, { socketPath, timeoutMs, clientCertificate })
+    this.#calls = new Calls(this.#transport, credential)
+    this.accounts = new AccountCalls(this.#calls)
+    this.operator = new OperatorCalls(this.#calls)
   }
 
   /** Closes the connections kept open. */
@@ -191,8 +202,7 @@ export class KmsClient {
     path: string,
     answer: Answer,
   ): Promise<Static<Answer>> {
-    const credential = this.#credential
-    return await this.#transport.send({ method: 'GET', path, credential, idempotent: true, answer })
+    return await this.#calls.get(path, answer)
   }
 
   async #post<Answer extends (typeof answers)[keyof typeof answers]>(
@@ -201,14 +211,6 @@ export class KmsClient {
     answer: Answer,
     idempotent = false,
   ): Promise<Static<Answer>> {
-    const credential = this.#credential
-    return await this.#transport.send({
-      method: 'POST',
-      path,
-      body,
-      credential,
-      idempotent,
-      answer,
-    })
+    return await this.#calls.post(path, body, answer, idempotent)
   }
 }

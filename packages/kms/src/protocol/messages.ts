@@ -1,6 +1,7 @@
 import { MAX_HEADER_LENGTH } from '@cloister/sealed'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
+import { accountAnswers, accountRequests } from './messages/accounts.ts'
 import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
 
 const strict = { additionalProperties: false } as const
@@ -104,6 +105,7 @@ export const requests = {
     signKey: spki,
   }),
   signed: object({ jws: compact(8 << 20) }),
+  ...accountRequests,
 } as const
 
 /** Payload of a release request. */
@@ -280,6 +282,7 @@ export const answers = {
   challenge: Type.Object({ challenge: base64Url(256) }),
   attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
   statement: Type.Object({ statement: compact(16 << 20) }),
+  ...accountAnswers,
   error: Type.Object({
     code: Type.String(),
     message: Type.String(),

@@ -5,6 +5,7 @@ import {
 } from '@cloister/attestation'
 import { CodedError as SealedError } from '@cloister/sealed'
 import { KmsError, type KmsErrorCode, type KmsReason } from '../protocol/errors.ts'
+import { AccountError } from './accounts/index.ts'
 import { type AuditEntry, AuditError } from './audit/index.ts'
 import { KeyError } from './keys/index.ts'
 import { PolicyError } from './policy/index.ts'
@@ -66,31 +67,6 @@ async function attempt<T>(
   } catch (error) {
     throw await denied(service, act, at, error)
   }
-}
-
-/**
- * Does what an account asks of a key again and again, and changes nothing: it is counted, and written
- * to the log in batches. A denial is audited at once, like any other.
- * @param account - Whose use it is.
- */
-export async function use<T>(
-  service: KmsService,
-  act: Act,
-  account: string,
-  at: Date,
-  work: (tx: StoreTransaction) => Promise<T>,
-): Promise<T> {
-  let value: T
-  try {
-    value = await service.store.read(work)
-  } catch (error) {
-    throw await denied(service, act, at, error)
-  }
-  const { action, actor, details } = act
-  const { keyId } = details
-  const key = typeof keyId === 'string' ? { keyId } : {}
-  await service.tally.used({ actor, account, action, ...key })
-  return value
 }
 
 /** Refusals that the log tells of, or that are counted. */
@@ -156,6 +132,10 @@ export function refusalFrom(error: unknown): KmsError {
     const reasons = [{ code: error.code, message: error.message, seen: placeOf(error.seen) }]
     return new KmsError(code, error.message, { ...options, reasons })
   }
+  if (error instanceof AccountError) {
+    const reasons = [{ code: error.code, message: error.message }]
+    return new KmsError(ACCOUNT_CODES[error.code], error.message, { ...options, reasons })
+  }
   if (error instanceof PolicyError) {
     const code = error.code === 'POLICY_NOT_FOUND' ? 'NOT_FOUND' : 'MALFORMED'
     return new KmsError(code, error.message, options)
@@ -195,6 +175,15 @@ const KEY_CODES: Readonly<Record<KeyError['code'], KmsErrorCode>> = {
   KEY_VERSION: 'SLOT_INVALID',
   UNWRAP: 'SLOT_INVALID',
   GRANT: 'INTERNAL',
+}
+
+const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
+  NOT_FOUND: 'NOT_FOUND',
+  MORE_THAN_OWN: 'NOT_ALLOWED',
+  CERTIFICATE: 'NOT_ALLOWED',
+  STATE: 'NOT_ALLOWED',
+  TOO_MANY: 'LIMIT_REACHED',
+  NOT_ADMINISTRATOR: 'NOT_ALLOWED',
 }
 
 function placeOf(head: { version: number; manifestDigest: string } | undefined): string {

@@ -1,21 +1,22 @@
+import { openCredentialKey } from './accounts/index.ts'
 import { AuditLog } from './audit/index.ts'
 import { rekeyEhsmAccount, rekeyEhsmKey } from './ehsm/index.ts'
 import { rekeyKeyVersion } from './keys/index.ts'
 import { isUnderStagedRoot, openRootAndStore } from './open-root-and-store.ts'
 import { openRootKey, type RootKeeping, StagedRoot } from './root/index.ts'
-import {
-  openCredentialKey,
-  type Rekeys,
-  RowKeys,
-  rekeySecret,
-  SealedSecrets,
-} from './store/index.ts'
+import { type Rekeys, RowKeys, rekeySecret, SealedSecrets } from './store/index.ts'
 
 /** What another root key means for each table. */
 const REKEYS: Rekeys = {
   keys: 'nothing-wrapped',
   key_versions: rekeyKeyVersion,
   accounts: 'nothing-wrapped',
+  tenants: 'nothing-wrapped',
+  tenant_accounts: 'nothing-wrapped',
+  // Hashed under a key of secrets, which moves.
+  credentials: 'nothing-wrapped',
+  credential_uses: 'nothing-wrapped',
+  key_grants: 'nothing-wrapped',
   policies: 'nothing-wrapped',
   heads: 'nothing-wrapped',
   consumed: 'nothing-wrapped',

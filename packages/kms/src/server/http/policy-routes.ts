@@ -5,6 +5,7 @@ import { type answers, type PolicyDescription, requests } from '../../protocol/m
 import { cmkId, parseAs } from '../../protocol/schema.ts'
 import type { StoredPolicy } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
+import { requireKey } from './needs.ts'
 import { idOf, ownerAct, ownerRead, requireOwner } from './owner.ts'
 
 type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
@@ -37,17 +38,25 @@ export function policyRoutes(app: FastifyInstance, service: KmsService): void {
   })
 
   app.get('/v1/policies', async (request): Reply<'policies'> => {
-    const found = await ownerRead(service, request, (tx, owner) => service.policies.list(tx, owner))
+    const found = await ownerRead(service, request, async (tx, owner, { credential }) => {
+      const { keyIds } = credential
+      const own = await service.policies.list(tx, owner)
+      return own.filter(({ keyId }) => keyIds === null || keyIds.includes(keyId))
+    })
     return { policies: found.map(policyJson) }
   })
 
   app.post('/v1/policies/:id/remove', async (request): Reply<'removed'> => {
     const policyId = idOf(request, cmkId)
-    await ownerAct(service, request, 'remove-policy', { policyId }, async (tx, owner) => {
+    const details = { policyId }
+    await ownerAct(service, request, 'remove-policy', details, async (tx, owner, act, caller) => {
       const own = await service.policies.list(tx, owner)
-      if (!own.some(policy => policy.policyId === policyId)) {
+      const found = own.find(policy => policy.policyId === policyId)
+      if (found === undefined) {
         throw new KmsError('NOT_FOUND', `the account has no policy ${policyId}`)
       }
+      act.details['keyId'] = found.keyId
+      requireKey(caller, found.keyId)
       await service.policies.remove(tx, policyId)
     })
     return { policyId }

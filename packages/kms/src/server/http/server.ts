@@ -6,11 +6,16 @@ import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
+import { secureContextOf } from './client-certificate.ts'
+import { credentialRoutes } from './credential-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
+import { grantRoutes } from './grant-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
+import { operatorRoutes } from './operator-routes.ts'
+import { CallerRefused } from './owner.ts'
 import { policyRoutes } from './policy-routes.ts'
 
 /** Limits of connections, in milliseconds. */
@@ -33,9 +38,10 @@ export function createHttpServer(
 ): FastifyInstance {
   const app = Fastify({
     https: {
-      key: tls.key,
-      cert: tls.cert,
-      minVersion: 'TLSv1.3',
+      ...secureContextOf(tls, service.clientCas),
+      // Asked for and not required: whoever presents one has shown to hold its key.
+      requestCert: true,
+      rejectUnauthorized: false,
       handshakeTimeout: 10_000,
       headersTimeout: Math.min(10_000, limits.requestTimeoutMs),
       connectionsCheckingInterval: Math.min(1000, limits.requestTimeoutMs),
@@ -50,7 +56,8 @@ export function createHttpServer(
     clientErrorHandler: answerBrokenRequest,
     rewriteUrl: request => rewritten(request.url ?? '/'),
   }) as unknown as FastifyInstance
-  app.setErrorHandler((error: FastifyError | Error, request, reply) => {
+  app.setErrorHandler(async (error: FastifyError | Error, request, reply) => {
+    if (error instanceof CallerRefused) await error.count(service)
     const { url: route = '' } = request.routeOptions
     const refusal = deniedUnproven(service, `${request.method} ${route}`, refusalOf(error))
     const failed = refusal.status >= 500
@@ -79,7 +86,10 @@ export function createHttpServer(
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
+  operatorRoutes(app, service)
   accountRoutes(app, service)
+  credentialRoutes(app, service)
+  grantRoutes(app, service)
   keyRoutes(app, service)
   policyRoutes(app, service)
   datasetRoutes(app, service)

@@ -32,10 +32,63 @@ interface KeyVersionsTable extends Stamp {
   created_at: string
 }
 
-/** Accounts. */
+/** Accounts as they were before tenants; whatever is there at a start is moved to the tables below. */
 export interface AccountsTable extends Stamp {
   account_id: string
   credential_hash: string
+  created_at: string
+}
+
+/** Tenants of the installation. */
+export interface TenantsTable extends Stamp {
+  tenant_id: string
+  name: string
+  state: 'enabled' | 'disabled'
+  created_at: string
+}
+
+/** Accounts: the people and services of a tenant. */
+export interface TenantAccountsTable extends Stamp {
+  account_id: string
+  tenant_id: string
+  name: string
+  kind: 'person' | 'service'
+  role: 'administrator' | 'member'
+  state: 'enabled' | 'disabled'
+  created_at: string
+}
+
+/**
+ * Credentials of accounts. `hash` is of a bearer credential; `certificate` says which certificate
+ * it is bound to, or is the credential where there is no hash. `scopes` and `key_ids` are JSON.
+ */
+export interface CredentialsTable extends Stamp {
+  credential_id: string
+  account_id: string
+  name: string
+  hash: string | null
+  certificate: string | null
+  scopes: string
+  key_ids: string | null
+  created_at: string
+  expires_at: string | null
+  revoked_at: string | null
+  replaced_by: string | null
+}
+
+/** How often a credential was used, and when last; written in batches. */
+export interface CredentialUsesTable extends Stamp {
+  credential_id: string
+  uses: number
+  last_used_at: string
+}
+
+/** What an owner lets another account of the tenant do with a key. `id` is `<key id>/<account id>`. */
+export interface KeyGrantsTable extends Stamp {
+  id: string
+  key_id: string
+  account_id: string
+  actions: string
   created_at: string
 }
 
@@ -162,6 +215,11 @@ export interface Schema {
   keys: KeysTable
   key_versions: KeyVersionsTable
   accounts: AccountsTable
+  tenants: TenantsTable
+  tenant_accounts: TenantAccountsTable
+  credentials: CredentialsTable
+  credential_uses: CredentialUsesTable
+  key_grants: KeyGrantsTable
   policies: PoliciesTable
   heads: HeadsTable
   consumed: ConsumedTable
@@ -186,6 +244,11 @@ export const TRACKED = {
   keys: 'key_id',
   key_versions: 'id',
   accounts: 'account_id',
+  tenants: 'tenant_id',
+  tenant_accounts: 'account_id',
+  credentials: 'credential_id',
+  credential_uses: 'credential_id',
+  key_grants: 'id',
   policies: 'policy_id',
   heads: 'dataset_id',
   consumed: 'id',
