@@ -34,6 +34,7 @@ export {
   unverifiedDatasetId,
 } from './client/own-dataset.ts'
 export type { ClientCertificate } from './client/pinned-agent.ts'
+export { WithdrawalCalls, type Withdrawn } from './client/policy-calls.ts'
 export {
   type RewrapDatasetOptions,
   type RewrappedDataset,
@@ -51,6 +52,13 @@ export {
   MAX_JOB_STATEMENT_BYTES,
   parseJobStatement,
 } from './protocol/job-statement.ts'
+export {
+  type JobTemplate,
+  jobTemplateDigest,
+  jobTemplateOf,
+  parseJobTemplate,
+} from './protocol/job-template/job-template.ts'
+export { type JobMismatch, jobMismatches } from './protocol/job-template/match.ts'
 export { JWS_TYPES, type JwsType, type VerifiedJws, verifyJws } from './protocol/jws.ts'
 export type {
   AccountJson,
@@ -60,6 +68,13 @@ export type {
   NewCredentialJson,
   TenantJson,
 } from './protocol/messages/accounts.ts'
+export type {
+  NewPolicy,
+  NewWithdrawal,
+  PolicyDescription,
+  ReleaseTemplate,
+  WithdrawalJson,
+} from './protocol/messages/policies.ts'
 export {
   type AuditProof,
   type AuditRow,
@@ -70,9 +85,7 @@ export {
   type HeadsMoved,
   type KeyDescription,
   MAX_PARTS_PER_REQUEST,
-  type NewPolicy,
   type NextHead,
-  type PolicyDescription,
   type Released,
   type SlotJson,
 } from './protocol/messages.ts'

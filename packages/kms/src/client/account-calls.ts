@@ -9,6 +9,7 @@ import type {
 } from '../protocol/messages/accounts.ts'
 import { answers, type requests } from '../protocol/messages.ts'
 import type { Calls } from './calls.ts'
+import { WithdrawalCalls } from './policy-calls.ts'
 
 /** What an account asks about itself and its credentials, and an administrator about its tenant. */
 export class AccountCalls {
@@ -88,10 +89,13 @@ export class AccountCalls {
 
 /** What the operator asks, by its token. */
 export class OperatorCalls {
+  /** Withdrawals for every account's keys. */
+  readonly withdrawals: WithdrawalCalls
   readonly #calls: Calls
 
   constructor(calls: Calls) {
     this.#calls = calls
+    this.withdrawals = new WithdrawalCalls(calls, '/v1/operator')
   }
 
   /** All tenants. */

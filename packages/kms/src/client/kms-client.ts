@@ -1,6 +1,7 @@
 import { Dek, type Slot } from '@cloister/sealed'
 import type { Static } from '@sinclair/typebox'
 import { fromBase64Url, toBase64Url } from '../protocol/encoding.ts'
+import type { NewPolicy, PolicyDescription } from '../protocol/messages/policies.ts'
 import {
   type AuditRow,
   answers,
@@ -9,9 +10,7 @@ import {
   type Head,
   type HeadPosition,
   type KeyDescription,
-  type NewPolicy,
   type NextHead,
-  type PolicyDescription,
   type requests,
 } from '../protocol/messages.ts'
 import { type KmsPin, parseKmsPin } from '../protocol/pin.ts'
@@ -19,6 +18,7 @@ import { slotFromJson, slotToJson } from '../protocol/slot.ts'
 import { AccountCalls, OperatorCalls } from './account-calls.ts'
 import { Calls } from './calls.ts'
 import type { ClientCertificate } from './pinned-agent.ts'
+import { WithdrawalCalls } from './policy-calls.ts'
 import { Transport } from './transport.ts'
 
 /** Options of a {@link KmsClient}. */
@@ -39,6 +39,8 @@ export class KmsClient {
   readonly pin: KmsPin
   /** Calls about accounts and their credentials. */
   readonly accounts: AccountCalls
+  /** Withdrawals for the account's keys. */
+  readonly withdrawals: WithdrawalCalls
   /** Calls of the operator. */
   readonly operator: OperatorCalls
   readonly #transport: Transport
@@ -51,6 +53,7 @@ export class KmsClient {
     this.#transport = new Transport(this.pin, { socketPath, timeoutMs, clientCertificate })
     this.#calls = new Calls(this.#transport, credential)
     this.accounts = new AccountCalls(this.#calls)
+    this.withdrawals = new WithdrawalCalls(this.#calls, '/v1')
     this.operator = new OperatorCalls(this.#calls)
   }
 

@@ -24,6 +24,7 @@ export const KMS_STATUS = {
   RELEASE_DENIED: 403,
   REPORT_DATA_MISMATCH: 403,
   SLOT_INVALID: 403,
+  WITHDRAWN: 403,
   WRONG_KMS: 403,
   NOT_FOUND: 404,
   TIMEOUT: 408,
@@ -51,6 +52,8 @@ export interface KmsReason {
   readonly wanted?: string
   /** What was there, where that can be said. */
   readonly seen?: string
+  /** The release policy that says so, where one does. */
+  readonly policyId?: string
 }
 
 /** A refusal by the key service: the same on both sides of the wire. Bears no secrets. */

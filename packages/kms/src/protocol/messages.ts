@@ -2,6 +2,7 @@ import { MAX_HEADER_LENGTH } from '@cloister/sealed'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
 import { accountAnswers, accountRequests } from './messages/accounts.ts'
+import { policyAnswers, policyRequests } from './messages/policies.ts'
 import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
 
 const strict = { additionalProperties: false } as const
@@ -51,23 +52,6 @@ const dekContextSchema = object({
 })
 
 const dek = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
-const tees = Type.Array(Type.Union([Type.Literal('sgx'), Type.Literal('sim')]), {
-  minItems: 1,
-  maxItems: 8,
-})
-const tcbStatuses = Type.Array(
-  Type.Union([
-    Type.Literal('UpToDate'),
-    Type.Literal('SWHardeningNeeded'),
-    Type.Literal('ConfigurationNeeded'),
-    Type.Literal('ConfigurationAndSWHardeningNeeded'),
-    Type.Literal('OutOfDate'),
-    Type.Literal('OutOfDateConfigurationNeeded'),
-    Type.Literal('Revoked'),
-  ]),
-  { minItems: 1, maxItems: 8 },
-)
-
 /** Bodies of requests, by route. */
 export const requests = {
   enrol: object({ token: base64Url(128) }),
@@ -78,22 +62,6 @@ export const requests = {
   wrap: object({ dek, context: dekContextSchema }),
   unwrap: object({ slot: slotSchema, context: dekContextSchema }),
   rewrap: object({ header: base64Url(MAX_HEADER_TEXT) }),
-  addPolicy: Type.Union([
-    object({
-      keyId: cmkId,
-      measurement: hexDigest,
-      jobDigest: hexDigest,
-      tees,
-      tcbStatuses,
-    }),
-    object({
-      keyId: cmkId,
-      measurement: hexDigest,
-      allowAnyJob: Type.Literal(true),
-      tees,
-      tcbStatuses,
-    }),
-  ]),
   moveHead: object({ expected: nullable(headPositionSchema), next: nextHeadSchema }),
   challenge: object({}),
   attest: object({
@@ -106,6 +74,7 @@ export const requests = {
   }),
   signed: object({ jws: compact(8 << 20) }),
   ...accountRequests,
+  ...policyRequests,
 } as const
 
 /** Payload of a release request. */
@@ -234,13 +203,6 @@ const keyDescriptionSchema = Type.Object({
   createdAt: Type.String(),
 })
 
-const policyDescriptionSchema = Type.Object({
-  policyId: Type.String(),
-  keyId: cmkId,
-  cedar: Type.String(),
-  createdAt: Type.String(),
-})
-
 /** Bodies of answers, by route. Members that are not listed are left alone. */
 export const answers = {
   kms: Type.Object({ kmsId: hexDigest, identityKey: spki }),
@@ -250,10 +212,7 @@ export const answers = {
   wrap: Type.Object({ slot: slotSchema }),
   unwrap: Type.Object({ dek }),
   rewrap: Type.Object({ header: base64Url(MAX_HEADER_TEXT) }),
-  policy: policyDescriptionSchema,
-  policies: Type.Object({ policies: Type.Array(policyDescriptionSchema) }),
   head: Type.Object({ head: nullable(datasetHeadSchema) }),
-  removed: Type.Object({ policyId: Type.String() }),
   audit: Type.Object({
     entries: Type.Array(
       Type.Object({ index: Type.Integer(), entry: Type.Record(Type.String(), Type.Unknown()) }),
@@ -283,6 +242,7 @@ export const answers = {
   attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
   statement: Type.Object({ statement: compact(16 << 20) }),
   ...accountAnswers,
+  ...policyAnswers,
   error: Type.Object({
     code: Type.String(),
     message: Type.String(),
@@ -292,6 +252,7 @@ export const answers = {
         message: Type.String(),
         wanted: Type.Optional(Type.String()),
         seen: Type.Optional(Type.String()),
+        policyId: Type.Optional(Type.String()),
       }),
     ),
   }),
@@ -309,10 +270,6 @@ export type SlotJson = Static<typeof slotSchema>
 export type DekContextJson = Static<typeof dekContextSchema>
 /** A customer master key, as its owner sees it. */
 export type KeyDescription = Static<typeof keyDescriptionSchema>
-/** A release policy, as its owner sees it. */
-export type PolicyDescription = Static<typeof policyDescriptionSchema>
-/** A release policy to be written. */
-export type NewPolicy = Static<typeof requests.addPolicy>
 /** What a release asks for. */
 export type ReleaseRequest = Static<typeof releaseRequestSchema>
 /** What moving heads asks for. */

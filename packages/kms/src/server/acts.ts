@@ -111,9 +111,10 @@ function entryOf(
 }
 
 function plainReasons({ code, message, reasons }: KmsError): readonly [KmsReason, ...KmsReason[]] {
-  const plain = reasons.map(({ code, message, wanted, seen }) => ({
+  const plain = reasons.map(({ code, message, policyId, wanted, seen }) => ({
     code,
     message,
+    ...(policyId === undefined ? {} : { policyId }),
     ...(wanted === undefined ? {} : { wanted }),
     ...(seen === undefined ? {} : { seen }),
   }))
@@ -137,8 +138,7 @@ export function refusalFrom(error: unknown): KmsError {
     return new KmsError(ACCOUNT_CODES[error.code], error.message, { ...options, reasons })
   }
   if (error instanceof PolicyError) {
-    const code = error.code === 'POLICY_NOT_FOUND' ? 'NOT_FOUND' : 'MALFORMED'
-    return new KmsError(code, error.message, options)
+    return new KmsError(POLICY_CODES[error.code], error.message, options)
   }
   if (error instanceof TokenError) {
     const code = error.code === 'EXPIRED' ? 'TOKEN_EXPIRED' : 'TOKEN_INVALID'
@@ -184,6 +184,13 @@ const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
   STATE: 'NOT_ALLOWED',
   TOO_MANY: 'LIMIT_REACHED',
   NOT_ADMINISTRATOR: 'NOT_ALLOWED',
+}
+
+const POLICY_CODES: Readonly<Record<PolicyError['code'], KmsErrorCode>> = {
+  POLICY_INVALID: 'MALFORMED',
+  POLICY_NOT_FOUND: 'NOT_FOUND',
+  TOO_MANY_POLICIES: 'LIMIT_REACHED',
+  WITHDRAWAL_NOT_FOUND: 'NOT_FOUND',
 }
 
 function placeOf(head: { version: number; manifestDigest: string } | undefined): string {

@@ -8,7 +8,7 @@ import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
-import type { Policies } from './policy/index.ts'
+import type { Policies, Withdrawals } from './policy/index.ts'
 import type { Store } from './store/index.ts'
 
 /** All that the acts of a key service work with. */
@@ -24,6 +24,7 @@ export interface KmsService {
   readonly clientCas: readonly X509Certificate[]
   readonly keys: Keys
   readonly policies: Policies
+  readonly withdrawals: Withdrawals
   readonly audit: AuditLog
   /** Signs the audit log's checkpoints. */
   readonly logKey: NoteSigner

@@ -27,7 +27,7 @@ import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StandingToken } from './identity
 import { openIdentity, pinOf } from './identity/stored-identity.ts'
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
-import { Policies } from './policy/index.ts'
+import { Policies, Withdrawals } from './policy/index.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
 import { purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
@@ -124,7 +124,11 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     tally = new Tally({ store, audit, witness, now })
     uses = new CredentialUses(store)
     const [tenants, accounts] = [new Tenants(), new Accounts()]
-    await store.write(tx => adoptAccounts({ accounts, tenants }, tx, now()))
+    const policies = new Policies()
+    await store.write(async tx => {
+      await adoptAccounts({ accounts, tenants }, tx, now())
+      await policies.adopt(tx)
+    })
     const hash = new CredentialHash(await openCredentialKey(store, secrets, root))
     const clientCas = parseClientCas(options.clientCas ?? [])
     const service: KmsService = {
@@ -137,7 +141,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       grants: new KeyGrants(),
       clientCas,
       keys: new Keys(root),
-      policies: new Policies(),
+      policies,
+      withdrawals: new Withdrawals(),
       audit,
       logKey,
       witness,

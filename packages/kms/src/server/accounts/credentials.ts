@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { isScope, type Scope } from '../../protocol/scopes.ts'
-import { StoreError, type StoreTransaction } from '../store/index.ts'
+import { ProvenRows, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { CredentialsTable } from '../store/schema.ts'
 import type { TenantAccount } from './accounts.ts'
 import type { Allowance } from './allowance.ts'
 import { certificateCredentialId } from './certificates.ts'
 import type { CredentialHash } from './credential-key.ts'
 import { AccountError } from './errors.ts'
-import { ProvenRows } from './proven-rows.ts'
 
 /** A bearer credential: its id, and 32 random bytes in base64url. */
 const CREDENTIAL = /^([0-9a-f]{32})\.([A-Za-z0-9_-]{43})$/

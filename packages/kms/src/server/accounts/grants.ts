@@ -1,8 +1,7 @@
-import type { StoreTransaction } from '../store/index.ts'
+import { ProvenRows, type StoreTransaction } from '../store/index.ts'
 import type { KeyGrantsTable } from '../store/schema.ts'
 import type { TenantAccount } from './accounts.ts'
 import { AccountError } from './errors.ts'
-import { ProvenRows } from './proven-rows.ts'
 
 /** What an owner lets another account of its tenant do with a key. */
 export interface KeyUseGrant {

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { StoreTransaction } from '../store/index.ts'
+import { ProvenRows, type StoreTransaction } from '../store/index.ts'
 import type { TenantsTable } from '../store/schema.ts'
 import { AccountError } from './errors.ts'
-import { ProvenRows } from './proven-rows.ts'
 
 declare const brand: unique symbol
 

@@ -75,6 +75,7 @@ export async function attest(
     } as const
     requireBinding(evidence, binding, request)
     requireMeasurement(evidence, job)
+    await requireStanding(service, evidence)
     const { privateKey: key } = service.identity
     const lifetimeSeconds = service.tokenLifetimeSeconds
     token = await issueToken({ appraisal, binding, key, at, lifetimeSeconds })
@@ -173,6 +174,20 @@ function requireMeasurement(evidence: Verified<QuoteClaims>, job: JobStatement):
   const message = 'the enclave measured is not the one that the job names'
   const reasons = [{ code: 'MEASUREMENT', message, wanted: job.measurement, seen }]
   throw new KmsError('MEASUREMENT_MISMATCH', message, { reasons })
+}
+
+/** What the operator withdrew gets no token; an owner's withdrawals are of its keys. */
+async function requireStanding(
+  { store, withdrawals }: KmsService,
+  evidence: Verified<QuoteClaims>,
+): Promise<void> {
+  const measurement = toHex(measurementOf(evidence))
+  const signer = evidence.kind === 'enclave' ? { mrSigner: toHex(evidence.report.mrSigner) } : {}
+  const reasons = await store.read(tx =>
+    withdrawals.against(tx, { measurement, ...signer }, undefined),
+  )
+  if (reasons.length === 0) return
+  throw new KmsError('WITHDRAWN', 'the image or its signer was withdrawn', { reasons })
 }
 
 function appraised(policy: AppraisalPolicy, evidence: Verified<QuoteClaims>): TrustedAppraisal {

@@ -33,8 +33,12 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'POST /v1/keys/:id/grants': need('keys:manage', 'route'),
   'POST /v1/keys/:id/grants/remove': need('keys:manage', 'route'),
   'GET /v1/policies': need('policies:read', 'handler'),
-  'POST /v1/policies': need('policies:manage', 'details'),
+  'POST /v1/policies': need('policies:manage', 'handler'),
   'POST /v1/policies/:id/remove': need('policies:manage', 'handler'),
+  // Of the whole account: a credential for some keys alone withdraws nothing.
+  'GET /v1/withdrawals': need('policies:read'),
+  'POST /v1/withdrawals': need('policies:manage', 'details'),
+  'POST /v1/withdrawals/:id/undo': need('policies:manage', 'details'),
   'GET /v1/datasets/:id/head': need('datasets:read'),
   'POST /v1/datasets/:id/head': need('datasets:write'),
   'GET /v1/audit': need('audit:read'),

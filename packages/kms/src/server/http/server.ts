@@ -17,6 +17,7 @@ import { logRoutes } from './log-routes.ts'
 import { operatorRoutes } from './operator-routes.ts'
 import { CallerRefused } from './owner.ts'
 import { policyRoutes } from './policy-routes.ts'
+import { withdrawalRoutes } from './withdrawal-routes.ts'
 
 /** Limits of connections, in milliseconds. */
 export interface HttpLimits {
@@ -92,6 +93,7 @@ export function createHttpServer(
   grantRoutes(app, service)
   keyRoutes(app, service)
   policyRoutes(app, service)
+  withdrawalRoutes(app, service)
   datasetRoutes(app, service)
   instanceRoutes(app, service)
   logRoutes(app, service)

@@ -92,7 +92,7 @@ export interface KeyGrantsTable extends Stamp {
   created_at: string
 }
 
-/** Release policies: the template as canonical JSON, and the Cedar text written from it. */
+/** Release policies: what the text comes from as canonical JSON, and the Cedar text, which decides. */
 export interface PoliciesTable extends Stamp {
   policy_id: string
   owner: string
@@ -100,6 +100,28 @@ export interface PoliciesTable extends Stamp {
   template: string
   cedar: string
   created_at: string
+}
+
+/** Which policies a key has: their ids, separated by spaces. */
+export interface PolicySetsTable extends Stamp {
+  key_id: string
+  policy_ids: string
+}
+
+/** What nothing is released to. `by` is an account's id, or `operator`. */
+export interface WithdrawalsTable extends Stamp {
+  withdrawal_id: string
+  by: string
+  kind: 'measurement' | 'signer'
+  value: string
+  reason: string
+  created_at: string
+}
+
+/** How often there was a release. `id` is `key:<key id>` or `policy:<policy id>`. */
+export interface ReleaseCountsTable extends Stamp {
+  id: string
+  releases: number
 }
 
 /** Where each dataset stands. */
@@ -221,6 +243,9 @@ export interface Schema {
   credential_uses: CredentialUsesTable
   key_grants: KeyGrantsTable
   policies: PoliciesTable
+  policy_sets: PolicySetsTable
+  withdrawals: WithdrawalsTable
+  release_counts: ReleaseCountsTable
   heads: HeadsTable
   consumed: ConsumedTable
   secrets: SecretsTable
@@ -250,6 +275,9 @@ export const TRACKED = {
   credential_uses: 'credential_id',
   key_grants: 'id',
   policies: 'policy_id',
+  policy_sets: 'key_id',
+  withdrawals: 'withdrawal_id',
+  release_counts: 'id',
   heads: 'dataset_id',
   consumed: 'id',
   secrets: 'name',

@@ -5,7 +5,7 @@ import { directoryOf, openAccount } from '../accounts/accounts.test.fixture.ts'
 import { identify, KeyGrants } from '../accounts/index.ts'
 import { AuditLog } from '../audit/index.ts'
 import { Keys } from '../keys/index.ts'
-import { Policies } from '../policy/index.ts'
+import { Policies, Withdrawals } from '../policy/index.ts'
 import type { RootKey } from '../root/index.ts'
 import { consume, getHead, moveHead, openStore, type Store } from './index.ts'
 import { editDatabase, readDatabase, temporaryStore } from './temporary-store.test.fixture.ts'
@@ -25,15 +25,18 @@ async function filledStore() {
     const other = await openAccount(directory, tx, at)
     const key = await keys.create(tx, { owner: accountId, mode: 'attested-only', at })
     const open = await keys.create(tx, { owner: other.accountId, mode: 'open', at })
-    await policies.add(tx, {
-      owner: accountId,
-      at,
+    const template = {
       keyId: key.keyId,
-      measurement: 'a'.repeat(64),
-      job: { kind: 'any' },
+      images: [{ measurement: 'a'.repeat(64) }],
+      allowAnyJob: true,
       tees: ['sim'],
       tcbStatuses: ['UpToDate'],
-    })
+    }
+    const stored = { owner: accountId, at }
+    const { policyId } = await policies.add(tx, { ...template, maxReleases: 2 }, stored)
+    await policies.count(tx, [{ keyId: key.keyId, policyId }])
+    const withdrawn = { kind: 'measurement', value: 'e'.repeat(64), reason: '' } as const
+    await new Withdrawals().add(tx, { ...withdrawn, by: 'operator' }, at)
     await new KeyGrants().put(tx, key.keyId, other.account, ['wrap'], at)
     for (const datasetId of datasets) {
       const next = { version: 1, manifestDigest: randomBytes(32).toString('hex'), writerKey: 'w' }
@@ -94,6 +97,12 @@ const EDITS: Record<string, string> = {
   'an account taken away': 'delete from tenant_accounts where rowid = 1',
   'a credential taken away': 'delete from credentials where rowid = 1',
   'a policy taken away': 'delete from policies',
+  'a policy left out': `update policy_sets set policy_ids = ''`,
+  'a list of policies taken away': 'delete from policy_sets',
+  'a count of releases put back': 'update release_counts set releases = 0',
+  'a count of releases taken away': 'delete from release_counts',
+  'a withdrawal of another measurement': `update withdrawals set value = 'x'`,
+  'a withdrawal taken away': 'delete from withdrawals',
   'the log taken away': 'delete from audit_log',
   'the state taken away': 'delete from store_state',
   'the state of another time': 'update store_state set epoch = epoch - 1',
@@ -218,12 +227,15 @@ describe('a database edited while the KMS runs', () => {
       isvProdId: 0,
       isvSvn: 0,
       debug: false,
-    }
-    const request = { action: 'release', principal: claims, keyId, datasetId: 'd' } as const
-    const evaluation = store.read(tx =>
-      policies.evaluate(tx, { ...request, jobDigest: 'd'.repeat(64), at }),
-    )
+      kind: 'enclave',
+      advisories: [],
+    } as const
+    const jobs = { jobDigest: 'd'.repeat(64), job: undefined }
+    const request = { action: 'release', principal: claims, keyId, datasetId: 'd', at } as const
+    const other = new Policies()
+    const evaluation = store.read(tx => other.evaluate(tx, { ...request, ...jobs }))
     await expect(evaluation).rejects.toMatchObject(ROW_MAC)
+    await expect(store.read(tx => policies.list(tx, 'a'))).resolves.toEqual([])
     expect(await store.read(tx => keys.usable(tx, openId))).toMatchObject({ mode: 'open' })
   })
 

@@ -1,10 +1,11 @@
-import { StoreError, type StoreTransaction } from '../store/index.ts'
-import type { Schema, Stamp, TrackedTable } from '../store/schema.ts'
+import { StoreError } from './errors.ts'
+import type { Schema, Stamp, TrackedTable } from './schema.ts'
+import type { StoreTransaction } from './store.ts'
 
 const MAX_ROWS = 10_000
 
 /**
- * Rows of one table that every call needs, kept in memory. A row that is kept is proven anew at each
+ * Rows of one table that many calls need, kept in memory. A row that is kept is proven anew at each
  * use, as one that was just read would be: it serves only while it is what this KMS last wrote.
  */
 export class ProvenRows<T extends TrackedTable> {
