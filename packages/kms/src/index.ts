@@ -11,6 +11,11 @@ export {
   type SessionEvidence,
 } from './client/attested-session.ts'
 export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
+export {
+  type ExplainedDenial,
+  type ExplainedPolicy,
+  explainDenial,
+} from './client/explain-denial.ts'
 export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
 export type { LogFinding } from './client/log-export/block.ts'
 export {
@@ -42,6 +47,7 @@ export {
 } from './client/rewrap-dataset.ts'
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
+export { certificateKeyMatch, certificateNameMatch } from './protocol/client-certificate.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'
 export { KMS_STATUS, KmsError, type KmsErrorCode, type KmsReason } from './protocol/errors.ts'

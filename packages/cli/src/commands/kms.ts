@@ -31,6 +31,7 @@ interface ServeFlags extends GlobalFlags {
   readonly attestPort?: string
   readonly appraisal?: string
   readonly witness?: string
+  readonly clientCa?: string
   readonly allowSimulatedPlatform?: true
   readonly ehsmOpenEnrolment?: true
   readonly ehsmOpenKeys?: true
@@ -55,6 +56,10 @@ export function addKmsCommands(program: Command): void {
     .option(
       '--witness <file>',
       'the audit log’s newest checkpoint, where whoever could put back the database cannot put back this: an older database is refused',
+    )
+    .option(
+      '--client-ca <file>',
+      'CA certificates (PEM): accounts may be known by the names in client certificates that these issue',
     )
     .option(
       '--attest-port <number>',
@@ -172,6 +177,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     collateralDir,
     appraisal,
     ...(flags.witness === undefined ? {} : { witnessFile: flags.witness }),
+    ...(flags.clientCa === undefined ? {} : { clientCas: await certificatesIn(flags.clientCa) }),
     ehsm: {
       openEnrolment: flags.ehsmOpenEnrolment === true,
       openKeys: flags.ehsmOpenKeys === true,
@@ -238,6 +244,14 @@ interface OwnQuotes {
   readonly source: QuoteSource
   /** What the simulated platform takes the key service for. */
   readonly simulatedMeasurement?: string
+}
+
+/** The certificates of a file, each by itself. */
+async function certificatesIn(file: string): Promise<readonly string[]> {
+  const text = await readFile(file, 'utf8')
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (found.length > 0) return found
+  throw new UsageError(`--client-ca: ${file} holds no certificate`, 'give a file of PEM')
 }
 
 function portFrom(flag: string, text: string): number {

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { CERTIFICATE_MATCH } from '../client-certificate.ts'
 import { cmkId, hexId } from '../schema.ts'
 import { SCOPES } from '../scopes.ts'
 
@@ -18,7 +19,7 @@ const keyIds = Type.Array(cmkId, { minItems: 1, maxItems: 64, uniqueItems: true 
 /** Which client certificate: by its key, or by a name that a CA of the key service's vouches for. */
 const certificate = Type.String({
   maxLength: 300,
-  pattern: '^(key:[0-9a-f]{64}|name:[0-9a-f]{64}:(dns|email|uri):[\\x21-\\x7e]{1,200})$',
+  pattern: CERTIFICATE_MATCH,
 })
 
 /** Ten years. */

@@ -1,26 +1,9 @@
 import { createHash } from 'node:crypto'
 
-/**
- * How a credential names certificates: by key, `key:<SHA-256 of SubjectPublicKeyInfo>`, or by name
- * and issuer, `name:<SHA-256 of the CA's certificate>:<dns|email|uri>:<subject alternative name>`.
- */
-export const CERTIFICATE_MATCH =
-  /^(key:[0-9a-f]{64}|name:[0-9a-f]{64}:(dns|email|uri):[\x21-\x7e]{1,200})$/
-
 /** The certificate of a connection, whose private key the client has shown to hold. */
 export interface PresentedCertificate {
   /** Everything that a credential may know it by; names only where a named CA vouches for them. */
   readonly matches: readonly string[]
-}
-
-/** How a certificate is known by its key. @param spki - SubjectPublicKeyInfo, DER */
-export function keyMatch(spki: Uint8Array): string {
-  return `key:${createHash('sha256').update(spki).digest('hex')}`
-}
-
-/** How a certificate is known by one of its names. @param ca - The issuer's certificate, DER */
-export function nameMatch(ca: Uint8Array, type: 'dns' | 'email' | 'uri', name: string): string {
-  return `name:${createHash('sha256').update(ca).digest('hex')}:${type}:${name}`
 }
 
 /**

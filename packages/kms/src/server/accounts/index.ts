@@ -13,12 +13,7 @@ export {
   type Presented,
   type RefusedCaller,
 } from './caller.ts'
-export {
-  CERTIFICATE_MATCH,
-  keyMatch,
-  nameMatch,
-  type PresentedCertificate,
-} from './certificates.ts'
+export type { PresentedCertificate } from './certificates.ts'
 export { CredentialHash, openCredentialKey } from './credential-key.ts'
 export {
   type CredentialDescription,

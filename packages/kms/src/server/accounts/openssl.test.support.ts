@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ClientCertificate } from '../../client/pinned-agent.ts'
-import { keyMatch, nameMatch } from './certificates.ts'
+import { certificateKeyMatch, certificateNameMatch } from '../../protocol/client-certificate.ts'
 
 const run = promisify(execFile)
 
@@ -68,11 +68,14 @@ export async function newCertificate(
   ]
   await run('openssl', signing)
   const pem = await readFile(cert, 'utf8')
-  const spki = new X509Certificate(pem).publicKey.export({ format: 'der', type: 'spki' })
-  return { cert: pem, key: await readFile(key, 'utf8'), byKey: keyMatch(spki) }
+  return {
+    cert: pem,
+    key: await readFile(key, 'utf8'),
+    byKey: certificateKeyMatch(new X509Certificate(pem)),
+  }
 }
 
 /** How a key service knows certificates of a CA by name. */
 export function byName(ca: OpensslCa, type: 'dns' | 'email' | 'uri', name: string): string {
-  return nameMatch(new X509Certificate(ca.cert).raw, type, name)
+  return certificateNameMatch(new X509Certificate(ca.cert), type, name)
 }

@@ -3,8 +3,9 @@ import { X509Certificate } from 'node:crypto'
 import { type SecureContextOptions, TLSSocket } from 'node:tls'
 import { SubjectAlternativeNameExtension, X509Certificate as SubjectNames } from '@peculiar/x509'
 import type { FastifyRequest } from 'fastify'
+import { certificateKeyMatch, certificateNameMatch } from '../../protocol/client-certificate.ts'
 import { KmsError } from '../../protocol/errors.ts'
-import { keyMatch, nameMatch, type PresentedCertificate } from '../accounts/index.ts'
+import type { PresentedCertificate } from '../accounts/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 
 /** What is read of a connection's client certificate, once. */
@@ -72,16 +73,15 @@ function certificateOf(
 ): ClientCertificate | null {
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return null
-  const spki = certificate.publicKey.export({ format: 'der', type: 'spki' })
   const key = { from: Date.parse(certificate.validFrom), to: Date.parse(certificate.validTo) }
-  const byKey = { ...key, matches: [keyMatch(spki)] }
+  const byKey = { ...key, matches: [certificateKeyMatch(certificate)] }
   // OpenSSL's verdict on the whole chain, purpose and all; then by which of the CAs it was issued.
   const ca = socket.authorized ? issuerOf(certificate, clientCas) : undefined
   if (ca === undefined) return byKey
   return {
     matches: [
       ...byKey.matches,
-      ...namesOf(certificate).map(([type, name]) => nameMatch(ca.raw, type, name)),
+      ...namesOf(certificate).map(([type, name]) => certificateNameMatch(ca, type, name)),
     ],
     from: Math.max(key.from, Date.parse(ca.validFrom)),
     to: Math.min(key.to, Date.parse(ca.validTo)),
