@@ -159,18 +159,11 @@ export {
   type TdReport15,
 } from './tdx/td-report.ts'
 export { TEES, type Tee } from './tee.ts'
-export {
-  type IssueTokenOptions,
-  issueToken,
-  MAX_TOKEN_LENGTH,
-  MAX_TOKEN_LIFETIME_SECONDS,
-  type TokenClaims,
-  TokenError,
-  type TokenErrorCode,
-  type VerifiedToken,
-  type VerifyTokenOptions,
-  verifyToken,
-} from './token.ts'
+export type { PlatformFacts, TokenClaims, TokenTcbStatus, VerifiedToken } from './token/claims.ts'
+export { TokenError, type TokenErrorCode } from './token/errors.ts'
+export { MAX_TOKEN_LIFETIME_SECONDS } from './token/instant.ts'
+export { type IssueTokenOptions, issueToken } from './token/issue.ts'
+export { MAX_TOKEN_LENGTH, type VerifyTokenOptions, verifyToken } from './token/verify.ts'
 export type { TcbGap } from './verify/behind.ts'
 export {
   type CommonClaims,
@@ -215,6 +208,14 @@ export {
   verifyCollateral,
 } from './verify/verified-collateral.ts'
 export { type VerifyEvidenceOptions, verifyEvidence } from './verify-evidence.ts'
+export {
+  type EnclaveWorkload,
+  type SnpWorkload,
+  type TdWorkload,
+  type Workload,
+  workloadMeasurement,
+  workloadOf,
+} from './workload.ts'
 export {
   type Certificate,
   type Extension,

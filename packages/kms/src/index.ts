@@ -48,7 +48,7 @@ export {
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { certificateKeyMatch, certificateNameMatch } from './protocol/client-certificate.ts'
-export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
+export { collateralToJson, parseCollateral, parseSnpCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'
 export { KMS_STATUS, KmsError, type KmsErrorCode, type KmsReason } from './protocol/errors.ts'
 export {
@@ -94,6 +94,7 @@ export {
   type NextHead,
   type Released,
   type SlotJson,
+  type SnpCollateralJson,
 } from './protocol/messages.ts'
 export { type KmsPin, parseKmsPin } from './protocol/pin.ts'
 export { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from './protocol/public-key.ts'

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  AMD_ROOTS,
   type AppraisalPolicy,
   INTEL_ROOT,
   readAppraisalPolicy,
@@ -51,7 +52,7 @@ export function addKmsCommands(program: Command): void {
     .option('--passphrase-file <file>', 'the same as --root-key passphrase:FILE')
     .option(
       '--appraisal <file>',
-      'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx',
+      'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx, AMD’s where sev-snp',
     )
     .option(
       '--witness <file>',
@@ -144,6 +145,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       : await readPolicyFile(flags.appraisal)
   const roots = [
     ...(appraisal.tees.some(tee => tee === 'sgx' || tee === 'tdx') ? [INTEL_ROOT] : []),
+    ...(appraisal.tees.includes('sev-snp') ? AMD_ROOTS : []),
     ...(platform === undefined ? [] : [platform.trustRoot]),
   ]
   if (roots.length === 0) {

@@ -5,7 +5,6 @@ import type { NewPolicy, PolicyDescription } from '../protocol/messages/policies
 import {
   type AuditRow,
   answers,
-  type CollateralJson,
   type DekContextJson,
   type Head,
   type HeadPosition,
@@ -182,9 +181,7 @@ export class KmsClient {
   }
 
   /** Hands evidence in for a token. */
-  async attest(
-    request: Static<typeof requests.attest>,
-  ): Promise<{ readonly token: string; readonly collateral: CollateralJson }> {
+  async attest(request: Static<typeof requests.attest>): Promise<Static<typeof answers.attest>> {
     return await this.#post('/v1/attest', request, answers.attest)
   }
 

@@ -1,3 +1,4 @@
+import { TEES } from '@cloister/attestation'
 import { MAX_HEADER_LENGTH } from '@cloister/sealed'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
@@ -66,11 +67,14 @@ export const requests = {
   challenge: object({}),
   attest: object({
     challenge: base64Url(256),
-    tee: Type.Union([Type.Literal('sgx'), Type.Literal('tdx'), Type.Literal('sim')]),
+    tee: Type.Union(TEES.map(tee => Type.Literal(tee))),
+    /** Quote or report. */
     quote: base64Url(90_000),
     job: jobStatementSchema,
     receiveKey: spki,
     signKey: spki,
+    /** The form of the token; the first, which tells of enclaves alone, unless told. */
+    tokenVersion: Type.Optional(Type.Literal(2)),
   }),
   signed: object({ jws: compact(8 << 20) }),
   ...accountRequests,
@@ -193,6 +197,13 @@ export const collateralSchema = object({
   qeIdentitySignature: base64Url(128),
 })
 
+/** Endorsements of SEV-SNP as JSON: AMD's certificates and revocation list. */
+export const snpCollateralSchema = object({
+  vek: base64Url(1 << 16),
+  chain: Type.String({ maxLength: 1 << 16 }),
+  crl: base64Url(1 << 20),
+})
+
 const keyDescriptionSchema = Type.Object({
   keyId: cmkId,
   owner: Type.String(),
@@ -239,7 +250,10 @@ export const answers = {
     frontier: Type.Array(hexDigest, { maxItems: 64 }),
   }),
   challenge: Type.Object({ challenge: base64Url(256) }),
-  attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
+  attest: Type.Object({
+    token: compact(1 << 15),
+    collateral: Type.Union([collateralSchema, snpCollateralSchema]),
+  }),
   statement: Type.Object({ statement: compact(16 << 20) }),
   ...accountAnswers,
   ...policyAnswers,
@@ -280,7 +294,9 @@ export type Released = Static<typeof releasedSchema>
 export type HeadsMoved = Static<typeof headsMovedSchema>
 /** Proof that a row stands in the audit log. */
 export type AuditProof = Static<typeof auditProofSchema>
-/** Endorsements as JSON. */
+/** Endorsements of a quote as JSON. */
 export type CollateralJson = Static<typeof collateralSchema>
+/** Endorsements of a SEV-SNP report as JSON. */
+export type SnpCollateralJson = Static<typeof snpCollateralSchema>
 /** A row of the audit log with its place. */
 export type AuditRow = Static<typeof answers.audit>['entries'][number]

@@ -81,7 +81,11 @@ export class World {
     this.clock = clock
   }
 
-  static async start(options: Partial<StartKmsOptions> = {}): Promise<World> {
+  /** @param given - Options of the key service; `alsoRoots` beside the platform's own. */
+  static async start(
+    given: Partial<StartKmsOptions> & { readonly alsoRoots?: StartKmsOptions['roots'] } = {},
+  ): Promise<World> {
+    const { alsoRoots = [], ...options } = given
     const folder = await mkdtemp(join(tmpdir(), 'cloister-kms-'))
     const createdAt = new Date(Date.now() - 24 * 60 * 60 * 1000)
     const platform = createSimPlatform({ createdAt })
@@ -91,7 +95,7 @@ export class World {
       dataDir: join(folder, 'kms'),
       port: 0,
       rootKey: { kind: 'file' },
-      roots: [platform.trustRoot],
+      roots: [platform.trustRoot, ...alsoRoots],
       collateralDir: folder,
       appraisal: APPRAISAL,
       now: () => new Date(Date.now() + clock.skewMs),
@@ -210,6 +214,8 @@ export class Scene {
     readonly enclave?: Partial<SimEnclave>
     readonly platform?: SimPlatform
     readonly measurement?: string
+    /** In place of a quote of an enclave. */
+    readonly evidenceOf?: (reportData: Uint8Array) => Uint8Array
   }) {
     const { job = this.job, quotedJob = job } = options
     const challenge = options.challenge ?? (await this.world.client().challenge())
@@ -226,11 +232,12 @@ export class Scene {
       signKey: fromBase64Url('key', signKey),
       jobDigest: jobDigest(quotedJob),
     })
-    const quote = await this.world.quoting(
+    const quoting = this.world.quoting(
       options.measurement ?? this.measurement,
       options.enclave,
       options.platform,
-    )(reportData)
+    )
+    const quote = options.evidenceOf?.(reportData) ?? (await quoting(reportData))
     const body = {
       challenge,
       tee: 'sim' as const,

@@ -20,12 +20,14 @@ export const POLICY_TCB_STATUSES = [
   'ConfigurationAndSWHardeningNeeded',
   'OutOfDate',
   'OutOfDateConfigurationNeeded',
+  /** Of SEV-SNP, whose vendor publishes no levels: what the KMS's appraisal policy demands is met. */
+  'MeetsAppraisal',
 ] as const
 
 const tees = Type.Array(Type.Union(POLICY_TEES.map(tee => Type.Literal(tee))), short(4))
 const tcbStatuses = Type.Array(
   Type.Union(POLICY_TCB_STATUSES.map(status => Type.Literal(status))),
-  short(6),
+  short(7),
 )
 
 const u16 = Type.Integer({ minimum: 0, maximum: 0xffff })
@@ -117,7 +119,8 @@ export const policyForms = {
 const withdrawal = Type.Object(
   {
     kind: Type.Union([Type.Literal('measurement'), Type.Literal('signer')]),
-    value: hexDigest,
+    /** Of a SEV-SNP guest's signer 96 digits: its ID key's or author key's digest. */
+    value: Type.String({ pattern: '^([0-9a-f]{64}|[0-9a-f]{96})$' }),
     reason: Type.Optional(Type.String({ maxLength: 500, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })),
   },
   strict,

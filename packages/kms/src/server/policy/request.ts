@@ -1,18 +1,37 @@
-import type { VerifiedToken } from '@cloister/attestation'
+import { type VerifiedToken, type Workload, workloadMeasurement } from '@cloister/attestation'
+import { toHex } from '../../protocol/encoding.ts'
 import type { JobStatement } from '../../protocol/job-statement.ts'
 import type { ReleaseAction } from '../keys/index.ts'
 
-/** What verified evidence says about an instance. Digests are lower-case hexadecimal. */
-export interface InstanceClaims {
-  readonly kind: 'enclave'
-  readonly tee: string
+/** What evidence says of what runs, by its kind. Digests are lower-case hexadecimal. */
+export interface WorkloadClaims {
+  readonly kind: Workload['kind']
+  /** The one measurement that jobs and policies name, 64 digits. */
   readonly measurement: string
-  readonly tcbStatus: string
-  readonly debug: boolean
-  readonly advisories: readonly string[]
   readonly mrSigner?: string
   readonly isvProdId?: number
   readonly isvSvn?: number
+  readonly mrTd?: string
+  readonly rtmr0?: string
+  readonly rtmr1?: string
+  readonly rtmr2?: string
+  readonly rtmr3?: string
+  readonly mrConfigId?: string
+  readonly mrOwner?: string
+  readonly mrOwnerConfig?: string
+  readonly mrSeam?: string
+  readonly launchMeasurement?: string
+  readonly hostData?: string
+  readonly idKeyDigest?: string
+  readonly authorKeyDigest?: string
+}
+
+/** What verified evidence says about an instance. */
+export interface InstanceClaims extends WorkloadClaims {
+  readonly tee: string
+  readonly tcbStatus: string
+  readonly debug: boolean
+  readonly advisories: readonly string[]
   /** The one platform, by what its vendor calls it. */
   readonly platform?: string
   readonly tcbDate?: Date
@@ -48,19 +67,57 @@ export interface Asked extends ReleaseRequest {
 }
 
 /** What a verified token says about its instance. */
-export function claimsOf(token: VerifiedToken): InstanceClaims {
+export function claimsOf({
+  advisoryIds,
+  debug,
+  platform,
+  tcbStatus,
+  tee,
+  workload,
+}: VerifiedToken): InstanceClaims {
+  const { id, tcbDate, tcbEvaluationDataNumber } = platform
   return {
-    kind: 'enclave',
-    tee: token.tee,
-    measurement: Buffer.from(token.mrEnclave).toString('hex'),
-    tcbStatus: token.tcbStatus,
-    debug: token.debug,
-    advisories: token.advisoryIds,
-    mrSigner: Buffer.from(token.mrSigner).toString('hex'),
-    isvProdId: token.isvProdId,
-    isvSvn: token.isvSvn,
+    ...workloadClaims(workload),
+    tee,
+    tcbStatus,
+    debug,
+    advisories: advisoryIds,
+    ...(id === undefined ? {} : { platform: toHex(id) }),
+    ...(tcbDate === undefined ? {} : { tcbDate }),
+    ...(tcbEvaluationDataNumber === undefined
+      ? {}
+      : { tcbEvaluationNumber: tcbEvaluationDataNumber }),
   }
 }
+
+/** What evidence says of what runs. Digests of keys that are zero are of no key, and left out. */
+export function workloadClaims(workload: Workload): WorkloadClaims {
+  const measurement = toHex(workloadMeasurement(workload))
+  switch (workload.kind) {
+    case 'enclave': {
+      const { isvProdId, isvSvn, kind, mrSigner } = workload
+      return { kind, measurement, mrSigner: toHex(mrSigner), isvProdId, isvSvn }
+    }
+    case 'td': {
+      const { kind, mrServiceTd: _serviceTd, ...registers } = workload
+      const digits = Object.entries(registers).map(([name, bytes]) => [name, toHex(bytes)])
+      return { kind, measurement, ...Object.fromEntries(digits) }
+    }
+    case 'snp': {
+      const { authorKeyDigest, hostData, idKeyDigest, kind, launchMeasurement } = workload
+      return {
+        kind,
+        measurement,
+        launchMeasurement: toHex(launchMeasurement),
+        hostData: toHex(hostData),
+        ...(isZero(idKeyDigest) ? {} : { idKeyDigest: toHex(idKeyDigest) }),
+        ...(isZero(authorKeyDigest) ? {} : { authorKeyDigest: toHex(authorKeyDigest) }),
+      }
+    }
+  }
+}
+
+const isZero = (bytes: Uint8Array): boolean => bytes.every(byte => byte === 0)
 
 /** Minutes since midnight, UTC. */
 export function minuteOfDay(at: Date): number {

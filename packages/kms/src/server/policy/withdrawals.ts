@@ -3,7 +3,7 @@ import type { StoreTransaction } from '../store/index.ts'
 import type { WithdrawalsTable } from '../store/schema.ts'
 import { PolicyError } from './errors.ts'
 import type { DenialReason } from './reasons.ts'
-import type { InstanceClaims } from './request.ts'
+import type { WorkloadClaims } from './request.ts'
 
 /** Who withdraws: an account, for its own keys, or the operator, for all. */
 export type Withdrawer = { readonly accountId: string } | 'operator'
@@ -83,7 +83,7 @@ export class Withdrawals {
    */
   async against(
     tx: StoreTransaction,
-    { measurement, mrSigner }: Pick<InstanceClaims, 'measurement' | 'mrSigner'>,
+    { authorKeyDigest, idKeyDigest, measurement, mrSigner }: WorkloadClaims,
     owner: string | undefined,
   ): Promise<readonly DenialReason[]> {
     const reasons: DenialReason[] = []
@@ -94,6 +94,8 @@ export class Withdrawals {
       for (const [kind, value] of [
         ['measurement', measurement],
         ['signer', mrSigner],
+        ['signer', idKeyDigest],
+        ['signer', authorKeyDigest],
       ] as const) {
         if (value === undefined) continue
         const found = await this.#find(tx, idOf(by, kind, value))

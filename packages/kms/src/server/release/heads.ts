@@ -50,7 +50,7 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
   Object.assign(act.details, {
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
-    measurement: toHex(token.mrEnclave),
+    measurement: toHex(token.measurement),
     tee: token.tee,
   })
   const { value: heads, auditIndex } = await perform(service, act, 'done', at, async tx => {

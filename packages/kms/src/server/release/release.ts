@@ -72,7 +72,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     transcript,
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
-    measurement: toHex(token.mrEnclave),
+    measurement: toHex(token.measurement),
     tee: token.tee,
     tcbStatus: token.tcbStatus,
   })
