@@ -49,7 +49,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   PLATFORM: (_wanted, seen) =>
     `run on a platform that is named, or add a policy that names ${seen}`,
   TCB_DATE: wanted => `update the platform's firmware: its TCB is to be of ${wanted}`,
-  TCB_EVALUATION_NUMBER: wanted =>
+  TCB_EVALUATION_DATA_NUMBER: wanted =>
     `give the key service newer collateral: evaluation data number ${wanted}`,
   ADVISORIES: (_wanted, seen) =>
     `mend what the advisories say on the platform, or add a policy that allows ${seen}`,

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { jobTemplateSchema } from '../job-template/job-template.ts'
-import { cmkId, hexDigest, hexId, instant } from '../schema.ts'
+import { cmkId, hexDigest, hexId } from '../schema.ts'
 
 const strict = { additionalProperties: false } as const
 
@@ -38,6 +38,11 @@ const imageRule = Type.Union([
   Type.Object({ mrSigner: hexDigest, isvProdId: u16, minIsvSvn: u16 }, strict),
 ])
 
+/** A day, from its midnight in UTC, or an instant in UTC; stored as an instant with milliseconds. */
+const dayOrInstant = Type.String({
+  pattern: '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}(:\\d{2}(\\.\\d{3})?)?Z)?$',
+})
+
 const timeOfDay = Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d$' })
 
 /** What a release policy is written from. There is no member that admits debug enclaves. */
@@ -57,8 +62,8 @@ export const releaseTemplateSchema = Type.Object(
     ),
     /** All that are under the key, unless told. */
     datasets: Type.Optional(Type.Array(hexId, short(64))),
-    notBefore: Type.Optional(instant),
-    notAfter: Type.Optional(instant),
+    notBefore: Type.Optional(dayOrInstant),
+    notAfter: Type.Optional(dayOrInstant),
     /** Times of the day in UTC; past midnight where `to` is not after `from`. Monday is 1. */
     hours: Type.Optional(
       Type.Object(
@@ -76,10 +81,10 @@ export const releaseTemplateSchema = Type.Object(
     platforms: Type.Optional(
       Type.Array(Type.String({ pattern: '^([0-9a-f]{32}|[0-9a-f]{128})$' }), short(64)),
     ),
-    minTcbDate: Type.Optional(instant),
-    minTcbEvaluationNumber: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
+    minTcbDate: Type.Optional(dayOrInstant),
+    minTcbEvaluationDataNumber: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
     /** Advisories that may be open on the platform; any, unless told. */
-    allowedAdvisories: Type.Optional(
+    acceptedAdvisories: Type.Optional(
       Type.Array(Type.String({ pattern: '^[A-Z0-9-]{1,40}$' }), {
         maxItems: 128,
         uniqueItems: true,

@@ -24,5 +24,5 @@ export {
 } from './credentials.ts'
 export { AccountError } from './errors.ts'
 export { KeyGrants, type KeyUseGrant } from './grants.ts'
-export { type Tenant, type TenantId, Tenants } from './tenants.ts'
-export { type CredentialUse, CredentialUses } from './uses.ts'
+export { type Tenant, Tenants } from './tenants.ts'
+export { CredentialUses } from './uses.ts'

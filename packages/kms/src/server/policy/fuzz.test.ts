@@ -34,7 +34,7 @@ describe('whatever comes in', () => {
       notBefore: '2026-01-01T00:00:00.000Z',
       hours: { from: '08:00', to: '18:00', weekdays: [1, 2] },
       maxReleases: 3,
-      allowedAdvisories: ['INTEL-SA-00001'],
+      acceptedAdvisories: ['INTEL-SA-00001'],
     }
     const cedar = `permit (principal, action, resource == Cloister::Key::"${keyId}")
       when { principal.measurement == "${measurement}" };`

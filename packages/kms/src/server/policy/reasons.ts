@@ -20,7 +20,7 @@ export type DenialCode =
   | 'RELEASE_LIMIT'
   | 'PLATFORM'
   | 'TCB_DATE'
-  | 'TCB_EVALUATION_NUMBER'
+  | 'TCB_EVALUATION_DATA_NUMBER'
   | 'ADVISORIES'
 
 /** One reason for a denial. */

@@ -35,7 +35,7 @@ export interface InstanceClaims extends WorkloadClaims {
   /** The one platform, by what its vendor calls it. */
   readonly platform?: string
   readonly tcbDate?: Date
-  readonly tcbEvaluationNumber?: number
+  readonly tcbEvaluationDataNumber?: number
 }
 
 /** What an instance asks to do with a key. */
@@ -86,7 +86,7 @@ export function claimsOf({
     ...(tcbDate === undefined ? {} : { tcbDate }),
     ...(tcbEvaluationDataNumber === undefined
       ? {}
-      : { tcbEvaluationNumber: tcbEvaluationDataNumber }),
+      : { tcbEvaluationDataNumber: tcbEvaluationDataNumber }),
   }
 }
 

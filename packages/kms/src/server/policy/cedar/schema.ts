@@ -29,7 +29,7 @@ export const CEDAR_SCHEMA = `namespace Cloister {
     authorKeyDigest?: String,
     platform?: String,
     tcbDate?: Long,
-    tcbEvaluationNumber?: Long,
+    tcbEvaluationDataNumber?: Long,
   };
   entity Key;
   entity Policy = { releases: Long };

@@ -25,7 +25,7 @@ const evidence = Type.Partial(
       isvSvn: u16,
       platform: text,
       tcbDate: when,
-      tcbEvaluationNumber: count,
+      tcbEvaluationDataNumber: count,
     },
     strict,
   ),

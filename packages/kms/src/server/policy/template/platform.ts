@@ -5,7 +5,7 @@ const ABSENT = 'not told by this kind of evidence'
 
 /** What appraisal tells of the platform. What evidence does not tell does not hold. */
 export function platformConditions(template: ReleaseTemplate): readonly Condition[] {
-  const { allowedAdvisories, minTcbDate, minTcbEvaluationNumber, platforms } = template
+  const { acceptedAdvisories, minTcbDate, minTcbEvaluationDataNumber, platforms } = template
   const conditions: Condition[] = []
   if (platforms !== undefined) {
     conditions.push({
@@ -28,19 +28,19 @@ export function platformConditions(template: ReleaseTemplate): readonly Conditio
           : { wanted: `${minTcbDate} or later`, seen: tcbDate?.toISOString() ?? ABSENT },
     })
   }
-  if (minTcbEvaluationNumber !== undefined) {
-    const name = 'tcbEvaluationNumber'
+  if (minTcbEvaluationDataNumber !== undefined) {
+    const name = 'tcbEvaluationDataNumber'
     conditions.push({
-      code: 'TCB_EVALUATION_NUMBER',
+      code: 'TCB_EVALUATION_DATA_NUMBER',
       subject: 'TCB evaluation data number',
-      cedar: `principal has ${name} && principal.${name} >= ${minTcbEvaluationNumber}`,
-      unmet: ({ principal: { tcbEvaluationNumber: seen } }) =>
-        seen !== undefined && seen >= minTcbEvaluationNumber
+      cedar: `principal has ${name} && principal.${name} >= ${minTcbEvaluationDataNumber}`,
+      unmet: ({ principal: { tcbEvaluationDataNumber: seen } }) =>
+        seen !== undefined && seen >= minTcbEvaluationDataNumber
           ? undefined
-          : { wanted: `${minTcbEvaluationNumber} or more`, seen: String(seen ?? ABSENT) },
+          : { wanted: `${minTcbEvaluationDataNumber} or more`, seen: String(seen ?? ABSENT) },
     })
   }
-  if (allowedAdvisories !== undefined) conditions.push(advisoriesCondition(allowedAdvisories))
+  if (acceptedAdvisories !== undefined) conditions.push(advisoriesCondition(acceptedAdvisories))
   return conditions
 }
 

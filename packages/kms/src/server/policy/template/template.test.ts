@@ -21,8 +21,8 @@ const full: ReleaseTemplate = {
   maxReleases: 3,
   platforms: ['0'.repeat(32)],
   minTcbDate: '2025-01-01T00:00:00.000Z',
-  minTcbEvaluationNumber: 17,
-  allowedAdvisories: ['INTEL-SA-00001'],
+  minTcbEvaluationDataNumber: 17,
+  acceptedAdvisories: ['INTEL-SA-00001'],
 }
 
 describe('a policy’s text', () => {
@@ -51,7 +51,7 @@ when { context.jobDigest == "${B}" };
     expect(codes).toEqual([
       ...['ACTION', 'DEBUG', 'MEASUREMENT', 'TEE', 'TCB_STATUS', 'JOB_DIGEST', 'POLICY_DATASET'],
       ...['NOT_BEFORE', 'NOT_AFTER', 'HOURS', 'RELEASE_LIMIT', 'PLATFORM', 'TCB_DATE'],
-      ...['TCB_EVALUATION_NUMBER', 'ADVISORIES'],
+      ...['TCB_EVALUATION_DATA_NUMBER', 'ADVISORIES'],
     ])
   })
 
@@ -86,7 +86,7 @@ describe('a template', () => {
     ['no weekday', { hours: { from: '07:00', to: '08:00', weekdays: [] } }],
     ['a limit of no release', { maxReleases: 0 }],
     ['no dataset', { datasets: [] }],
-    ['an advisory with quotes', { allowedAdvisories: ['" ) ; permit('] }],
+    ['an advisory with quotes', { acceptedAdvisories: ['" ) ; permit('] }],
     ['no platform', { platforms: [] }],
     ['no action', { actions: [] }],
   ])('is refused with %s', (_what, change) => {
@@ -108,6 +108,19 @@ describe('a template', () => {
   it('reads the same in any order', () => {
     const shuffled = { ...template, tees: ['sim', 'sgx'], jobDigests: [B, A] }
     expect(parseReleaseTemplate(shuffled)).toEqual({ ...template, jobDigests: [A, B] })
+  })
+
+  it('takes a day for its midnight, and keeps instants in one form', () => {
+    const days = {
+      notBefore: '2026-01-01',
+      notAfter: '2026-01-01T06:30Z',
+      minTcbDate: '2025-08-13',
+    }
+    expect(parseReleaseTemplate({ ...template, ...days })).toMatchObject({
+      notBefore: '2026-01-01T00:00:00.000Z',
+      notAfter: '2026-01-01T06:30:00.000Z',
+      minTcbDate: '2025-08-13T00:00:00.000Z',
+    })
   })
 
   it('as it was first stored is still read', () => {
@@ -155,7 +168,7 @@ const asking: fc.Arbitrary<Asked> = fc
         isvSvn: svn,
         platform: fc.constantFrom(...platforms),
         tcbDate: instants.map(ms => new Date(ms)),
-        tcbEvaluationNumber: fc.integer({ min: 15, max: 19 }),
+        tcbEvaluationDataNumber: fc.integer({ min: 15, max: 19 }),
       },
       { requiredKeys: ['kind', 'measurement', 'tee', 'tcbStatus', 'debug', 'advisories'] },
     ),
@@ -192,8 +205,8 @@ const templates: fc.Arbitrary<ReleaseTemplate> = fc
     maxReleases: optional(fc.integer({ min: 1, max: 4 })),
     platforms: optional(fc.subarray(platforms, { minLength: 1 })),
     minTcbDate: optional(isoInstants),
-    minTcbEvaluationNumber: optional(fc.integer({ min: 16, max: 18 })),
-    allowedAdvisories: optional(advisories),
+    minTcbEvaluationDataNumber: optional(fc.integer({ min: 16, max: 18 })),
+    acceptedAdvisories: optional(advisories),
   })
   .map(({ job, window: [one, two], ...rest }) => {
     const [notBefore, notAfter] =
@@ -230,7 +243,7 @@ describe('Cedar’s decision and our explanation', () => {
         ...principal,
         platform: '0'.repeat(32),
         tcbDate: new Date('2025-06-01'),
-        tcbEvaluationNumber: 17,
+        tcbEvaluationDataNumber: 17,
         advisories: ['INTEL-SA-00001'],
       },
     })
@@ -259,8 +272,8 @@ describe('Cedar’s decision and our explanation', () => {
       ['PLATFORM', absent('platform')],
       ['TCB_DATE', changed({ tcbDate: new Date('2024-01-01') })],
       ['TCB_DATE', absent('tcbDate')],
-      ['TCB_EVALUATION_NUMBER', changed({ tcbEvaluationNumber: 16 })],
-      ['TCB_EVALUATION_NUMBER', absent('tcbEvaluationNumber')],
+      ['TCB_EVALUATION_DATA_NUMBER', changed({ tcbEvaluationDataNumber: 16 })],
+      ['TCB_EVALUATION_DATA_NUMBER', absent('tcbEvaluationDataNumber')],
       ['ADVISORIES', changed({ advisories: ['INTEL-SA-00001', 'INTEL-SA-00002'] })],
     ]
     const of = parseReleaseTemplate(full)

@@ -15,7 +15,8 @@ import { PolicyError } from '../errors.ts'
  */
 export function parseReleaseTemplate(value: unknown): ReleaseTemplate {
   try {
-    return inOrder(checked(parseAs('policy', releaseTemplateSchema, upgraded(value))))
+    const template = parseAs('policy', releaseTemplateSchema, upgraded(value))
+    return inOrder(checked(withInstants(template)))
   } catch (error) {
     if (!(error instanceof KmsError)) throw error
     throw new PolicyError('POLICY_INVALID', error.message, { cause: error })
@@ -45,13 +46,6 @@ function checked(template: ReleaseTemplate): ReleaseTemplate {
     throw invalid('exactly one of jobDigests, jobTemplate and allowAnyJob says which jobs')
   }
   if (jobTemplate !== undefined) parseJobTemplate(jobTemplate)
-  for (const [name, at] of Object.entries({
-    notBefore,
-    notAfter,
-    minTcbDate: template.minTcbDate,
-  })) {
-    if (at !== undefined && !isInstant(at)) throw invalid(`${name} is no instant`)
-  }
   if (notBefore !== undefined && notAfter !== undefined && notBefore >= notAfter) {
     throw invalid('notAfter is not after notBefore')
   }
@@ -59,10 +53,22 @@ function checked(template: ReleaseTemplate): ReleaseTemplate {
   return template
 }
 
-/** Whether a day of the calendar is named, which `Date` does not ask. */
-function isInstant(text: string): boolean {
+/** Days and instants in their one form. @throws PolicyError POLICY_INVALID */
+function withInstants(template: ReleaseTemplate): ReleaseTemplate {
+  const { minTcbDate, notAfter, notBefore } = template
+  const given = Object.entries({ minTcbDate, notAfter, notBefore })
+  const read = given.flatMap(([name, text]) =>
+    text === undefined ? [] : [[name, instantFrom(name, text)]],
+  )
+  return { ...template, ...Object.fromEntries(read) }
+}
+
+/** `Date` takes a 30th of February for a day of March: what is read must say what was written. */
+function instantFrom(name: string, text: string): string {
   const at = new Date(text)
-  return !Number.isNaN(at.getTime()) && at.toISOString() === text
+  const isNamed = !Number.isNaN(at.getTime()) && at.toISOString().startsWith(text.slice(0, 10))
+  if (!isNamed) throw invalid(`${name} is no instant: ${text}`)
+  return at.toISOString()
 }
 
 function invalid(what: string): PolicyError {
@@ -73,7 +79,7 @@ const sorted = <T extends string | number>(values: readonly T[]): T[] =>
   [...values].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0))
 
 function inOrder(template: ReleaseTemplate): ReleaseTemplate {
-  const { actions, allowedAdvisories, datasets, hours, jobDigests, platforms } = template
+  const { actions, acceptedAdvisories, datasets, hours, jobDigests, platforms } = template
   return {
     ...template,
     tees: POLICY_TEES.filter(tee => template.tees.includes(tee)),
@@ -82,7 +88,7 @@ function inOrder(template: ReleaseTemplate): ReleaseTemplate {
     ...(actions === undefined ? {} : { actions: sorted(actions) }),
     ...(datasets === undefined ? {} : { datasets: sorted(datasets) }),
     ...(platforms === undefined ? {} : { platforms: sorted(platforms) }),
-    ...(allowedAdvisories === undefined ? {} : { allowedAdvisories: sorted(allowedAdvisories) }),
+    ...(acceptedAdvisories === undefined ? {} : { acceptedAdvisories: sorted(acceptedAdvisories) }),
     ...(hours?.weekdays === undefined
       ? {}
       : { hours: { ...hours, weekdays: sorted(hours.weekdays) } }),
