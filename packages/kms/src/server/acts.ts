@@ -189,6 +189,7 @@ const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
 const POLICY_CODES: Readonly<Record<PolicyError['code'], KmsErrorCode>> = {
   POLICY_INVALID: 'MALFORMED',
   POLICY_NOT_FOUND: 'NOT_FOUND',
+  BUSY: 'UNAVAILABLE',
   TOO_MANY_POLICIES: 'LIMIT_REACHED',
   WITHDRAWAL_NOT_FOUND: 'NOT_FOUND',
 }

@@ -87,6 +87,17 @@ describe('a text of an expert’s', () => {
     await expect(tryCedar(when(deep[2] ?? ''))).rejects.toMatchObject(INVALID)
   })
 
+  it('waits for its turn, and not with more than 63 others', { timeout: 120_000 }, async () => {
+    const long = `principal.tee == "${'a'.repeat(9000)}"`
+    await expect(tryCedar(when(long))).rejects.toMatchObject(INVALID)
+    const tries = await Promise.allSettled(
+      Array.from({ length: 66 }, (_, index) => tryCedar(index < 3 ? when('true') : 'x')),
+    )
+    const codes = tries.map(one => (one.status === 'fulfilled' ? 'taken' : one.reason.code))
+    expect(codes.slice(0, 4)).toEqual(['taken', 'taken', 'taken', 'POLICY_INVALID'])
+    expect(codes.slice(64)).toEqual(['BUSY', 'BUSY'])
+  })
+
   it('of any kind ends in a verdict, never a crash', { timeout: 120_000 }, async () => {
     const tokens = fc.constantFrom(
       ...[

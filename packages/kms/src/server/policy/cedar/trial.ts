@@ -16,20 +16,28 @@ export interface TriedCedar extends InspectedCedar {
   readonly [brand]: 'TriedCedar'
 }
 
-/** Trials wait for each other: each takes a thread and some memory. */
+/** Trials wait for each other, as each takes a thread and some memory; not more than these. */
+const MAX_WAITING = 64
+let waiting = 0
 let last: Promise<unknown> = Promise.resolve()
 
 /**
  * Checks a text that comes from outside, in a thread of its own: a text that is nested deep enough
  * ruins Cedar for the thread that reads it, and with it every decision.
- * @throws PolicyError POLICY_INVALID
+ * @throws PolicyError POLICY_INVALID, BUSY
  */
 export async function tryCedar(cedar: string): Promise<TriedCedar> {
   if (cedar.length > MAX_CEDAR_LENGTH) {
     const what = `wanted at most ${MAX_CEDAR_LENGTH} characters, seen ${cedar.length}`
     throw new PolicyError('POLICY_INVALID', what)
   }
-  const trial = last.then(() => inThread(cedar))
+  if (waiting >= MAX_WAITING) throw new PolicyError('BUSY', 'many policies are being checked')
+  waiting++
+  const trial = last
+    .then(() => inThread(cedar))
+    .finally(() => {
+      waiting--
+    })
   last = trial.catch(() => undefined)
   return { ...(await trial), cedar } as TriedCedar
 }

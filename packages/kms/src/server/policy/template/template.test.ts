@@ -95,6 +95,13 @@ describe('a template', () => {
     )
   })
 
+  it('says what is wrong with the form that is nearest', () => {
+    const images = [{ mrSigner: 5151, isvProdId: 1, minIsvSvn: 1 }]
+    expect(() => parseReleaseTemplate({ ...template, images })).toThrow(
+      'policy at /images/0/mrSigner: Expected string',
+    )
+  })
+
   it('fails with a code on anything else', () => {
     fc.assert(
       fc.property(fc.anything(), value => {

@@ -49,10 +49,8 @@ async function up(db: AnyDatabase): Promise<void> {
     .execute()
   await stamped(db, 'key_grants')
     .addColumn('id', 'text', primary)
-    .addColumn('key_id', 'text', column => column.notNull().references('keys.key_id'))
-    .addColumn('account_id', 'text', column =>
-      column.notNull().references('tenant_accounts.account_id'),
-    )
+    .addColumn('key_id', 'text', required)
+    .addColumn('account_id', 'text', required)
     .addColumn('actions', 'text', required)
     .addColumn('created_at', 'text', required)
     .execute()
