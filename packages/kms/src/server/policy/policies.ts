@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { jobMismatches } from '../../protocol/job-template/match.ts'
 import { readKey } from '../keys/description.ts'
 import { issueReleaseGrant, type ReleaseGrant } from '../keys/grant.ts'
 import type { StoreTransaction } from '../store/index.ts'
@@ -15,7 +14,8 @@ import type { DenialReason } from './reasons.ts'
 import { ReleaseCounts } from './releases.ts'
 import type { Asked, ReleaseRequest, Releases } from './request.ts'
 import { cedarOf } from './template/conditions.ts'
-import { jobTemplateOfPolicy, parseReleaseTemplate } from './template/template.ts'
+import { templatesOf } from './template/matching.ts'
+import { parseReleaseTemplate } from './template/template.ts'
 
 /** Most policies of one key, and characters of their texts together: what one decision reads. */
 const MAX_POLICIES = 32
@@ -131,7 +131,7 @@ export class Policies {
 
   /** Decides by policies at hand. @throws PolicyError POLICY_INVALID where one does not parse */
   decide(policies: readonly Policy[], request: ReleaseRequest, releases: Releases): Decision {
-    const asked: Asked = { ...request, releases, jobTemplates: matching(policies, request) }
+    const asked: Asked = { ...request, releases, jobTemplates: templatesOf(policies, request.job) }
     // Whatever a text says or leaves out: a debug enclave's host reads its memory.
     if (asked.principal.debug) return { decision: 'deny', reasons: [DEBUG_ENCLAVE] }
     const answer = this.#engine.decide(policies, asked)
@@ -198,20 +198,6 @@ const DEBUG_ENCLAVE: DenialReason = {
   message: 'nothing is released to a debug enclave, whatever a policy says',
   wanted: 'off',
   seen: 'on',
-}
-
-/** Digests of the policies' job templates that a job is one of. */
-function matching(policies: readonly Policy[], { job }: ReleaseRequest): ReadonlySet<string> {
-  const digests = new Set<string>()
-  if (job === undefined) return digests
-  for (const { source } of policies) {
-    if (source.kind !== 'template') continue
-    const { jobTemplate } = source.template
-    const digest = jobTemplateOfPolicy(source.template)
-    if (jobTemplate === undefined || digest === undefined) continue
-    if (jobMismatches(jobTemplate, job).length === 0) digests.add(digest)
-  }
-  return digests
 }
 
 /** The policy that a permit is counted by: one without a limit where there is one, else the oldest. */

@@ -15,10 +15,13 @@ export interface Permit {
   readonly grant: ReleaseGrant
 }
 
+/** Reasons after which a request is denied without looking for more. */
+const MAX_REASONS = 64
+
 /**
  * Decides whether an instance may use a key for a dataset: the key must be usable, the dataset the
  * key owner's, nothing of the instance withdrawn, and a release policy permit it. Every ground against
- * it is added to `reasons`.
+ * it is added to `reasons`, until there are many.
  */
 export async function permitFor(
   service: KmsService,
@@ -38,6 +41,7 @@ export async function permitFor(
   act: Act,
 ): Promise<Permit | undefined> {
   const { action, keyId, datasetId, head, at, own } = use
+  if (reasons.length >= MAX_REASONS) return undefined
   const { job, token } = instance
   const principal = claimsOf(token)
   let key: UsableKey

@@ -4,6 +4,7 @@ import type { Asked } from '../request.ts'
 import {
   attributesRead,
   clausesOf,
+  clauseText,
   depthOf,
   entitiesNamed,
   policyOfClause,
@@ -15,7 +16,7 @@ import { validatePolicy } from './validate.ts'
 const KEY_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** How deep parts of a policy may lie in each other. */
-const MAX_DEPTH = 200
+const MAX_DEPTH = 100
 
 /** How deep brackets may lie in each other. */
 const MAX_BRACKETS = 32
@@ -34,9 +35,7 @@ export interface InspectedCedar {
  * @throws PolicyError POLICY_INVALID; whatever Cedar does to texts that are too much for it
  */
 export function inspectCedar(cedar: string): InspectedCedar {
-  if (bracketDepth(cedar) > MAX_BRACKETS) {
-    throw invalid(`brackets lie more than ${MAX_BRACKETS} deep in each other`)
-  }
+  requireShallow(cedar)
   const policy = readCedar(cedar)
   if (depthOf(policy) > MAX_DEPTH) throw invalid('its parts lie too deep in each other')
   const keyId = keyOf(policy)
@@ -49,7 +48,6 @@ export function inspectCedar(cedar: string): InspectedCedar {
   if (policy.effect === 'permit' && !reads('principal.measurement', 'principal.mrSigner')) {
     throw invalid('it permits any image: its conditions name no measurement and no signer')
   }
-  evaluateAll(cedar, policy, keyId)
   const namesJob = reads('context.jobDigest', 'context.jobTemplates')
   return { keyId, effect: policy.effect, namesJob }
 }
@@ -71,15 +69,24 @@ function keyOf(policy: PolicyJson): string {
   return keyId
 }
 
-/** Has every part evaluated once, where a text that is too much for Cedar does no harm. */
-function evaluateAll(cedar: string, policy: PolicyJson, keyId: string): void {
+/**
+ * Does with a text what deciding and explaining do: reads it, decides by it, and evaluates and shows
+ * each of its parts.
+ * @throws PolicyError POLICY_INVALID; whatever Cedar does to texts that are too much for it
+ */
+export function useCedar(cedar: string): void {
+  requireShallow(cedar)
+  const policy = readCedar(cedar)
   const engine = new CedarEngine()
-  const asked: Asked = { ...SAMPLE, keyId }
-  engine.decide([{ policyId: 'policy', cedar }], asked)
-  for (const clause of clausesOf(policy)) engine.holds(policyOfClause(clause), asked, 'policy')
+  engine.decide([{ policyId: 'policy', cedar }], SAMPLE)
+  for (const clause of clausesOf(policy)) {
+    clauseText(clause)
+    engine.holds(policyOfClause(clause), SAMPLE, 'policy')
+  }
 }
 
-const SAMPLE: Omit<Asked, 'keyId'> = {
+const SAMPLE: Asked = {
+  keyId: '00000000-0000-4000-8000-000000000000',
   action: 'release',
   principal: {
     kind: 'enclave',
@@ -95,6 +102,11 @@ const SAMPLE: Omit<Asked, 'keyId'> = {
   at: new Date(0),
   jobTemplates: new Set(),
   releases: { ofKey: 0, ofPolicy: new Map() },
+}
+
+function requireShallow(cedar: string): void {
+  if (bracketDepth(cedar) <= MAX_BRACKETS) return
+  throw invalid(`brackets lie more than ${MAX_BRACKETS} deep in each other`)
 }
 
 /** How deep brackets lie in each other, texts and comments counted too: more than in truth, never less. */

@@ -1,15 +1,20 @@
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { PolicyError } from '../errors.ts'
-import { inspectCedar } from './inspect.ts'
+import { inspectCedar, useCedar } from './inspect.ts'
 
-// A text that is too much for Cedar throws something else, and with that the thread ends.
-parentPort?.on('message', (cedar: string) => {
-  try {
-    parentPort?.postMessage({ inspected: inspectCedar(cedar) })
-  } catch (error) {
-    if (!(error instanceof PolicyError)) throw error
-    parentPort?.postMessage({ refused: error.message })
-  }
-})
+const PARTS = { inspect: inspectCedar, use: useCedar } as const
 
-parentPort?.postMessage('ready')
+/** What a thread is given. */
+export interface Trial {
+  readonly part: keyof typeof PARTS
+  readonly cedar: string
+}
+
+// One text, and then the thread is gone, whatever the text did to it.
+const { cedar, part } = workerData as Trial
+try {
+  parentPort?.postMessage({ done: PARTS[part](cedar) })
+} catch (error) {
+  if (!(error instanceof PolicyError)) throw error
+  parentPort?.postMessage({ refused: error.message })
+}

@@ -1,14 +1,16 @@
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { MAX_CEDAR_LENGTH } from '../../../protocol/messages/policies.ts'
 import { PolicyError } from '../errors.ts'
 import type { InspectedCedar } from './inspect.ts'
+import type { Trial } from './trial-worker.ts'
 
 const TRIAL_MS = 30_000
-const IDLE_MS = 10_000
 
-/** Less stack than the service itself has: what fits here fits there. */
-const LIMITS = { stackSizeMb: 0.5, maxOldGenerationSizeMb: 128 }
+/**
+ * Cedar's validator takes more stack than all else, and is asked this once. What the service itself
+ * does with a text is tried with half of the stack that it has.
+ */
+const STACK_MB = { inspect: 4, use: 0.5 } as const satisfies Record<Trial['part'], number>
 
 declare const brand: unique symbol
 
@@ -18,16 +20,13 @@ export interface TriedCedar extends InspectedCedar {
   readonly [brand]: 'TriedCedar'
 }
 
-/** Trials wait for each other, as they share a thread; not more than these. */
+/** Trials wait for each other, as each takes threads and memory; not more than these. */
 const MAX_WAITING = 16
 let waiting = 0
 let last: Promise<unknown> = Promise.resolve()
 
-/** A thread that did well, kept for a while: starting one takes longer than a trial. */
-let idle: { readonly worker: Worker; readonly timer: NodeJS.Timeout } | undefined
-
 /**
- * Checks a text that comes from outside, in a thread apart: a text that is nested deep enough ruins
+ * Checks a text that comes from outside, in threads apart: a text that is nested deep enough ruins
  * Cedar for the thread that reads it, and with it every decision.
  * @throws PolicyError POLICY_INVALID, BUSY
  */
@@ -39,7 +38,7 @@ export async function tryCedar(cedar: string): Promise<TriedCedar> {
   if (waiting >= MAX_WAITING) throw new PolicyError('BUSY', 'many policies are being checked')
   waiting++
   const trial = last
-    .then(() => inThread(cedar))
+    .then(() => tried(cedar))
     .finally(() => {
       waiting--
     })
@@ -47,58 +46,38 @@ export async function tryCedar(cedar: string): Promise<TriedCedar> {
   return { ...(await trial), cedar } as TriedCedar
 }
 
-interface TrialAnswer {
-  readonly inspected?: InspectedCedar
-  readonly refused?: string
+async function tried(cedar: string): Promise<InspectedCedar> {
+  const inspected = inThread<InspectedCedar>({ part: 'inspect', cedar })
+  const used = inThread({ part: 'use', cedar })
+  // What is wrong with it says more than that it is too much.
+  await Promise.allSettled([inspected, used])
+  const found = await inspected
+  await used
+  return found
 }
 
-async function inThread(cedar: string): Promise<InspectedCedar> {
-  const worker = await takeThread()
-  const { inspected, refused } = await new Promise<TrialAnswer>((resolve, reject) => {
-    const settle = (end: () => void) => {
-      clearTimeout(timer)
-      worker.off('error', tooMuch).off('exit', tooMuch).off('message', answered)
-      end()
-    }
-    const tooMuch = (cause?: unknown) =>
-      settle(() => {
-        void worker.terminate()
+async function inThread<T>(trial: Trial): Promise<T> {
+  const worker = new Worker(new URL('./trial-worker.js', import.meta.url), {
+    workerData: trial,
+    resourceLimits: { stackSizeMb: STACK_MB[trial.part], maxOldGenerationSizeMb: 128 },
+    stderr: true,
+  })
+  const timer = setTimeout(() => void worker.terminate(), TRIAL_MS)
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const tooMuch = (cause?: unknown) => {
         const message = 'it is too much for Cedar: simplify it'
         reject(new PolicyError('POLICY_INVALID', message, { cause }))
+      }
+      worker.once('message', ({ done, refused }: { done?: T; refused?: string }) => {
+        if (refused === undefined) resolve(done as T)
+        else reject(new PolicyError('POLICY_INVALID', refused))
       })
-    const answered = (answer: TrialAnswer) =>
-      settle(() => {
-        keepThread(worker)
-        resolve(answer)
-      })
-    const timer = setTimeout(tooMuch, TRIAL_MS)
-    worker.on('error', tooMuch).on('exit', tooMuch).on('message', answered)
-    worker.postMessage(cedar)
-  })
-  if (inspected !== undefined) return inspected
-  throw new PolicyError('POLICY_INVALID', refused ?? 'not valid')
-}
-
-/** A thread that is ready: how long it takes to start says nothing of a text. */
-async function takeThread(): Promise<Worker> {
-  const kept = idle
-  idle = undefined
-  if (kept === undefined) {
-    const url = new URL('./trial-worker.js', import.meta.url)
-    const worker = new Worker(url, { resourceLimits: LIMITS, stderr: true })
-    await once(worker, 'message')
-    return worker
+      worker.once('error', tooMuch)
+      worker.once('exit', () => tooMuch())
+    })
+  } finally {
+    clearTimeout(timer)
+    await worker.terminate()
   }
-  clearTimeout(kept.timer)
-  kept.worker.ref()
-  return kept.worker
-}
-
-function keepThread(worker: Worker): void {
-  worker.unref()
-  const timer = setTimeout(() => {
-    if (idle?.worker === worker) idle = undefined
-    void worker.terminate()
-  }, IDLE_MS)
-  idle = { worker, timer: timer.unref() }
 }

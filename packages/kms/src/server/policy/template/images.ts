@@ -1,6 +1,6 @@
 import type { ReleaseTemplate } from '../../../protocol/messages/policies.ts'
 import type { InstanceClaims } from '../request.ts'
-import { type Condition, quoted } from './condition.ts'
+import { type Condition, oneOf, quoted } from './condition.ts'
 
 type ImageRule = ReleaseTemplate['images'][number]
 
@@ -9,7 +9,7 @@ export function imageCondition(images: readonly ImageRule[]): Condition {
   return {
     code: 'MEASUREMENT',
     subject: 'image',
-    cedar: images.map(cedarOf).join(' || '),
+    cedar: cedarOf(images),
     unmet: ({ principal }) => {
       if (images.some(rule => isMet(rule, principal))) return undefined
       const floors = images.flatMap(rule =>
@@ -25,15 +25,30 @@ export function imageCondition(images: readonly ImageRule[]): Condition {
   }
 }
 
-function cedarOf(rule: ImageRule): string {
-  if ('measurement' in rule) return `principal.measurement == ${quoted(rule.measurement)}`
+function cedarOf(images: readonly ImageRule[]): string {
+  const measurements = images.flatMap(rule => ('measurement' in rule ? [rule.measurement] : []))
+  const byMeasurement =
+    measurements.length === 0 ? [] : [oneOf(measurements, 'principal.measurement')]
+  return anyOf([...byMeasurement, ...images.flatMap(bySigner)])
+}
+
+/** Halved again and again: a long row of alternatives lies as deep in itself as it is long. */
+function anyOf(expressions: readonly string[]): string {
+  if (expressions.length <= 2) return expressions.join(' || ')
+  const half = Math.ceil(expressions.length / 2)
+  return `(${anyOf(expressions.slice(0, half))}) || (${anyOf(expressions.slice(half))})`
+}
+
+function bySigner(rule: ImageRule): readonly string[] {
+  if ('measurement' in rule) return []
   const { isvProdId, minIsvSvn, mrSigner } = rule
-  return `(${[
+  const conditions = [
     ...['mrSigner', 'isvProdId', 'isvSvn'].map(name => `principal has ${name}`),
     `principal.mrSigner == ${quoted(mrSigner)}`,
     `principal.isvProdId == ${isvProdId}`,
     `principal.isvSvn >= ${minIsvSvn}`,
-  ].join(' && ')})`
+  ]
+  return [`(${conditions.join(' && ')})`]
 }
 
 function isMet(rule: ImageRule, principal: InstanceClaims): boolean {

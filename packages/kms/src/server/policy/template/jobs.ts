@@ -1,7 +1,7 @@
-import { jobTemplateDigest } from '../../../protocol/job-template/job-template.ts'
 import { jobMismatches } from '../../../protocol/job-template/match.ts'
 import type { ReleaseTemplate } from '../../../protocol/messages/policies.ts'
 import { type Condition, listCondition, quoted } from './condition.ts'
+import { digestOf } from './matching.ts'
 
 /** Which jobs a policy is for; undefined where for any. */
 export function jobCondition({ jobDigests, jobTemplate }: ReleaseTemplate): Condition | undefined {
@@ -15,7 +15,7 @@ export function jobCondition({ jobDigests, jobTemplate }: ReleaseTemplate): Cond
     )
   }
   if (jobTemplate === undefined) return undefined
-  const digest = jobTemplateDigest(jobTemplate)
+  const digest = digestOf(jobTemplate)
   return {
     code: 'JOB_TEMPLATE',
     subject: 'job',

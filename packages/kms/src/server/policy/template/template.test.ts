@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ReleaseTemplate } from '../../../protocol/messages/policies.ts'
+import { depthOf, readCedar } from '../cedar/clauses.ts'
 import { CedarEngine } from '../cedar/engine.ts'
 import { validatePolicy } from '../cedar/validate.ts'
 import { A, askedOf, B, KEY_ID, principal, template } from '../policies.test.fixture.ts'
@@ -53,6 +54,16 @@ when { context.jobDigest == "${B}" };
       ...['NOT_BEFORE', 'NOT_AFTER', 'HOURS', 'RELEASE_LIMIT', 'PLATFORM', 'TCB_DATE'],
       ...['TCB_EVALUATION_DATA_NUMBER', 'ADVISORIES'],
     ])
+  })
+
+  it('lies no deeper in itself for the longest lists that a template can have', () => {
+    const digests = Array.from({ length: 64 }, (_, index) => index.toString(16).padStart(64, '0'))
+    const signers = digests.map(mrSigner => ({ mrSigner, isvProdId: 1, minIsvSvn: 1 }))
+    const longest = parseReleaseTemplate({ ...full, images: signers, jobDigests: digests })
+    const cedar = cedarOf(POLICY_ID, longest)
+    validatePolicy({ policyId: POLICY_ID, cedar })
+    expect(depthOf(readCedar(cedar))).toBeLessThan(60)
+    expect(cedar.length).toBeLessThan(32_000)
   })
 
   it('names a job unless any is allowed, and never leaves debug mode out', () => {

@@ -1,5 +1,5 @@
 import { KmsError } from '../../../protocol/errors.ts'
-import { jobTemplateDigest, parseJobTemplate } from '../../../protocol/job-template/job-template.ts'
+import { parseJobTemplate } from '../../../protocol/job-template/job-template.ts'
 import {
   POLICY_TCB_STATUSES,
   POLICY_TEES,
@@ -21,11 +21,6 @@ export function parseReleaseTemplate(value: unknown): ReleaseTemplate {
     if (!(error instanceof KmsError)) throw error
     throw new PolicyError('POLICY_INVALID', error.message, { cause: error })
   }
-}
-
-/** Digest of a template's job template; undefined where it has none. */
-export function jobTemplateOfPolicy({ jobTemplate }: ReleaseTemplate): string | undefined {
-  return jobTemplate === undefined ? undefined : jobTemplateDigest(jobTemplate)
 }
 
 /** Templates as they were first stored: one measurement, and one job or any. */
