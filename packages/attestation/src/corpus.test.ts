@@ -10,12 +10,7 @@ import { encodeQuote, encodeSignedPart, parseQuote, type QuoteFields } from './q
 import { encodeSnpTcb } from './sev-snp/tcb.ts'
 import { encodeSgxReportBody } from './sgx/report-body.ts'
 import { nodeSignatures } from './signatures.ts'
-import {
-  type CertificateFields,
-  issueCertificate,
-  issueCrl,
-  pemOf,
-} from './sim/certificate-writer.ts'
+import { type CertificateFields, issueCertificate, issueCrl } from './sim/certificate-writer.ts'
 import type { SimConditions } from './sim/conditions.ts'
 import { SIM_NAMES } from './sim/names.ts'
 import { encodePckExtension } from './sim/pck-extension.ts'
@@ -32,6 +27,7 @@ import { parseCrl } from './x509/crl.ts'
 import { DER_ERROR_CODES } from './x509/der.ts'
 import { bitString, oid, sequence } from './x509/der-writer.ts'
 import { parsePckExtension, SGX_EXTENSION } from './x509/pck.ts'
+import { encodePemCertificates } from './x509/pem.ts'
 
 /**
  * The corpus that a clone has of its own: evidence of simulated platforms, one case for every status
@@ -147,7 +143,7 @@ describe('each status has evidence', () => {
       const shown = { ...inOrder(), evidence: platform.quote(ENCLAVE, { certification }) }
       expect(codeOf(shown)).toBe('EvidenceError CERTIFICATION_DATA')
       const { pck, platformCa, root } = certificates
-      const pckCertificateChain = pemOf(pck, platformCa, root)
+      const pckCertificateChain = encodePemCertificates(pck, platformCa, root)
       const given = { ...shown, collateral: { ...shown.collateral, pckCertificateChain } }
       expect(codeOf(given)).toBe('none')
     },
@@ -237,7 +233,7 @@ function chainWith(
 }
 
 function certified(...chain: readonly Uint8Array[]): Partial<QuoteFields> {
-  return { certificationData: { type: 5, data: Buffer.from(pemOf(...chain)) } }
+  return { certificationData: { type: 5, data: Buffer.from(encodePemCertificates(...chain)) } }
 }
 
 const show = (change: Partial<Shown>): Shown => ({ ...inOrder(), ...change })

@@ -58,3 +58,15 @@ function decode(body: string): Uint8Array {
   }
   return new Uint8Array(bytes)
 }
+
+/** Writes certificates (DER) as concatenated PEM with a line break at the end. */
+export function encodePemCertificates(...certificates: readonly Uint8Array[]): string {
+  return certificates
+    .map(certificate => {
+      const lines = Buffer.from(certificate)
+        .toString('base64')
+        .replace(/.{64}(?=.)/g, '$&\n')
+      return `${BEGIN}\n${lines}\n${END}\n`
+    })
+    .join('')
+}

@@ -1,33 +1,24 @@
-import { openImage } from '@cloister/enclave'
-import { readJobFile, statementOf } from '@cloister/engine'
-import {
-  jobDigest,
-  type KmsClient,
-  type NewPolicy,
-  type PolicyDescription,
-  type ReleaseTemplate,
-} from '@cloister/kms'
+import type { KmsClient, NewPolicy, PolicyDescription, ReleaseTemplate } from '@cloister/kms'
 import type { Command } from 'commander'
 import { instantOf } from '../attest/instant.ts'
 import { keyIdOf } from '../key-name.ts'
 import type { Printer } from '../output/printer.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { readJobTemplateFile, readReleasePolicyFile } from './policy-file.ts'
+import { wholeNumber } from '../whole-number.ts'
+import { type JobFlags, jobsOf } from './jobs.ts'
+import { readReleasePolicyFile } from './policy-file.ts'
 
-interface AddFlags extends GlobalFlags {
+interface AddFlags extends GlobalFlags, JobFlags {
   readonly file?: string
   readonly key?: string
-  readonly job?: string
-  readonly jobTemplate?: string
-  readonly image?: string
-  readonly allowAnyJob?: true
-  readonly tee?: string
   readonly dataset?: readonly string[]
   readonly notBefore?: string
   readonly notAfter?: string
   readonly maxReleases?: string
 }
+
+const MAX_RELEASES = 2 ** 31 - 1
 
 /** Adds the release policy that a command's flags ask for. @throws UsageError, KmsError */
 export async function addReleasePolicy(
@@ -65,7 +56,7 @@ async function policyOfFile(client: KmsClient, flags: AddFlags): Promise<NewPoli
 }
 
 const FLAGS_OF_TEMPLATES = [
-  ...['job', 'jobTemplate', 'image', 'tee', 'dataset'],
+  ...['job', 'jobTemplate', 'image', 'measurementFile', 'signer', 'minimumSvn', 'tee', 'dataset'],
   ...['notBefore', 'notAfter', 'maxReleases'],
 ]
 
@@ -82,31 +73,9 @@ async function conditionsOf(
     ...(dataset === undefined ? {} : { datasets: [...dataset] }),
     ...(notBefore === undefined ? {} : { notBefore: instantOf(notBefore).toISOString() }),
     ...(notAfter === undefined ? {} : { notAfter: instantOf(notAfter).toISOString() }),
-    ...(maxReleases === undefined ? {} : { maxReleases: countFrom(maxReleases) }),
-  }
-}
-
-type Jobs = Pick<ReleaseTemplate, 'images' | 'jobDigests' | 'jobTemplate' | 'allowAnyJob'>
-
-/** Which images, and which jobs of theirs. */
-async function jobsOf(session: Session, flags: AddFlags): Promise<Jobs> {
-  const { allowAnyJob, image, job, jobTemplate } = flags
-  if (allowAnyJob === true || jobTemplate !== undefined) {
-    const flag = allowAnyJob === true ? '--allow-any-job' : '--job-template'
-    if (image === undefined || job !== undefined || (allowAnyJob && jobTemplate !== undefined)) {
-      throw new UsageError(`${flag} goes with --image`, 'name the image, and no other job')
-    }
-    const images = [{ measurement: (await openImage(image)).measurement }]
-    if (jobTemplate === undefined) return { images, allowAnyJob: true }
-    return { images, jobTemplate: await readJobTemplateFile(jobTemplate) }
-  }
-  if (job === undefined) {
-    throw new UsageError('a policy names a job', 'give --job job.yaml')
-  }
-  const statement = await statementOf(await readJobFile(job), await session.pin())
-  return {
-    images: [{ measurement: statement.measurement }],
-    jobDigests: [Buffer.from(jobDigest(statement)).toString('hex')],
+    ...(maxReleases === undefined
+      ? {}
+      : { maxReleases: wholeNumber('--max-releases', maxReleases, 1, MAX_RELEASES) }),
   }
 }
 
@@ -119,9 +88,4 @@ function teeFrom(text: string | undefined): ReleaseTemplate['tees'][number] {
   if (text === 'sgx' || text === 'tdx' || text === 'sev-snp' || text === 'sim') return text
   const seen = text === undefined ? 'none' : text
   throw new UsageError(`--tee: wanted sgx, tdx, sev-snp or sim, saw ${seen}`, 'give one of them')
-}
-
-function countFrom(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
-  throw new UsageError(`--max-releases: saw ${text}`, 'give a whole number from 1 on')
 }

@@ -12,6 +12,9 @@ export function withPolicyOptions(command: Command): Command {
       'a family of jobs (YAML), with --image: cloister policy job-template',
     )
     .option('--image <folder>', 'the image, with --job-template or --allow-any-job')
+    .option('--measurement-file <file>', "what the image's builder states, in place of the image")
+    .option('--signer <hex>', 'MRSIGNER of that builder')
+    .option('--minimum-svn <number>', 'lowest ISVSVN that the builder may state')
     .option('--allow-any-job', 'whoever runs the image may have any query answered')
     .option('--tee <tee>', 'sgx, tdx, sev-snp, or sim: a simulated TEE, which protects nothing')
     .option('--dataset <id>', 'only for this dataset; may be given again', collect)

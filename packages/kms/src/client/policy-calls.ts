@@ -1,6 +1,6 @@
 import type { NewWithdrawal, WithdrawalJson } from '../protocol/messages/policies.ts'
 import { answers } from '../protocol/messages.ts'
-import type { Calls } from './calls.ts'
+import type { Sender } from './sender.ts'
 
 /** What was withdrawn, and until when tokens last that were given before. */
 export interface Withdrawn {
@@ -11,27 +11,27 @@ export interface Withdrawn {
 
 /** Calls that withdraw measurements and signers: of an account for its keys, of the operator for all. */
 export class WithdrawalCalls {
-  readonly #calls: Calls
+  readonly #sender: Sender
   readonly #path: string
 
   /** @param path - `/v1`, or the operator's */
-  constructor(calls: Calls, path: '/v1' | '/v1/operator') {
-    this.#calls = calls
+  constructor(sender: Sender, path: '/v1' | '/v1/operator') {
+    this.#sender = sender
     this.#path = `${path}/withdrawals`
   }
 
   /** What is withdrawn: by oneself, and by the operator. */
   async list(): Promise<readonly WithdrawalJson[]> {
-    return (await this.#calls.get(this.#path, answers.withdrawals)).withdrawals
+    return (await this.#sender.get(this.#path, answers.withdrawals)).withdrawals
   }
 
   /** Releases nothing any more to a measurement, or to anything of a signer's. */
   async withdraw(withdrawal: NewWithdrawal): Promise<Withdrawn> {
-    return await this.#calls.post(this.#path, withdrawal, answers.withdrawn, true)
+    return await this.#sender.post(this.#path, withdrawal, answers.withdrawn, true)
   }
 
   /** Takes a withdrawal of one's own back. */
   async undo(withdrawalId: string): Promise<void> {
-    await this.#calls.post(`${this.#path}/${withdrawalId}/undo`, {}, answers.withdrawalUndone)
+    await this.#sender.post(`${this.#path}/${withdrawalId}/undo`, {}, answers.withdrawalUndone)
   }
 }

@@ -1,14 +1,22 @@
 import { TEES } from '@cloister/attestation'
 import { MAX_HEADER_LENGTH } from '@cloister/sealed'
-import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
 import { accountAnswers, accountRequests } from './messages/accounts.ts'
+import { keyAnswers, keyRequests } from './messages/keys.ts'
 import { policyAnswers, policyRequests } from './messages/policies.ts'
-import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
-
-const strict = { additionalProperties: false } as const
-const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, strict)
-const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+import {
+  base64Url,
+  cmkId,
+  compact,
+  hexDigest,
+  hexId,
+  instant,
+  nullable,
+  object,
+  oneOf,
+  spki,
+} from './schema.ts'
 
 /** Most parts, over all datasets, in one release request. */
 export const MAX_PARTS_PER_REQUEST = 4096
@@ -55,11 +63,8 @@ const dekContextSchema = object({
 const dek = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
 /** Bodies of requests, by route. */
 export const requests = {
+  ...keyRequests,
   enrol: object({ token: base64Url(128) }),
-  createKey: object({
-    mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
-    alias: Type.Optional(Type.String({ pattern: '^[\\x20-\\x7e]{1,128}$' })),
-  }),
   wrap: object({ dek, context: dekContextSchema }),
   unwrap: object({ slot: slotSchema, context: dekContextSchema }),
   rewrap: object({ header: base64Url(MAX_HEADER_TEXT) }),
@@ -67,7 +72,7 @@ export const requests = {
   challenge: object({}),
   attest: object({
     challenge: base64Url(256),
-    tee: Type.Union(TEES.map(tee => Type.Literal(tee))),
+    tee: oneOf(TEES),
     /** Quote or report. */
     quote: base64Url(90_000),
     job: jobStatementSchema,
@@ -204,22 +209,11 @@ export const snpCollateralSchema = object({
   crl: base64Url(1 << 20),
 })
 
-const keyDescriptionSchema = Type.Object({
-  keyId: cmkId,
-  owner: Type.String(),
-  mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
-  state: Type.Union([Type.Literal('enabled'), Type.Literal('disabled')]),
-  currentVersion: Type.Integer(),
-  alias: nullable(Type.String()),
-  createdAt: Type.String(),
-})
-
 /** Bodies of answers, by route. Members that are not listed are left alone. */
 export const answers = {
+  ...keyAnswers,
   kms: Type.Object({ kmsId: hexDigest, identityKey: spki }),
   enrol: Type.Object({ accountId: Type.String(), credential: Type.String() }),
-  key: keyDescriptionSchema,
-  keys: Type.Object({ keys: Type.Array(keyDescriptionSchema) }),
   wrap: Type.Object({ slot: slotSchema }),
   unwrap: Type.Object({ dek }),
   rewrap: Type.Object({ header: base64Url(MAX_HEADER_TEXT) }),
@@ -283,7 +277,7 @@ export type SlotJson = Static<typeof slotSchema>
 /** What a wrapped DEK is bound to, as JSON. */
 export type DekContextJson = Static<typeof dekContextSchema>
 /** A customer master key, as its owner sees it. */
-export type KeyDescription = Static<typeof keyDescriptionSchema>
+export type KeyDescription = Static<typeof answers.key>
 /** What a release asks for. */
 export type ReleaseRequest = Static<typeof releaseRequestSchema>
 /** What moving heads asks for. */

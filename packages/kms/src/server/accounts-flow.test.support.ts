@@ -1,8 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type ClientCertificate, KmsClient, type NewCredentialJson, SCOPES } from '../index.ts'
 import type { World } from './flow.test.support.ts'
-import { OPERATOR_TOKEN_FILE } from './index.ts'
 
 /** A credential of every scope. */
 export const WHOLE = {
@@ -13,7 +10,7 @@ export const WHOLE = {
 
 /** A client that bears the operator's token. */
 export async function operatorOf(world: World): Promise<KmsClient> {
-  return world.client(await readFile(join(world.folder, 'kms', OPERATOR_TOKEN_FILE), 'utf8'))
+  return world.client(await world.operatorToken())
 }
 
 /** A tenant, and a client of its first administrator. */

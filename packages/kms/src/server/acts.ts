@@ -69,6 +69,25 @@ async function attempt<T>(
   }
 }
 
+/**
+ * Does an act of the service's own that may turn out to be done already, by another replica: then
+ * `work` gives undefined, and the log says nothing.
+ */
+export async function performIfDue<T>(
+  service: KmsService,
+  act: Act,
+  at: Date,
+  work: (tx: StoreTransaction) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const value = await service.store.write(async tx => {
+    const done = await work(tx)
+    if (done !== undefined) await service.audit.append(tx, entryOf(act, 'done', at, []))
+    return done
+  })
+  if (value !== undefined) await service.witness?.note()
+  return value
+}
+
 /** Refusals that the log tells of, or that are counted. */
 const recorded = new WeakSet<KmsError>()
 
@@ -171,10 +190,19 @@ export function refusalFrom(error: unknown): KmsError {
 const KEY_CODES: Readonly<Record<KeyError['code'], KmsErrorCode>> = {
   KEY_NOT_FOUND: 'NOT_FOUND',
   KEY_DISABLED: 'KEY_DISABLED',
+  KEY_STATE: 'KEY_STATE',
   KEY_MODE: 'KEY_ATTESTED_ONLY',
+  KEY_USAGE: 'KEY_USAGE',
   KEY_VERSION: 'SLOT_INVALID',
   UNWRAP: 'SLOT_INVALID',
+  CIPHERTEXT: 'CIPHERTEXT_INVALID',
   GRANT: 'INTERNAL',
+  ALIAS: 'MALFORMED',
+  ALIAS_TAKEN: 'ALIAS_TAKEN',
+  ALIAS_NOT_FOUND: 'NOT_FOUND',
+  IMPORT_TOKEN: 'IMPORT_TOKEN',
+  IMPORT_MATERIAL: 'IMPORT_MATERIAL',
+  LIMIT: 'LIMIT',
 }
 
 const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
@@ -182,7 +210,7 @@ const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
   MORE_THAN_OWN: 'NOT_ALLOWED',
   CERTIFICATE: 'NOT_ALLOWED',
   STATE: 'NOT_ALLOWED',
-  TOO_MANY: 'LIMIT_REACHED',
+  TOO_MANY: 'LIMIT',
   NOT_ADMINISTRATOR: 'NOT_ALLOWED',
 }
 
@@ -190,7 +218,7 @@ const POLICY_CODES: Readonly<Record<PolicyError['code'], KmsErrorCode>> = {
   POLICY_INVALID: 'MALFORMED',
   POLICY_NOT_FOUND: 'NOT_FOUND',
   BUSY: 'UNAVAILABLE',
-  TOO_MANY_POLICIES: 'LIMIT_REACHED',
+  TOO_MANY_POLICIES: 'LIMIT',
   WITHDRAWAL_NOT_FOUND: 'NOT_FOUND',
 }
 

@@ -26,6 +26,7 @@ import type { ReleaseRequest } from '../protocol/messages.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
+import { OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
 import { type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
 
 /** What the platforms of these tests must be like. */
@@ -117,11 +118,21 @@ export class World {
     return client
   }
 
+  /** What the operator calls by. */
+  async operatorToken(): Promise<string> {
+    return await readFile(join(this.folder, 'kms', OPERATOR_TOKEN_FILE), 'utf8')
+  }
+
   /** A client with a new account. */
   async enrol(): Promise<KmsClient> {
+    return (await this.account()).client
+  }
+
+  /** A new account, with its credential. */
+  async account(): Promise<{ readonly client: KmsClient; readonly credential: string }> {
     const token = await readFile(join(this.folder, 'kms', ENROLMENT_FILE), 'utf8')
     const { credential } = await this.client().enrol(token)
-    return this.client(credential)
+    return { client: this.client(credential), credential }
   }
 
   /** Has the platform quote an enclave. */

@@ -10,6 +10,9 @@ import { type Rekeys, RowKeys, rekeySecret, SealedSecrets } from './store/index.
 const REKEYS: Rekeys = {
   keys: 'nothing-wrapped',
   key_versions: rekeyKeyVersion,
+  key_aliases: 'nothing-wrapped',
+  // Their tokens are of the root key too: imports are begun anew.
+  key_imports: async () => 'dropped',
   accounts: 'nothing-wrapped',
   tenants: 'nothing-wrapped',
   tenant_accounts: 'nothing-wrapped',
@@ -27,7 +30,7 @@ const REKEYS: Rekeys = {
   audit_log: 'nothing-wrapped',
   ehsm_accounts: rekeyEhsmAccount,
   ehsm_keys: rekeyEhsmKey,
-  // Their tokens are of the root key too and last a day: imports are begun anew.
+  // As above.
   ehsm_imports: async () => 'dropped',
   ehsm_quote_policies: 'nothing-wrapped',
   ehsm_secrets: 'nothing-wrapped',

@@ -25,6 +25,7 @@ import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
 import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StandingToken } from './identity/standing-token.ts'
 import { openIdentity, pinOf } from './identity/stored-identity.ts'
+import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies, Withdrawals } from './policy/index.ts'
@@ -60,6 +61,8 @@ export interface StartKmsOptions {
   readonly witnessFile?: string
   /** Seconds between two batches of counted uses and denials in the audit log; 60 unless told. */
   readonly auditBatchSeconds?: number
+  /** Seconds between two looks for keys that are to be rotated or deleted; 60 unless told. */
+  readonly keyUpkeepSeconds?: number
   /** 300 unless told. */
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
@@ -157,6 +160,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 300,
       now,
     }
+    await store.write(tx => service.keys.aliases.adopt(tx, now()))
     const limits = {
       requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
       keepAliveTimeoutMs: 60_000,
@@ -170,6 +174,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     await writePin(join(dataDir, PIN_FILE), pin)
     timers.push(
       purging(store, ehsm, now, log),
+      keepingKeys(service, options.keyUpkeepSeconds ?? 60, log),
       batching(tally, uses, options.auditBatchSeconds ?? 60, log),
       renewingTls(app, service, log),
     )
@@ -210,6 +215,23 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
       .then(() => ehsm.replays.purge())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
+}
+
+function keepingKeys(service: KmsService, everySeconds: number, log: EventLog): NodeJS.Timeout {
+  let running = false
+  const round = async () => {
+    if (running) return
+    running = true
+    try {
+      const done = await keepKeys(service)
+      if (done.rotated.length + done.deleted.length > 0) log.write('keys-kept', { ...done })
+    } catch (error) {
+      log.write('key-upkeep-failed', { error: String(error) })
+    } finally {
+      running = false
+    }
+  }
+  return setInterval(() => void round(), everySeconds * 1000).unref()
 }
 
 function batching(

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { KmsClient } from '../../client/kms-client.ts'
 import { certified, newMember, newTenant, WHOLE } from '../accounts-flow.test.support.ts'
 import { refused, World } from '../flow.test.support.ts'
-import { rawRequest } from '../raw-request.test.support.ts'
+import { rawCall } from '../http/raw-call.test.support.ts'
 import { temporaryFolder } from '../store/temporary-store.test.fixture.ts'
 import { byName, newCa, newCertificate, type OpensslCa } from './openssl.test.support.ts'
 
@@ -203,7 +203,7 @@ describe('a client certificate', () => {
 
   it('is asked for and not required, and a server with no CA has no names', async () => {
     const folder = await temporaryFolder()
-    const { status } = await rawRequest(world.kms.pin, { method: 'GET', path: '/v1/kms' })
+    const { status } = await rawCall(world.kms.pin, { method: 'GET', path: '/v1/kms' })
     expect(status).toBe(200)
     const plain = await World.start()
     try {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { newDatasetId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -9,7 +8,7 @@ import { encodePublicKey } from '../../protocol/public-key.ts'
 import { SCOPES, type Scope } from '../../protocol/scopes.ts'
 import { newTenant, WHOLE } from '../accounts-flow.test.support.ts'
 import { allow, newKey, refused, Scene, sealPart, World } from '../flow.test.support.ts'
-import { rawRequest } from '../raw-request.test.support.ts'
+import { rawCall } from '../http/raw-call.test.support.ts'
 import { editDatabase, readDatabase } from '../store/temporary-store.test.fixture.ts'
 
 const log: string[] = []
@@ -264,7 +263,7 @@ describe('a credential', () => {
     await client.listKeys()
     await owner.accounts.revokeCredential(made.description.credentialId)
     await refused(client.listKeys(), 'UNAUTHENTICATED')
-    const token = await readFile(join(world.folder, 'kms', 'operator-token'), 'utf8')
+    const token = await world.operatorToken()
     const { credential } = await newTenant(world, 'secretive')
     const stored = JSON.stringify(
       ['credentials', 'tenant_accounts', 'tenants', 'audit_leaves', 'secrets'].map(table =>
@@ -281,6 +280,6 @@ describe('a credential', () => {
 })
 
 async function answerTo(of: World, path: string, authorization: string): Promise<string> {
-  const { status, text } = await rawRequest(of.kms.pin, { method: 'GET', path, authorization })
+  const { status, text } = await rawCall(of.kms.pin, { method: 'GET', path, authorization })
   return `${status} ${text}`
 }

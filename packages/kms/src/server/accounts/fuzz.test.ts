@@ -1,11 +1,9 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { newMember, newTenant, WHOLE } from '../accounts-flow.test.support.ts'
 import { World } from '../flow.test.support.ts'
 import { garbled } from '../garbled.test.support.ts'
-import { rawRequest } from '../raw-request.test.support.ts'
+import { rawCall } from '../http/raw-call.test.support.ts'
 
 const RUNS = process.env['SLOW'] === '1' ? 2000 : 60
 
@@ -23,7 +21,7 @@ async function wellFormed() {
   const { administrator, credential, tenantId } = await newTenant(world, 'fuzzed')
   const { accountId, credentialId } = await newMember(world, administrator)
   const { keyId } = await administrator.createKey({ mode: 'open' })
-  const operator = await readFile(join(world.folder, 'kms', 'operator-token'), 'utf8')
+  const operator = await world.operatorToken()
   const account = { name: 'x', kind: 'service', role: 'member', credential: WHOLE }
   const routes: readonly (readonly [path: string, bearer: string, body: object])[] = [
     ['/v1/operator/tenants', operator, { name: 'x' }],
@@ -50,7 +48,7 @@ describe('whatever comes in', () => {
         garbled(bearer),
         garbled(body),
         async (route, token, sent) => {
-          const { status, text } = await rawRequest(world.kms.pin, {
+          const { status, text } = await rawCall(world.kms.pin, {
             method: 'POST',
             path: `/${printable(route).replace(/^\/+/, '')}`,
             authorization: `Bearer ${printable(token)}`,

@@ -1,7 +1,6 @@
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
-import { type answers, requests } from '../../protocol/messages.ts'
+import { requests } from '../../protocol/messages.ts'
 import { hexId, parseAs } from '../../protocol/schema.ts'
 import {
   AccountError,
@@ -22,9 +21,8 @@ import {
   issuedJson,
   newCredentialFrom,
 } from './account-json.ts'
+import type { Reply } from './key-answer.ts'
 import { idOf, ownerAct, ownerRead } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes of accounts: enrolment, oneself, a tenant's accounts, and what the audit log says. */
 export function accountRoutes(app: FastifyInstance, service: KmsService): void {

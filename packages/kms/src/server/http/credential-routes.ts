@@ -1,7 +1,6 @@
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
-import { type answers, requests } from '../../protocol/messages.ts'
+import { requests } from '../../protocol/messages.ts'
 import { hexId, parseAs } from '../../protocol/schema.ts'
 import {
   AccountError,
@@ -16,9 +15,8 @@ import {
 import type { KmsService } from '../service.ts'
 import { credentialJson, credentialsJson, issuedJson, newCredentialFrom } from './account-json.ts'
 import { presentedCertificate } from './client-certificate.ts'
+import type { Reply } from './key-answer.ts'
 import { idOf, ownerAct, ownerRead } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes of an account's own credentials. */
 export function credentialRoutes(app: FastifyInstance, service: KmsService): void {

@@ -1,12 +1,10 @@
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { type answers, requests } from '../../protocol/messages.ts'
+import { requests } from '../../protocol/messages.ts'
 import { cmkId, parseAs } from '../../protocol/schema.ts'
 import type { KmsService } from '../service.ts'
 import { grantJson } from './account-json.ts'
+import type { Reply } from './key-answer.ts'
 import { idOf, ownerAct, ownerRead, requireOwner } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes by which an owner lets other accounts of its tenant use a key. */
 export function grantRoutes(app: FastifyInstance, service: KmsService): void {

@@ -9,36 +9,71 @@ interface Need {
   readonly scope: Scope | 'every-scope' | 'nothing'
   /**
    * Where the key is named that a credential for some keys must be for: in the route, in the details
-   * of the act, or by a call of {@link requireKey} in the handler.
+   * of the act, or by a call of {@link requireKey} in the handler. `every`: such a credential will not
+   * do. `none`: it will, as for what is about no key.
    */
-  readonly key: 'route' | 'details' | 'handler' | 'none'
+  readonly key: 'route' | 'details' | 'handler' | 'every' | 'none'
+  /** Whether an owner may let other accounts do it with a key. */
+  readonly isGrantable: boolean
 }
 
-const need = (scope: Need['scope'], key: Need['key'] = 'none'): Need => ({ scope, key })
+const need = (scope: Need['scope'], key: Need['key'] = 'none'): Need => ({
+  scope,
+  key,
+  isGrantable: false,
+})
+const grantable = (scope: Need['scope'], key: Need['key']): Need => ({
+  ...need(scope, key),
+  isGrantable: true,
+})
 
 /**
  * What each route of accounts needs. A route that is not here needs every scope, for all keys: a
  * credential that was limited does nothing that nobody thought of.
  */
 export const NEEDS: Readonly<Record<string, Need>> = {
-  'GET /v1/keys': need('keys:read', 'details'),
-  'POST /v1/keys': need('keys:manage', 'details'),
-  'POST /v1/keys/:id/wrap': need('keys:use', 'route'),
-  'POST /v1/keys/:id/unwrap': need('keys:use', 'route'),
-  'POST /v1/keys/:id/rewrap': need('keys:use', 'route'),
+  'GET /v1/keys': need('keys:read', 'every'),
+  'POST /v1/keys': need('keys:manage', 'every'),
+  'GET /v1/keys/:id': need('keys:read', 'handler'),
+  'GET /v1/keys/:id/public-key': grantable('keys:read', 'handler'),
+  'POST /v1/keys/:id/encrypt': grantable('keys:use', 'handler'),
+  'POST /v1/keys/:id/decrypt': grantable('keys:use', 'handler'),
+  // Of two keys, whose owner is one account.
+  'POST /v1/keys/:id/re-encrypt': need('keys:use', 'handler'),
+  'POST /v1/keys/:id/generate-data-key': grantable('keys:use', 'handler'),
+  'POST /v1/keys/:id/generate-data-key-without-plaintext': grantable('keys:use', 'handler'),
+  'POST /v1/keys/:id/sign': grantable('keys:use', 'handler'),
+  'POST /v1/keys/:id/verify': grantable('keys:use', 'handler'),
+  'POST /v1/keys/:id/wrap': grantable('keys:use', 'route'),
+  'POST /v1/keys/:id/unwrap': grantable('keys:use', 'route'),
+  'POST /v1/keys/:id/rewrap': grantable('keys:use', 'route'),
+  'POST /v1/keys/:id/update': need('keys:manage', 'route'),
   'POST /v1/keys/:id/rotate': need('keys:manage', 'route'),
   'POST /v1/keys/:id/disable': need('keys:manage', 'route'),
   'POST /v1/keys/:id/enable': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/enable-rotation': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/disable-rotation': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/schedule-deletion': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/cancel-deletion': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/tag': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/untag': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/import-parameters': need('keys:manage', 'route'),
+  'POST /v1/keys/:id/import': need('keys:manage', 'route'),
+  'GET /v1/aliases': need('keys:read', 'every'),
+  'POST /v1/aliases': need('keys:manage', 'details'),
+  // Of the key that the alias named until then, too.
+  'POST /v1/aliases/:alias/update': need('keys:manage', 'every'),
+  'POST /v1/aliases/:alias/delete': need('keys:manage', 'every'),
   'GET /v1/keys/:id/grants': need('keys:read', 'route'),
   'POST /v1/keys/:id/grants': need('keys:manage', 'route'),
   'POST /v1/keys/:id/grants/remove': need('keys:manage', 'route'),
   'GET /v1/policies': need('policies:read', 'handler'),
   'POST /v1/policies': need('policies:manage', 'handler'),
   'POST /v1/policies/:id/remove': need('policies:manage', 'handler'),
-  // Of the whole account: a credential for some keys alone withdraws nothing.
   'GET /v1/withdrawals': need('policies:read'),
-  'POST /v1/withdrawals': need('policies:manage', 'details'),
-  'POST /v1/withdrawals/:id/undo': need('policies:manage', 'details'),
+  // Of the whole account.
+  'POST /v1/withdrawals': need('policies:manage', 'every'),
+  'POST /v1/withdrawals/:id/undo': need('policies:manage', 'every'),
   'GET /v1/datasets/:id/head': need('datasets:read'),
   'POST /v1/datasets/:id/head': need('datasets:write'),
   'GET /v1/audit': need('audit:read'),
@@ -60,13 +95,12 @@ export const NEEDS: Readonly<Record<string, Need>> = {
 /** What a request's route needs. */
 export function needOf(request: FastifyRequest): Need {
   const { url = '' } = request.routeOptions
-  return NEEDS[`${request.method} ${url}`] ?? need('every-scope', 'details')
+  return NEEDS[`${request.method} ${url}`] ?? need('every-scope', 'every')
 }
 
-/** Whether a request's route is one where the use of a key may be granted by its owner. */
-export function isKeyUse(request: FastifyRequest): boolean {
-  const { key, scope } = needOf(request)
-  return scope === 'keys:use' && key === 'route'
+/** Whether an owner may let other accounts do what a request asks for. */
+export function isGrantable(request: FastifyRequest): boolean {
+  return needOf(request).isGrantable
 }
 
 /**
@@ -83,6 +117,7 @@ export function requireAllowed(request: FastifyRequest, caller: Caller, keyId: u
   }
   if (key === 'route') requireKey(caller, { id: undefined, ...Object(request.params) }.id)
   if (key === 'details') requireKey(caller, keyId)
+  if (key === 'every') requireKey(caller, undefined)
 }
 
 /**

@@ -1,13 +1,11 @@
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { type answers, requests } from '../../protocol/messages.ts'
+import { requests } from '../../protocol/messages.ts'
 import { hexId, parseAs } from '../../protocol/schema.ts'
 import { EVERYTHING } from '../accounts/index.ts'
 import type { KmsService } from '../service.ts'
 import { accountJson, issuedJson, tenantJson } from './account-json.ts'
+import type { Reply } from './key-answer.ts'
 import { idOf, operatorAct, requireOperator } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes of the operator, who makes tenants and their administrators, and acts for no account. */
 export function operatorRoutes(app: FastifyInstance, service: KmsService): void {

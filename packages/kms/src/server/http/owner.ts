@@ -6,7 +6,7 @@ import { type Act, type Done, denied, perform } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import { presentedCertificate } from './client-certificate.ts'
-import { isKeyUse, requireAllowed } from './needs.ts'
+import { isGrantable, requireAllowed } from './needs.ts'
 
 const NEEDS_CREDENTIAL = 'this call needs the credential of an account'
 
@@ -55,25 +55,41 @@ export async function ownerUse<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act, caller: Caller) => Promise<T>,
 ): Promise<T> {
-  const { keyId } = details
+  return await ownerUseThen(service, request, action, details, work, value => value)
+}
+
+/**
+ * As {@link ownerUse}, with a second step once the store is free for others again: for what takes its
+ * time and needs nothing but what was read.
+ */
+export async function ownerUseThen<T, R>(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+  work: (tx: StoreTransaction, owner: string, act: Act, caller: Caller) => Promise<T>,
+  then: (value: T) => R,
+): Promise<R> {
   let act: Act | undefined
   let counted = { actor: '', account: '' }
-  let value: T
+  let value: R
   try {
-    value = await service.store.read(async tx => {
+    const read = await service.store.read(async tx => {
       const caller = await callerOf(service, request, tx)
       act = actOf(caller, action, details)
-      requireAllowed(request, caller, keyId)
-      const account = await actingFor(service, request, tx, caller, action, keyId)
+      requireAllowed(request, caller, details['keyId'])
+      const account = await actingFor(service, request, tx, caller, action)
       const isOwn = account === caller.account.accountId
       // Told to the owner, and apart from what the caller does with keys of its own.
       counted = { actor: isOwn ? act.actor : `${act.actor} for account:${account}`, account }
       if (!isOwn) act.details['accounts'] = [account]
       return await work(tx, account, act, caller)
     })
+    value = then(read)
   } catch (error) {
     throw act === undefined ? error : await denied(service, act, service.now(), error)
   }
+  const keyId = act?.details['keyId']
   const key = typeof keyId === 'string' ? { keyId } : {}
   await service.tally.used({ ...counted, action, ...key })
   return value
@@ -174,10 +190,11 @@ async function actingFor(
   tx: StoreTransaction,
   { account }: Caller,
   action: string,
-  keyId: unknown,
 ): Promise<string> {
   const { accountId } = account
-  if (typeof keyId !== 'string' || !isKeyUse(request)) return accountId
+  const { id: keyId } = { id: undefined, ...(request.params as Record<string, unknown>) }
+  // By its id alone: an alias is the caller's own name, for a key of its own.
+  if (!isGrantable(request) || typeof keyId !== 'string') return accountId
   if (!(await grants.allows(tx, keyId, account, action))) return accountId
   return (await keys.get(tx, keyId)).owner
 }

@@ -1,4 +1,3 @@
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import {
@@ -7,15 +6,13 @@ import {
   policyForms,
   type ReleaseTemplate,
 } from '../../protocol/messages/policies.ts'
-import type { answers } from '../../protocol/messages.ts'
 import { cmkId, parseAs } from '../../protocol/schema.ts'
 import { effectOf, type Policy, tryCedar } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
+import type { Reply } from './key-answer.ts'
 import { requireKey } from './needs.ts'
 import { idOf, ownerAct, ownerRead, requireOwner } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes of release policies. */
 export function policyRoutes(app: FastifyInstance, service: KmsService): void {

@@ -6,14 +6,19 @@ import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
+import { aliasRoutes } from './alias-routes.ts'
 import { secureContextOf } from './client-certificate.ts'
 import { credentialRoutes } from './credential-routes.ts'
+import { dataRoutes } from './data-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
+import { dekRoutes } from './dek-routes.ts'
 import { grantRoutes } from './grant-routes.ts'
+import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
+import { openApiRoute } from './openapi.ts'
 import { operatorRoutes } from './operator-routes.ts'
 import { CallerRefused } from './owner.ts'
 import { policyRoutes } from './policy-routes.ts'
@@ -52,6 +57,8 @@ export function createHttpServer(
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxRequestsPerSocket: 0,
     logger: false,
+    // An alias of 128 characters, each escaped, after its prefix.
+    routerOptions: { maxParamLength: 512 },
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
@@ -87,11 +94,16 @@ export function createHttpServer(
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
+  openApiRoute(app)
   operatorRoutes(app, service)
   accountRoutes(app, service)
   credentialRoutes(app, service)
   grantRoutes(app, service)
   keyRoutes(app, service)
+  aliasRoutes(app, service)
+  importRoutes(app, service)
+  dekRoutes(app, service)
+  dataRoutes(app, service)
   policyRoutes(app, service)
   withdrawalRoutes(app, service)
   datasetRoutes(app, service)

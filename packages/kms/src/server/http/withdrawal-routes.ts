@@ -1,14 +1,13 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import type { WithdrawalJson } from '../../protocol/messages/policies.ts'
-import { type answers, requests } from '../../protocol/messages.ts'
+import { requests } from '../../protocol/messages.ts'
 import { hexId, parseAs } from '../../protocol/schema.ts'
 import type { Withdrawal, Withdrawer } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
+import type { Reply } from './key-answer.ts'
 import { idOf, operatorAct, ownerAct, ownerRead, requireOperator } from './owner.ts'
-
-type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
 /** Routes of measurements and signers that are withdrawn: by an account for its keys, by the operator for all. */
 export function withdrawalRoutes(app: FastifyInstance, service: KmsService): void {

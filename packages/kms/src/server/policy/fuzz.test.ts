@@ -1,12 +1,10 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jobTemplateOf } from '../../protocol/job-template/job-template.ts'
 import { newTenant } from '../accounts-flow.test.support.ts'
 import { Scene, World } from '../flow.test.support.ts'
 import { garbled } from '../garbled.test.support.ts'
-import { rawRequest } from '../raw-request.test.support.ts'
+import { rawCall } from '../http/raw-call.test.support.ts'
 
 const RUNS = process.env['SLOW'] === '1' ? 2000 : 60
 
@@ -23,7 +21,7 @@ describe('whatever comes in', () => {
   it('gives a coded answer at every route of policies', { timeout: 300_000 }, async () => {
     const { administrator, credential } = await newTenant(world, 'fuzzed')
     const { job, keyId, measurement } = await Scene.make(world, administrator)
-    const operator = await readFile(join(world.folder, 'kms', 'operator-token'), 'utf8')
+    const operator = await world.operatorToken()
     const [policy] = await administrator.listPolicies()
     const common = { keyId, tees: ['sim'], tcbStatuses: ['UpToDate'] }
     const template = {
@@ -56,7 +54,7 @@ describe('whatever comes in', () => {
       const property = fc.asyncProperty(
         garbled(body, 'template' in body ? 120 : 12),
         async sent => {
-          const { status, text } = await rawRequest(world.kms.pin, {
+          const { status, text } = await rawCall(world.kms.pin, {
             method: 'POST',
             path,
             authorization: `Bearer ${bearer}`,

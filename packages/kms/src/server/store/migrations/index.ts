@@ -3,6 +3,7 @@ import { StoreError } from '../errors.ts'
 import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
 import { ehsm } from './0003-ehsm.ts'
+import { keyLife } from './0004-key-life.ts'
 import { accounts } from './0006-accounts.ts'
 import { policies } from './0007-policies.ts'
 
@@ -10,6 +11,7 @@ import { policies } from './0007-policies.ts'
 const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
   '0003-ehsm': ehsm,
+  '0004-key-life': keyLife,
   '0006-accounts': accounts,
   '0007-policies': policies,
 }
