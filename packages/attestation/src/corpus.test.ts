@@ -20,6 +20,7 @@ import type { SimConditions } from './sim/conditions.ts'
 import { SIM_NAMES } from './sim/names.ts'
 import { encodePckExtension } from './sim/pck-extension.ts'
 import { createSimPlatform, type SimPlatform, stateOf, withSimConditions } from './sim/platform.ts'
+import { tcbInfoWith } from './sim/signed-anew.test.support.ts'
 import { createSimSnpPlatform } from './sim/snp-platform.ts'
 import { SIM_TDX, type SimTd, type SimTdxConditions } from './sim/td.ts'
 import { EVIDENCE_ERROR_CODES } from './verify/errors.ts'
@@ -210,14 +211,6 @@ function quoteWith(change: Partial<QuoteFields>, on: SimPlatform = platform): Ui
   })
 }
 
-/** Collateral in order, with its TCB info changed and signed anew. */
-function tcbInfoWith(change: (text: string) => string, base = platform.collateral(AT)): Collateral {
-  const tcbInfo = change(base.tcbInfo)
-  const key = { key: keys.tcbSigning, dsaEncoding: 'ieee-p1363' } as const
-  const tcbInfoSignature = new Uint8Array(sign('sha256', Buffer.from(tcbInfo), key))
-  return { ...base, tcbInfo, tcbInfoSignature }
-}
-
 /** The platform's chain, with its PCK certificate issued anew. */
 function chainWith(
   change: Partial<CertificateFields>,
@@ -254,6 +247,8 @@ const bytesOfV5 = (at: number, ...values: readonly number[]) => {
   evidence.set(values, at)
   return show({ evidence })
 }
+const tcbInfoSaying = (change: (text: string) => string) =>
+  tcbInfoWith(platform, platform.collateral(AT), change)
 const under = (conditions: Partial<SimConditions>) =>
   inOrder(withSimConditions(platform, conditions))
 const crlBy = (
@@ -514,16 +509,16 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   [
     'CollateralError FORMAT',
     'members in another order with white space, signed',
-    show({ collateral: tcbInfoWith(text => text.replace('{', '{ ')) }),
+    show({ collateral: tcbInfoSaying(text => text.replace('{', '{ ')) }),
   ],
   [
     'CollateralError FORMAT',
     'a member twice, signed',
     show({
-      collateral: tcbInfoWith(text => text.replace('{"id":"SGX"', '{"id":"TDX","id":"SGX"')),
+      collateral: tcbInfoSaying(text => text.replace('{"id":"SGX"', '{"id":"TDX","id":"SGX"')),
     }),
   ],
-  ['CollateralError FORMAT', 'no JSON, signed', show({ collateral: tcbInfoWith(() => '{') })],
+  ['CollateralError FORMAT', 'no JSON, signed', show({ collateral: tcbInfoSaying(() => '{') })],
   ['CollateralError LIMIT', '2 MiB of TCB info', endorsing({ tcbInfo: ' '.repeat(2 << 20) })],
   [
     'CollateralError SIGNER',
@@ -533,7 +528,7 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   [
     'CollateralError VERSION',
     'TCB info of version 9',
-    show({ collateral: tcbInfoWith(text => text.replace('"version":3', '"version":9')) }),
+    show({ collateral: tcbInfoSaying(text => text.replace('"version":3', '"version":9')) }),
   ],
   [
     'CollateralError VERSION',
@@ -548,7 +543,7 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
   [
     'CollateralError PCEID',
     'TCB info of another PCE',
-    show({ collateral: tcbInfoWith(text => text.replace('"pceId":"0000"', '"pceId":"0001"')) }),
+    show({ collateral: tcbInfoSaying(text => text.replace('"pceId":"0000"', '"pceId":"0001"')) }),
   ],
   ['CollateralError EXPIRED', 'old TCB info', under({ expired: ['tcbInfo'] })],
   ['CollateralError EXPIRED', 'an old identity', under({ expired: ['qeIdentity'] })],
@@ -556,7 +551,7 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
     'CollateralError NOT_YET_VALID',
     'TCB info of tomorrow',
     show({
-      collateral: tcbInfoWith(() => platform.collateral(new Date(AT.getTime() + DAY)).tcbInfo),
+      collateral: tcbInfoSaying(() => platform.collateral(new Date(AT.getTime() + DAY)).tcbInfo),
       at: AT,
     }),
   ],
@@ -725,7 +720,7 @@ describe('each reason for refusal has evidence', () => {
     expect(refusalOf(snp({}))).toBe('none')
     expect(codeOf(quoting({}))).toBe('none')
     expect(codeOf(quoting(chainWith({})))).toBe('none')
-    expect(codeOf(show({ collateral: tcbInfoWith(text => text) }))).toBe('none')
+    expect(codeOf(show({ collateral: tcbInfoSaying(text => text) }))).toBe('none')
     expect(codeOf(endorsing({ pckCrl: crlBy('platformCa') }))).toBe('none')
   })
 

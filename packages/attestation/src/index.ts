@@ -38,6 +38,8 @@ export type {
 } from './collateral/tcb-info.ts'
 export type { TcbLevelFacts } from './collateral/tcb-level.ts'
 export {
+  PART_TCB_STATUSES,
+  type PartTcbStatus,
   PUBLISHED_TCB_STATUSES,
   type PublishedTcbStatus,
   TCB_STATUSES,

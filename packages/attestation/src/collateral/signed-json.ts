@@ -36,13 +36,15 @@ export function openSignedJson(
 
 function parseObject(what: string, text: string): JsonObject {
   let value: unknown
+  let again: string | undefined
   try {
     value = JSON.parse(text)
+    again = JSON.stringify(value)
   } catch (cause) {
-    throw new CollateralError('FORMAT', `${what}: not JSON`, { cause })
+    throw new CollateralError('FORMAT', `${what}: not JSON, or nested too deeply`, { cause })
   }
   // A document that is not its own re-serialisation holds white space or a member twice.
-  if (JSON.stringify(value) !== text) {
+  if (again !== text) {
     throw new CollateralError('FORMAT', `${what}: a member stands twice, or white space between`)
   }
   return asObject(what, value)
@@ -85,11 +87,12 @@ export function asHex(what: string, value: unknown, size: number): Uint8Array {
   return new Uint8Array(Buffer.from(text, 'hex'))
 }
 
-/** Reads an ISO 8601 instant in UTC. @throws CollateralError FORMAT */
+/** Reads an ISO 8601 instant in UTC, in the one form it has. @throws CollateralError FORMAT */
 export function asInstant(what: string, value: unknown): Date {
   const text = asString(what, value)
   const at = new Date(text)
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) || Number.isNaN(at.getTime())) {
+  // A day that is not in the calendar would be taken for one of the next month.
+  if (Number.isNaN(at.getTime()) || at.toISOString() !== `${text.slice(0, -1)}.000Z`) {
     throw new CollateralError('FORMAT', `${what}: wanted an instant such as 2026-01-31T00:00:00Z`)
   }
   return at

@@ -68,7 +68,7 @@ export function verifyQuoteSignature(quote: Quote): void {
 }
 
 /** `bytes` under `mask`. */
-export function masked(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
+function masked(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
   return bytes.map((byte, index) => byte & (mask[index] ?? 0xff))
 }
 
