@@ -150,11 +150,11 @@ export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/st
 export type { SimTd, SimTdxConditions } from './sim/td.ts'
 export {
   encodeTdReport,
-  impossibleTdBits,
   parseTdReport,
   TD_ATTRIBUTES,
   TD_REPORT_1_0_SIZE,
   TD_REPORT_1_5_SIZE,
+  TD_RESERVED,
   TD_UNTRUSTED,
   type TdReport,
   type TdReport10,

@@ -332,6 +332,8 @@ const td = (
 })
 const some = new Uint8Array(48).fill(9)
 const SOME = '09'.repeat(48)
+/** A bit of TDATTRIBUTES without a meaning. */
+const RESERVED = 1n << 40n
 
 const TDS: readonly Case[] = [
   td('all is well', []),
@@ -344,6 +346,24 @@ const TDS: readonly Case[] = [
   td('another module', ['MR_SEAM'], {}, { mrSeams: [SOME] }),
   td('SEPT_VE', ['SEPT_VE'], { tdAttributes: 0n }),
   td('SEPT_VE allowed', [], { tdAttributes: 0n }, { allowSeptVe: true }),
+  td('attributes of known meaning', [], {
+    tdAttributes: Object.values(TD_ATTRIBUTES).reduce((all, bit) => all | bit, 0n) & ~1n,
+  }),
+  td('reserved attributes', ['TD_ATTRIBUTES'], {
+    tdAttributes: TD_ATTRIBUTES.septVeDisable | RESERVED,
+  }),
+  td(
+    'reserved attributes, named',
+    [],
+    { tdAttributes: TD_ATTRIBUTES.septVeDisable | RESERVED },
+    { tdAttributes: { value: '0000001000010000', mask: '000000ff00ffff00' } },
+  ),
+  td(
+    'reserved attributes, named as others',
+    ['TD_ATTRIBUTES'],
+    { tdAttributes: TD_ATTRIBUTES.septVeDisable | RESERVED },
+    { tdAttributes: { value: '0000001000000000', mask: '000000ff00ffff00' } },
+  ),
   td(
     'attributes and XFAM',
     ['TD_ATTRIBUTES', 'XFAM'],

@@ -1,4 +1,4 @@
-import { TD_ATTRIBUTES, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
+import { TD_ATTRIBUTES, TD_RESERVED, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
 import type { TdRule } from './policy.ts'
 import {
   anyOf,
@@ -52,6 +52,14 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     'clear: the host can raise exceptions in the TD',
   ])
   const attributes = u64le(report.tdAttributes)
+  // Bits that a later module may give a meaning to: only a rule that names them knows it.
+  const known = rule.tdAttributes?.mask === undefined ? 0n : u64from(rule.tdAttributes.mask)
+  const unknown = report.tdAttributes & TD_RESERVED & ~known
+  if (unknown !== 0n) {
+    const seen = hexText(attributes)
+    const change = `\`${path}.tdAttributes: { value: ${seen}, mask: ${'ff'.repeat(8)} }\``
+    yield { code: 'TD_ATTRIBUTES', wanted: 'no reserved bits', seen, change }
+  }
   yield* unlessMasked('TD_ATTRIBUTES', `${path}.tdAttributes`, attributes, rule.tdAttributes)
   yield* unlessMasked('XFAM', `${path}.xfam`, u64le(report.xfam), rule.xfam)
   yield* unlessNamed('MR_CONFIG_ID', `${path}.mrConfigId`, report.mrConfigId, rule.mrConfigId)
@@ -60,6 +68,10 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
   yield* unlessNamed('MR_OWNER_CONFIG', `${path}.mrOwnerConfig`, mrOwnerConfig, rule.mrOwnerConfig)
   const serviceTd = report.version === '1.5' ? report.mrServiceTd : new Uint8Array(48)
   yield* unlessNamed('SERVICE_TD', `${path}.mrServiceTd`, serviceTd, rule.mrServiceTd)
+}
+
+function u64from(hex: string): bigint {
+  return Buffer.from(hex, 'hex').readBigUInt64LE()
 }
 
 function u64le(value: bigint): Uint8Array {

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import type { Collateral } from '../collateral/collateral.ts'
 import type { SvnLevel } from '../collateral/tcb-level.ts'
 import { MAX_QUOTE_BYTES, parseQuote, type Quote } from '../quote/quote.ts'
-import { impossibleTdBits } from '../tdx/td-report.ts'
 import { verifyChainKnowing } from '../x509/chain.ts'
 import { Known } from '../x509/known.ts'
 import type { QuoteClaims } from './claims.ts'
@@ -16,7 +15,6 @@ import {
   requireInDate,
   verifyCollateralChains,
 } from './documents.ts'
-import { EvidenceError } from './errors.ts'
 import { requireDocumentsFit, requireSamePlatform } from './fit.ts'
 import { gapsOf } from './gaps.ts'
 import { pckChainOf, pckExtensionOf } from './pck-chain.ts'
@@ -78,7 +76,6 @@ export function verifyQuote(
   requireBoundKey(quote)
   const qeLevel = matchQeIdentity(quote, qeIdentity)
   verifyQuoteSignature(quote)
-  requireTdBits(quote)
 
   // 11 to 13. Levels of platform and module, converged.
   const td = quote.body.kind === 'td' ? quote.body.report : undefined
@@ -121,12 +118,6 @@ function moduleOf({ body }: Quote, { tcbInfo }: Documents): Module {
 function tdPartsOf({ body }: Quote, { tcbInfo }: Documents, module: Module): TdParts | undefined {
   if (body.kind !== 'td' || tcbInfo.id !== 'TDX') return undefined
   return { report: body.report, tcbInfo, moduleLevel: matchTdxModule(body.report, module) }
-}
-
-/** A genuine report cannot have them; this is no policy. */
-function requireTdBits({ body }: Quote): void {
-  const odd = body.kind === 'td' ? impossibleTdBits(body.report) : undefined
-  if (odd !== undefined) throw new EvidenceError('TD_REPORT', odd)
 }
 
 function bodyClaims({ body }: Quote, moduleId: string | undefined, level: SvnLevel | undefined) {
