@@ -399,6 +399,7 @@ const snpOf = (guest: Partial<Omit<SnpReport, 'signature'>> = {}, unchecked = fa
   })
 
 const MEASURED = '00'.repeat(48)
+const CHIP = Buffer.from(milan.defaults.chipId).toString('hex')
 const minTcb = { Milan: { bootLoader: 4, tee: 0, snp: 24, microcode: 219 } }
 const snp = (
   name: string,
@@ -479,6 +480,19 @@ const GUESTS: readonly Case[] = [
     { onIt: { demandedFlags: ['eccEnabled'], refusedFlags: ['smtEnabled'] } },
   ),
   snp('another chip', ['CHIP_ID'], {}, { onIt: { chipIds: ['00'.repeat(64)] } }),
+  snp('this chip', [], {}, { onIt: { chipIds: [CHIP] } }),
+  snp(
+    'this chip, masked in the report',
+    [],
+    { chipId: new Uint8Array(64) },
+    { onIt: { chipIds: [CHIP] } },
+  ),
+  snp(
+    'another chip, masked in the report',
+    ['CHIP_ID'],
+    { chipId: new Uint8Array(64) },
+    { onIt: { chipIds: ['00'.repeat(64)] } },
+  ),
 ]
 
 describe('appraiseEvidence', () => {

@@ -1,5 +1,6 @@
 import { SNP_PLATFORM } from '../sev-snp/report.ts'
 import { snpPartsBelow } from '../sev-snp/tcb.ts'
+import { chipIdOf } from '../sev-snp/vek.ts'
 import type { SnpClaims } from '../verify/claims.ts'
 import type { SnpPlatformPolicy } from './policy.ts'
 import { anyOf, hexText, type Reason, unlessAllowed } from './reasons.ts'
@@ -30,7 +31,8 @@ export function* snpPlatformReasons(
     'not checked: modules that lie about their size go unnoticed',
   ])
   yield* flagReasons(claims, policy)
-  const chip = hexText(report.chipId)
+  // A host may mask the id in the report; the certificate of the key that signed names the chip.
+  const chip = hexText(chipIdOf(claims.vek) ?? report.chipId)
   if (policy.chipIds?.includes(chip) === false) {
     const change = 'add it to `snpPlatform.chipIds`'
     yield { code: 'CHIP_ID', wanted: anyOf(policy.chipIds), seen: chip, change }

@@ -8,6 +8,9 @@ const SIGNATURE = 'HCLA'
 const HEADER_SIZE = 32
 const RUNTIME_HEADER_SIZE = 20
 const SNP_REPORT = 2
+const TDX_REPORT = 4
+/** What version 2 on puts before the runtime data: a bit map of what was asked for. */
+const CAPABILITIES_SIZE = 4
 const HASHES: ReadonlyMap<number, string> = new Map([
   [1, 'sha256'],
   [2, 'sha384'],
@@ -31,7 +34,7 @@ export function isHclEnvelope(bytes: Uint8Array): boolean {
  * Reads an envelope, and checks that the digest of its runtime data is the report's report data.
  * What follows the runtime data (padding of the vTPM's buffer) is not looked at.
  * @throws QuoteFormatError
- * @see Azure, "Guest attestation for confidential VMs": HCL report
+ * @see Azure, "Guest attestation for confidential VMs": HCL report; OpenHCL, `IgvmAttestRequestBase`
  */
 export function parseHclEnvelope(bytes: Uint8Array): HclEnvelope {
   if (!isHclEnvelope(bytes)) throw new QuoteFormatError('VERSION', `no ${SIGNATURE} signature`)
@@ -39,18 +42,17 @@ export function parseHclEnvelope(bytes: Uint8Array): HclEnvelope {
   reader.bytes('HCL header', HEADER_SIZE)
   const report = reader.bytes('SEV-SNP report', SNP_REPORT_SIZE)
   const size = reader.u32('runtime data size')
-  reader.u32('runtime data version')
-  const kind = reader.u32('report type')
-  if (kind !== SNP_REPORT) {
-    throw new QuoteFormatError('TEE_TYPE', `report type: wanted ${SNP_REPORT}, saw ${kind}`)
-  }
+  const version = reader.u32('runtime data version')
+  requireSnp(reader.u32('report type'))
   const hashId = reader.u32('hash of the runtime data')
   const hash = HASHES.get(hashId)
   if (hash === undefined) throw new QuoteFormatError('KEY_TYPE', `hash ${hashId} is not known`)
   const length = reader.u32('runtime data length')
-  if (size !== length + RUNTIME_HEADER_SIZE) {
+  const more = version === 1 ? 0 : CAPABILITIES_SIZE
+  if (size !== length + RUNTIME_HEADER_SIZE + more) {
     throw new QuoteFormatError('LENGTH', `runtime data of ${length} bytes in ${size}`)
   }
+  reader.bytes('capabilities', more)
   const data = reader.bytes('runtime data', length)
   const bound = new Uint8Array(64)
   bound.set(createHash(hash).update(data).digest())
@@ -58,6 +60,17 @@ export function parseHclEnvelope(bytes: Uint8Array): HclEnvelope {
     throw new QuoteFormatError('LENGTH', 'the report does not bind the runtime data')
   }
   return { report, runtimeData: textOf(data) }
+}
+
+/** A TDREPORT can be checked by its own processor alone. */
+function requireSnp(kind: number): void {
+  if (kind === SNP_REPORT) return
+  throw new QuoteFormatError(
+    'TEE_TYPE',
+    kind === TDX_REPORT
+      ? 'the envelope holds a report of TDX, which proves nothing elsewhere: have the host make a quote of it, and give that'
+      : `report type: wanted ${SNP_REPORT} (SEV-SNP), saw ${kind}`,
+  )
 }
 
 function textOf(data: Uint8Array): string {

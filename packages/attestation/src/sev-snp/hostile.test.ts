@@ -12,6 +12,8 @@ import { createSimSnpPlatform } from '../sim/snp-platform.ts'
 import { verifyCollateral } from '../verify/verified-collateral.ts'
 import { verifyEvidence } from '../verify-evidence.ts'
 import { parseCertificate } from '../x509/certificate.ts'
+import { TAG } from '../x509/der.ts'
+import { der } from '../x509/der-writer.ts'
 import { splitPemCertificates } from '../x509/pem.ts'
 import { encodeSnpCertificateTable, parseSnpCertificateTable } from './certificate-table.ts'
 import type { SnpCollateral } from './collateral.ts'
@@ -156,6 +158,24 @@ describe('a chain of a foreign make', () => {
     expect(judge({})).toBe('none')
   })
 
+  /** AMD's extensions, with the chip's id written otherwise. */
+  const identified = (write: (hwId: Uint8Array) => Uint8Array) =>
+    vekExtensions.map(({ oid, value }) =>
+      oid === `${VEK_EXTENSIONS}.4` ? { oid, value: write(value) } : { oid, value },
+    )
+  const wrapped = (hwId: Uint8Array) => der(TAG.octetString, hwId)
+
+  it('verifies with the id of the chip as bytes alone or as an OCTET STRING', () => {
+    expect(judge({ leaf: { extensions: identified(hwId => hwId) } })).toBe('none')
+    expect(judge({ leaf: { extensions: identified(wrapped) } })).toBe('none')
+    const other = (hwId: Uint8Array) => wrapped(hwId.map(byte => byte ^ 1))
+    expect(judge({ leaf: { extensions: identified(other) } })).toBe('CHIP_ID')
+    const cut = (hwId: Uint8Array) => wrapped(hwId.slice(1))
+    expect(judge({ leaf: { extensions: identified(cut) } })).toBe('VALUE')
+    const twice = (hwId: Uint8Array) => wrapped(wrapped(hwId))
+    expect(judge({ leaf: { extensions: identified(twice) } })).toBe('VALUE')
+  })
+
   const refused: readonly (readonly [string, () => string, string])[] = [
     ['a root of the right name and another key', () => judge({ root: impostor }), 'UNTRUSTED_ROOT'],
     ['a root that another key signed', () => judge({ root: { issuer: impostor } }), 'SIGNATURE'],
@@ -254,17 +274,27 @@ describe('a certificate table from a hostile host', () => {
 
 describe('an HCL envelope', () => {
   /** As Azure's paravisor writes one over these runtime data. */
-  function envelope(data: Uint8Array, { kind = 2, hash = 1, size = data.length + 20 } = {}) {
+  function envelope(
+    data: Uint8Array,
+    { kind = 2, hash = 1, version = 1, more = 0, extra = 0 } = {},
+  ) {
     const algorithm = ['sha256', 'sha384', 'sha512'][hash - 1] ?? 'sha256'
     const reportData = new Uint8Array(64)
     reportData.set(createHash(algorithm).update(data).digest())
     const header = Buffer.alloc(32)
     header.write('HCLA')
     const runtime = Buffer.alloc(20)
-    for (const [index, value] of [size, 1, kind, hash, data.length].entries()) {
+    for (const [index, value] of [
+      data.length + 20 + more + extra,
+      version,
+      kind,
+      hash,
+      data.length,
+    ].entries()) {
       runtime.writeUInt32LE(value, 4 * index)
     }
-    return Buffer.concat([header, platform.report({ reportData }), runtime, data])
+    const capabilities = Buffer.alloc(more, 7)
+    return Buffer.concat([header, platform.report({ reportData }), runtime, capabilities, data])
   }
   const json = Buffer.from('{"keys":[{"kid":"HCLAkPub"}]}')
 
@@ -275,6 +305,17 @@ describe('an HCL envelope', () => {
       report: new Uint8Array(whole.subarray(32, 32 + 1184)),
       runtimeData: json.toString(),
     })
+  })
+
+  it.each([2, 3])('of version %i has four bytes before its runtime data', version => {
+    const whole = envelope(json, { version, more: 4 })
+    expect(parseHclEnvelope(whole).runtimeData).toBe(json.toString())
+    expect(codeOf(() => parseHclEnvelope(envelope(json, { version })))).toBe('LENGTH')
+    expect(codeOf(() => parseHclEnvelope(envelope(json, { more: 4 })))).toBe('LENGTH')
+  })
+
+  it('of a trust domain says what to give in its place', () => {
+    expect(() => parseHclEnvelope(envelope(json, { kind: 4 }))).toThrow(/TDX.*quote/)
   })
 
   it('is refused cut at any byte', () => {
@@ -295,7 +336,7 @@ describe('an HCL envelope', () => {
   it.each([
     ['of another TEE', { kind: 4 }, 'TEE_TYPE'],
     ['with an unknown hash', { hash: 4 }, 'KEY_TYPE'],
-    ['whose sizes differ', { size: 20 }, 'LENGTH'],
+    ['whose sizes differ', { extra: 1 }, 'LENGTH'],
   ] as const)('is refused %s', (_what, change, code) => {
     expect(codeOf(() => parseHclEnvelope(envelope(json, change)))).toBe(code)
   })

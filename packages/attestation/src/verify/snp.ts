@@ -8,7 +8,7 @@ import {
   type SnpReport,
 } from '../sev-snp/report.ts'
 import { parseSnpTcb, productOfCpuid, type SnpTcb, snpPartsBelow } from '../sev-snp/tcb.ts'
-import { parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
+import { chipIdOf, parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
 import type { Certificate } from '../x509/certificate.ts'
 import { ChainError, isRevoked, verifyCrlKnowing, verifyPath } from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
@@ -168,12 +168,13 @@ function requireTcb(tcb: SnpClaims['tcb'], { tcb: certified }: VekExtensions): v
   }
 }
 
-/** Turin's chip id has 8 bytes; a masked one is zero, and proves no chip. */
-function requireChip({ chipId, maskChipKey }: SnpReport, { hwId }: VekExtensions): void {
-  if (hwId === undefined) return
-  if (maskChipKey && chipId.every(byte => byte === 0)) return
-  const wanted = new Uint8Array(64)
-  wanted.set(hwId)
+/**
+ * The chip is the one whose key signed; a report repeats its id, or has zero where the host masks it.
+ * @see AMD 56860, ATTESTATION_REPORT, CHIP_ID
+ */
+function requireChip({ chipId }: SnpReport, vek: VekExtensions): void {
+  const wanted = chipIdOf(vek)
+  if (wanted === undefined || chipId.every(byte => byte === 0)) return
   if (!sameBytes(chipId, wanted)) {
     throw new EvidenceError('CHIP_ID', `wanted ${hex(wanted)}, saw ${hex(chipId)}`)
   }
