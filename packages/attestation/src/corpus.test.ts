@@ -33,7 +33,7 @@ import { CHAIN_ERROR_CODES } from './x509/chain.ts'
 import { parseCrl } from './x509/crl.ts'
 import { DER_ERROR_CODES } from './x509/der.ts'
 import { bitString, oid, sequence } from './x509/der-writer.ts'
-import { parsePckExtension, SGX_EXTENSION } from './x509/pck.ts'
+import { type PckExtension, parsePckExtension, SGX_EXTENSION } from './x509/pck.ts'
 
 /**
  * The corpus that a clone has of its own: evidence of simulated platforms, one case for every status
@@ -222,14 +222,13 @@ function chainWith(
   change: Partial<CertificateFields>,
   extension?: Uint8Array,
 ): Partial<QuoteFields> {
-  const pck = parsePckExtension(parseCertificate(certificates.pck))
   const leaf = issueCertificate({
     issuer: { commonName: SIM_NAMES.platformCa, key: keys.platformCa },
     commonName: SIM_NAMES.pck,
     key: keys.pck,
     notBefore: new Date(AT.getTime() - DAY),
     notAfter: new Date(AT.getTime() + DAY),
-    extensions: [{ oid: SGX_EXTENSION, value: extension ?? encodePckExtension(pck) }],
+    extensions: [{ oid: SGX_EXTENSION, value: extension ?? encodePckExtension(pckExtension) }],
     ...change,
   })
   return certified(leaf, certificates.platformCa, certificates.root)
@@ -282,6 +281,7 @@ const ca = (commonName: string, key = keys.platformCa): CertificateFields => ({
   notAfter: new Date(AT.getTime() + DAY),
 })
 const crl = platform.collateral(AT).pckCrl
+const pckExtension = parsePckExtension(parseCertificate(certificates.pck))
 /** Where the certification data of a quote of version 3 begins. */
 const CERTIFICATION = 436 + 64 + 64 + 384 + 64 + 2 + 32
 const { qeReport } = parseQuote(platform.quote(ENCLAVE))
@@ -402,6 +402,53 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
     ),
   ],
   [
+    'ChainError LENGTH',
+    'a PCK certificate that the root issued',
+    quoting(
+      certified(
+        issueCertificate({
+          ...withoutPathLen(ca(SIM_NAMES.pck, keys.pck)),
+          extensions: [{ oid: SGX_EXTENSION, value: encodePckExtension(pckExtension) }],
+        }),
+        certificates.root,
+      ),
+    ),
+  ],
+  [
+    'ChainError LENGTH',
+    'a signer of documents that is not of the root itself',
+    endorsing({
+      tcbInfoIssuerChain: pemOf(
+        issueCertificate({
+          ...withoutPathLen(ca(SIM_NAMES.tcbSigning, keys.tcbSigning)),
+          issuer: { commonName: SIM_NAMES.platformCa, key: keys.platformCa },
+        }),
+        certificates.platformCa,
+        certificates.root,
+      ),
+    }),
+  ],
+  [
+    'DerError VALUE',
+    'a PCK certificate with an instance id and no configuration',
+    quoting(chainWith({}, encodePckExtension(withoutConfiguration(pckExtension)))),
+  ],
+  [
+    'DerError VALUE',
+    'a PCK certificate with half a configuration',
+    quoting(
+      chainWith(
+        {},
+        encodePckExtension({ ...pckExtension, configuration: { smtEnabled: true } as never }),
+      ),
+    ),
+  ],
+  [
+    'DerError VALUE',
+    'a PCK certificate of an unknown SGX type',
+    quoting(chainWith({}, encodePckExtension({ ...pckExtension, sgxType: 3 }))),
+  ],
+  [
     'DerError VALUE',
     'a critical extension of a certificate that is unknown',
     quoting(
@@ -471,6 +518,16 @@ const REFUSALS: readonly (readonly [code: string, what: string, Shown | (() => u
     'a list with a serial twice, signed',
     endorsing({ pckCrl: crlBy('platformCa', { revoked: ['11', '11'] }) }),
   ],
+  ...['2.5.29.27', '2.5.29.28'].map(
+    id =>
+      [
+        'DerError VALUE',
+        `a list that is not whole, signed, and does not call it critical (${id})`,
+        endorsing({
+          pckCrl: crlBy('platformCa', { extensions: [{ oid: id, value: Uint8Array.of(2, 1, 0) }] }),
+        }),
+      ] as const,
+  ),
   [
     'DerError VALUE',
     'a list with a critical extension that is unknown, signed',
@@ -680,6 +737,10 @@ function unsigned(list: Uint8Array): Uint8Array {
 
 function withoutPathLen({ pathLen: _pathLen, ...fields }: CertificateFields): CertificateFields {
   return fields
+}
+
+function withoutConfiguration({ configuration: _, ...pck }: PckExtension): PckExtension {
+  return pck
 }
 
 function reordered(text: string): string {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Collateral } from '../collateral/collateral.ts'
 import type { SvnLevel } from '../collateral/tcb-level.ts'
 import { MAX_QUOTE_BYTES, parseQuote, type Quote } from '../quote/quote.ts'
-import { verifyChainKnowing } from '../x509/chain.ts'
+import { requireLength, verifyChainKnowing } from '../x509/chain.ts'
 import { Known } from '../x509/known.ts'
 import type { QuoteClaims } from './claims.ts'
 import { convergedStatus, type TdParts } from './converge.ts'
@@ -11,6 +11,7 @@ import {
   type Documents,
   type Instant,
   openDocuments,
+  PCK_CHAIN,
   readCollateral,
   requireInDate,
   verifyCollateralChains,
@@ -55,6 +56,7 @@ export function verifyQuote(
   const pckChain = pckChainOf(quote, collateral.source, known)
   const spkis = fitting.map(({ spki }) => spki)
   verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at }, graceMs)
+  requireLength('PCK chain', pckChain, PCK_CHAIN)
   // One vendor may have several pinned roots; none of them vouches for another's platforms.
   const root = rootOf(pckChain, fitting, roots)
   verifyCollateralChains(collateral, root, known, instant)

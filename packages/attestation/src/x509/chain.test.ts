@@ -236,13 +236,17 @@ describe('certificates made by OpenSSL', () => {
     }
   })
 
-  it('splits PEM strictly', () => {
+  it('splits PEM strictly but for white space', () => {
     const pem = readFileSync(join(folder, 'leaf.pem'), 'utf8')
     const count = (text: string) => splitPemCertificates(text).length
     expect(count(pem + pem)).toBe(2)
     expect(count(`${pem}\n${pem.trimEnd()}\0`)).toBe(2)
     expect(count(pem.replaceAll('\n', '\r\n'))).toBe(1)
     expect(count(pem.repeat(10))).toBe(10)
+    // White space says nothing: some tools write none between two, or blanks at the end of lines.
+    expect(count(pem.trimEnd() + pem)).toBe(2)
+    expect(count(`\r\n ${pem.replaceAll('\n', ' \t\n')}\f\v\0\0`)).toBe(1)
+    expect(count(pem.replace(/\n(?!-)/g, '').replaceAll('-----M', '-----\nM'))).toBe(1)
     for (const bad of [
       '',
       '\0',
@@ -253,7 +257,13 @@ describe('certificates made by OpenSSL', () => {
       pem.replace('-----END CERTIFICATE-----', ''),
       pem.replaceAll('CERTIFICATE', 'PRIVATE KEY'),
       pem.replace('MII', 'M!I'),
-      pem.trimEnd() + pem,
+      `subject=CN\n${pem}`,
+      pem.replace('-----BEGIN', '----BEGIN'),
+      pem.replace('-----END', '---END'),
+      pem.replaceAll('-----BEGIN CERTIFICATE-----', '-----BEGIN CERTIFICATE----- x'),
+      pem.replace('\n-----END', '=\n-----END'),
+      `${pem}\u00a0`,
+      `${pem}\u2028${pem}`,
     ]) {
       expect(() => splitPemCertificates(bad)).toThrow(DerError)
     }
