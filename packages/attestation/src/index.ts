@@ -22,7 +22,7 @@ export {
   type SnpPlatformPolicy,
   type TdRule,
 } from './appraisal/policy.ts'
-export { REASON_CODES, type Reason, type ReasonCode } from './appraisal/reasons.ts'
+export { type PolicyEdit, REASON_CODES, type Reason, type ReasonCode } from './appraisal/reasons.ts'
 export type { Brand } from './brand.ts'
 export type { Collateral } from './collateral/collateral.ts'
 export { collateralJson, readCollateralJson } from './collateral/collateral-json.ts'

@@ -2,10 +2,12 @@ import { SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import type { EnclaveRule } from './policy.ts'
 import {
   anyOf,
+  editText,
   hexText,
   nearestReasons,
   type Reason,
   type RuleVerdict,
+  reasonOf,
   unlessAllowed,
   unlessAtLeast,
   unlessMasked,
@@ -26,12 +28,12 @@ export function enclaveReasons(
   rules: readonly EnclaveRule[],
 ): readonly Reason[] {
   const verdicts = rules.map((rule, index) => verdictOf(report, rule, `enclaves[${index}]`))
-  const mrEnclave = hexText(report.mrEnclave)
-  return nearestReasons(verdicts, {
-    code: 'MEASUREMENT',
-    wanted: anyOf(rules.map(named)),
-    seen: `MRENCLAVE ${mrEnclave}, MRSIGNER ${hexText(report.mrSigner)}`,
-    change: `\`enclaves: [{ mrEnclave: ${mrEnclave} }]\``,
+  return nearestReasons(verdicts, () => {
+    const rule = { mrEnclave: hexText(report.mrEnclave) }
+    const path = `enclaves[${rules.length}]`
+    const seen = `MRENCLAVE ${rule.mrEnclave}, MRSIGNER ${hexText(report.mrSigner)}`
+    const unnamed = { code: 'MEASUREMENT', wanted: anyOf(rules.map(named)), seen } as const
+    return [reasonOf(unnamed, { path, value: rule }), ...reasonsOf(report, rule, path)]
   })
 }
 
@@ -56,8 +58,9 @@ function verdictOf(report: SgxReportBody, rule: EnclaveRule, path: string): Rule
 function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Iterable<Reason> {
   const { isvProdId, isvSvn, configSvn } = report
   if (rule.isvProdId !== undefined && rule.isvProdId !== isvProdId) {
-    const change = `a rule of its own with \`isvProdId: ${isvProdId}\``
-    yield { code: 'ISV_PROD_ID', wanted: `${rule.isvProdId}`, seen: `${isvProdId}`, change }
+    const told = { code: 'ISV_PROD_ID', wanted: `${rule.isvProdId}`, seen: `${isvProdId}` } as const
+    const edit = { path: `${path}.isvProdId`, value: isvProdId }
+    yield { ...told, change: `${editText(edit)}, or a rule of its own with it`, edits: [edit] }
   }
   yield* unlessAtLeast('ISV_SVN', `${path}.minIsvSvn`, isvSvn, rule.minIsvSvn)
   yield* unlessAllowed('DEBUG', `${path}.allowDebug`, isDebugReport(report), rule.allowDebug, [
@@ -80,8 +83,8 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
   )
   yield* unlessNamed('CONFIG_ID', `${path}.configId`, report.configId, rule.configId)
   if (rule.minConfigSvn === undefined && configSvn !== 0) {
-    const change = `\`${path}.minConfigSvn: ${configSvn}\``
-    yield { code: 'CONFIG_SVN', wanted: '0', seen: `${configSvn}`, change }
+    const edit = { path: `${path}.minConfigSvn`, value: configSvn }
+    yield reasonOf({ code: 'CONFIG_SVN', wanted: '0', seen: `${configSvn}` }, edit)
   }
   yield* unlessAtLeast('CONFIG_SVN', `${path}.minConfigSvn`, configSvn, rule.minConfigSvn)
   const { isvFamilyId, isvExtProdId } = report

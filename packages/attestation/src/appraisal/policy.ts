@@ -32,7 +32,8 @@ export const SNP_PLATFORM_FLAGS = [
 ] as const
 
 const MAX_SVN = 0xffff
-const MAX_DAYS = 3650
+/** Longest grace that a policy grants: ten years. */
+export const MAX_GRACE_DAYS = 3650
 
 /** Bits that must have these values: hexadecimal, in the order in which the report holds them. */
 const maskedBytes =
@@ -55,8 +56,8 @@ const quotePlatform = (value: unknown, path: string) => {
       minTcbEvaluationDataNumber: integerTo(0xffffffff),
       acceptedAdvisories: listOf(advisory),
       refusedAdvisories: listOf(advisory),
-      platformGraceDays: integerTo(MAX_DAYS),
-      collateralGraceDays: integerTo(MAX_DAYS),
+      platformGraceDays: integerTo(MAX_GRACE_DAYS),
+      collateralGraceDays: integerTo(MAX_GRACE_DAYS),
       allowDynamicPlatform: flag,
       allowCachedKeys: flag,
       allowSmt: flag,

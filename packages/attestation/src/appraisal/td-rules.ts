@@ -6,9 +6,11 @@ import {
   ifNamed,
   nearestReasons,
   type Reason,
+  reasonOf,
   unlessAllowed,
   unlessMasked,
   unlessNamed,
+  unlistedReason,
 } from './reasons.ts'
 
 /** What the rules say against a trust domain. */
@@ -18,11 +20,11 @@ export function tdReasons(report: TdReport, rules: readonly TdRule[]): readonly 
     isOf: rule.mrTd === mrTd,
     reasons: [...reasonsOf(report, rule, `tds[${index}]`)],
   }))
-  return nearestReasons(verdicts, {
-    code: 'MEASUREMENT',
-    wanted: anyOf(rules.map(rule => `MRTD ${rule.mrTd}`)),
-    seen: `MRTD ${mrTd}`,
-    change: `\`tds: [{ mrTd: ${mrTd} }]\``,
+  return nearestReasons(verdicts, () => {
+    const path = `tds[${rules.length}]`
+    const wanted = anyOf(rules.map(rule => `MRTD ${rule.mrTd}`))
+    const unnamed = { code: 'MEASUREMENT', wanted, seen: `MRTD ${mrTd}` } as const
+    return [reasonOf(unnamed, { path, value: { mrTd } }), ...reasonsOf(report, { mrTd }, path)]
   })
 }
 
@@ -42,9 +44,8 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     yield* ifNamed('RTMR', `${path}.${name}`, seen, rule[name])
   }
   const mrSeam = hexText(report.mrSeam)
-  if (rule.mrSeams !== undefined && !rule.mrSeams.includes(mrSeam)) {
-    const change = `add it to \`${path}.mrSeams\``
-    yield { code: 'MR_SEAM', wanted: anyOf(rule.mrSeams), seen: mrSeam, change }
+  if (rule.mrSeams?.includes(mrSeam) === false) {
+    yield unlistedReason('MR_SEAM', `${path}.mrSeams`, rule.mrSeams, mrSeam)
   }
   const septVe = (report.tdAttributes & TD_ATTRIBUTES.septVeDisable) === 0n
   yield* unlessAllowed('SEPT_VE', `${path}.allowSeptVe`, septVe, rule.allowSeptVe, [
@@ -52,14 +53,7 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     'clear: the host can raise exceptions in the TD',
   ])
   const attributes = u64le(report.tdAttributes)
-  // Bits that a later module may give a meaning to: only a rule that names them knows it.
-  const known = rule.tdAttributes?.mask === undefined ? 0n : u64from(rule.tdAttributes.mask)
-  const unknown = report.tdAttributes & TD_RESERVED & ~known
-  if (unknown !== 0n) {
-    const seen = hexText(attributes)
-    const change = `\`${path}.tdAttributes: { value: ${seen}, mask: ${'ff'.repeat(8)} }\``
-    yield { code: 'TD_ATTRIBUTES', wanted: 'no reserved bits', seen, change }
-  }
+  yield* reservedReasons(report, rule, `${path}.tdAttributes`)
   yield* unlessMasked('TD_ATTRIBUTES', `${path}.tdAttributes`, attributes, rule.tdAttributes)
   yield* unlessMasked('XFAM', `${path}.xfam`, u64le(report.xfam), rule.xfam)
   yield* unlessNamed('MR_CONFIG_ID', `${path}.mrConfigId`, report.mrConfigId, rule.mrConfigId)
@@ -68,6 +62,21 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
   yield* unlessNamed('MR_OWNER_CONFIG', `${path}.mrOwnerConfig`, mrOwnerConfig, rule.mrOwnerConfig)
   const serviceTd = report.version === '1.5' ? report.mrServiceTd : new Uint8Array(48)
   yield* unlessNamed('SERVICE_TD', `${path}.mrServiceTd`, serviceTd, rule.mrServiceTd)
+}
+
+/** Bits that a later module may give a meaning to: only a rule that names them knows it. */
+function* reservedReasons(
+  { tdAttributes }: TdReport,
+  { tdAttributes: named }: TdRule,
+  path: string,
+): Iterable<Reason> {
+  const mask = named === undefined ? 0n : u64from(named.mask)
+  const unknown = tdAttributes & TD_RESERVED & ~mask
+  if (unknown === 0n) return
+  const value = hexText(u64le(tdAttributes))
+  const wanted = `none of the reserved bits ${hexText(u64le(unknown))}`
+  const edit = { path, value: { value, mask: hexText(u64le(mask | unknown)) } }
+  yield reasonOf({ code: 'TD_ATTRIBUTES', wanted, seen: value }, edit)
 }
 
 function u64from(hex: string): bigint {

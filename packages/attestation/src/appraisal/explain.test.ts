@@ -1,0 +1,273 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { PartTcbStatus, PublishedTcbStatus } from '../collateral/tcb-status.ts'
+import { SNP_PLATFORM, SNP_POLICY } from '../sev-snp/report.ts'
+import { encodeSnpTcb } from '../sev-snp/tcb.ts'
+import { TD_ATTRIBUTES } from '../tdx/td-report.ts'
+import type { VerifiedEvidence } from '../verify/claims.ts'
+import {
+  AT,
+  base,
+  CASES,
+  type Change,
+  codesOf,
+  DAY,
+  evidenceOf,
+  MR_ENCLAVE,
+  MR_TD,
+  milan,
+  minTcb,
+  rules,
+  signer,
+  snpOf,
+  tdOf,
+} from './appraisal-cases.test.support.ts'
+import { appraiseEvidence } from './appraise.ts'
+import { PUBLIC_TEST_SIGNERS } from './enclave-rules.ts'
+import { explainAppraisal } from './explain.ts'
+import { type AppraisalPolicy, readAppraisalPolicy } from './policy.ts'
+import { editedPolicy } from './policy-edit.test.support.ts'
+import type { Reason, ReasonCode } from './reasons.ts'
+
+describe('explainAppraisal', () => {
+  it('says what was wanted, what was seen, and what would pass', () => {
+    const policy = readAppraisalPolicy({ ...base, enclaves: [{ ...signer, minIsvSvn: 9 }] })
+    const text = explainAppraisal(appraiseEvidence(evidenceOf({ tcbStatus: 'OutOfDate' }), policy))
+    expect(text).toContain('rejected for 2 reasons')
+    expect(text).toContain('wanted  9 or higher\n    seen    3\n')
+    expect(text).toContain('change  `enclaves[0].minIsvSvn: 3`')
+    expect(text).toContain('add OutOfDate to `platform.tcbStatuses`, or update the platform (')
+    expect(text).toContain(') to be UpToDate')
+  })
+
+  it('names changes that do pass', () => {
+    const evidence = evidenceOf({}, { debug: true })
+    expect(codesOf(evidence, rules({ mrEnclave: MR_ENCLAVE }))).toEqual(['DEBUG'])
+    expect(codesOf(evidence, rules({ mrEnclave: MR_ENCLAVE, allowDebug: true }))).toEqual([])
+  })
+})
+
+/** Reasons that another policy would not help against, or should not. */
+const NO_EDIT: readonly ReasonCode[] = ['VMPL', 'ID_KEY', 'AUTHOR_KEY', 'COLLATERAL_EXPIRED']
+
+function reasonsOf(evidence: VerifiedEvidence, policy: AppraisalPolicy): readonly Reason[] {
+  const appraisal = appraiseEvidence(evidence, policy)
+  return appraisal.verdict === 'trusted' ? [] : appraisal.reasons
+}
+
+/**
+ * What `explain` promises: its changes make the policy accept the evidence, each of them is needed for
+ * its reason, and a reason without one is of a kind that no policy should mend.
+ */
+function requireSmallestChange(evidence: VerifiedEvidence, policy: AppraisalPolicy): void {
+  const reasons = reasonsOf(evidence, policy)
+  const lasting = reasons.filter(({ edits }) => edits.length === 0).map(({ code }) => code)
+  expect(lasting.filter(code => !NO_EDIT.includes(code))).toEqual([])
+  const edited = editedPolicy(
+    policy,
+    reasons.flatMap(({ edits }) => edits),
+  )
+  expect(reasonsOf(evidence, edited).map(({ code }) => code)).toEqual(lasting)
+  // Where a rule or a platform is added, the changes within it stand or fall with it.
+  const added = reasons.filter(({ code }) => code === 'PLATFORM' || code === 'MEASUREMENT')
+  const roots = added.flatMap(({ edits }) => edits.map(({ path }) => path))
+  const within = ({ edits }: Reason) =>
+    edits.some(({ path }) => roots.some(root => path.startsWith(root)))
+  for (const left of new Set(reasons.filter(one => !within(one)).map(({ code }) => code))) {
+    const others = reasons.filter(({ code }) => code !== left).flatMap(({ edits }) => edits)
+    const codes = reasonsOf(evidence, editedPolicy(policy, others)).map(({ code }) => code)
+    expect(codes).toContain(left)
+  }
+}
+
+describe('the change that explain names', () => {
+  it.each(CASES)('$name: passes, and nothing smaller does', one => {
+    requireSmallestChange(one.evidence(), readAppraisalPolicy({ ...base, ...one.policy }))
+  })
+
+  it('is told in YAML that cannot be read as a number', () => {
+    const digits = new Uint8Array(32).fill(0x12)
+    const seen = evidenceOf({}, { mrEnclave: digits })
+    const text = explainAppraisal(appraiseEvidence(seen, readAppraisalPolicy(base)))
+    expect(text).toContain(`\`enclaves[1]: { mrEnclave: "${'12'.repeat(32)}" }\``)
+  })
+
+  const optional = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined })
+  const present = (members: Change) =>
+    Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+  const some = <Value>(...values: readonly Value[]) => fc.constantFrom(...values)
+  const lists = <Value>(...values: readonly Value[]) => fc.subarray([...values])
+  const hexes = (size: number) => some('00', '0a', '12').map(byte => byte.repeat(size))
+  const bytes = (size: number) => some(0, 0x0a, 0x12).map(byte => new Uint8Array(size).fill(byte))
+  const masked = (size: number) =>
+    fc
+      .record({ value: hexes(size), mask: some('00', 'ff', '13') })
+      .map(({ value, mask }) => ({ value, mask: mask.repeat(size) }))
+
+  const platforms = fc
+    .record({
+      tcbStatuses: lists('UpToDate', 'OutOfDate', 'ConfigurationNeeded'),
+      minTcbDate: optional(some('2024-01-01', '2025-08-14')),
+      minTcbEvaluationDataNumber: optional(some(1, 18, 20)),
+      acceptedAdvisories: optional(lists('INTEL-SA-1', 'INTEL-SA-2')),
+      refusedAdvisories: optional(lists('INTEL-SA-1', 'INTEL-SA-3')),
+      platformGraceDays: optional(some(0, 7, 400)),
+      collateralGraceDays: optional(some(0, 1, 90)),
+      allowDynamicPlatform: optional(fc.boolean()),
+      allowCachedKeys: optional(fc.boolean()),
+      allowSmt: optional(fc.boolean()),
+      ppids: optional(lists('00'.repeat(16))),
+      platformInstanceIds: optional(lists('00'.repeat(16))),
+    })
+    .filter(({ platformGraceDays = 0, collateralGraceDays = 0 }) => {
+      return platformGraceDays === 0 || collateralGraceDays === 0
+    })
+    .map(present)
+  const enclaveRules = fc
+    .record({
+      mrEnclave: optional(some(MR_ENCLAVE, '0f'.repeat(32))),
+      mrSigner: some(signer.mrSigner, '0f'.repeat(32), PUBLIC_TEST_SIGNERS[0]),
+      isvProdId: some(7, 8),
+      minIsvSvn: some(1, 9),
+      attributes: optional(masked(16)),
+      miscSelect: optional(masked(4)),
+      configId: optional(hexes(64)),
+      minConfigSvn: optional(some(0, 3)),
+      isvFamilyId: optional(hexes(16)),
+      isvExtProdId: optional(hexes(16)),
+      allowDebug: optional(fc.boolean()),
+      allowPublicTestSigner: optional(fc.boolean()),
+    })
+    .map(present)
+  const tdRules = fc
+    .record({
+      mrTd: some(MR_TD, '0f'.repeat(48)),
+      ...{ rtmr0: optional(hexes(48)), rtmr3: optional(hexes(48)) },
+      mrSeams: optional(lists('00'.repeat(48), '5e'.repeat(48))),
+      ...{ tdAttributes: optional(masked(8)), xfam: optional(masked(8)) },
+      ...{ mrConfigId: optional(hexes(48)), mrServiceTd: optional(hexes(48)) },
+      ...{ allowDebug: optional(fc.boolean()), allowSeptVe: optional(fc.boolean()) },
+    })
+    .map(present)
+  const guestRules = fc
+    .record({
+      measurement: some('00'.repeat(48), '0f'.repeat(48)),
+      hostData: optional(hexes(32)),
+      idKeyDigest: some('0a'.repeat(48), '12'.repeat(48)),
+      authorKeyDigest: optional(hexes(48)),
+      ...{ familyId: optional(hexes(16)), imageId: optional(hexes(16)) },
+      ...{ minGuestSvn: optional(some(0, 5)), maxVmpl: optional(some(0, 2)) },
+      ...{ allowDebug: optional(fc.boolean()), allowMigrationAgent: optional(fc.boolean()) },
+      ...{ demandSingleSocket: optional(fc.boolean()), refuseSmt: optional(fc.boolean()) },
+    })
+    .map(present)
+  const svn = some(0, 4, 24, 219, 220)
+  const snpPlatforms = fc
+    .record({
+      minTcb: some<Change>({}, minTcb).chain(given =>
+        optional(fc.record({ bootLoader: svn, tee: svn, snp: svn, microcode: svn })).map(Milan =>
+          Milan === undefined ? given : { Milan },
+        ),
+      ),
+      allowUncheckedRevocation: optional(fc.boolean()),
+      allowWithoutAliasCheck: optional(fc.boolean()),
+      demandedFlags: optional(lists('eccEnabled', 'smtEnabled', 'aliasCheckComplete')),
+      refusedFlags: optional(lists('tsmeEnabled', 'raplDisabled')),
+      chipIds: optional(lists('00'.repeat(64))),
+    })
+    .map(present)
+  const policies = fc
+    .record({
+      version: fc.constant(1),
+      tees: lists('sgx', 'sim'),
+      platform: optional(platforms),
+      snpPlatform: optional(snpPlatforms),
+      enclaves: optional(fc.array(enclaveRules, { maxLength: 3 })),
+      tds: optional(fc.array(tdRules, { maxLength: 3 })),
+      guests: optional(fc.array(guestRules, { maxLength: 3 })),
+    })
+    .map(policy => readAppraisalPolicy(present(policy)))
+
+  const conditions = fc.record({
+    tcbStatus: some<PublishedTcbStatus>(
+      ...(['UpToDate', 'OutOfDate', 'OutOfDateConfigurationNeeded', 'Revoked'] as const),
+    ),
+    qeTcbStatus: some<PartTcbStatus>('UpToDate', 'OutOfDate'),
+    advisoryIds: lists('INTEL-SA-1', 'INTEL-SA-2', 'INTEL-SA-3'),
+    tcbDate: some('2012-01-01', '2024-11-11', '2026-02-27').map(day => new Date(day)),
+    tcbEvaluationDataNumber: some(17, 19),
+  })
+  const enclaves = fc
+    .record({
+      conditions,
+      debug: fc.boolean(),
+      late: some(0, 31, 99),
+      flags: fc.boolean(),
+      report: fc.record({
+        ...{ configId: bytes(64), configSvn: some(0, 2), miscSelect: some(0, 0x0a0a0a0a) },
+        ...{ isvFamilyId: bytes(16), isvExtProdId: bytes(16) },
+        mrSigner: some(signer.mrSigner, PUBLIC_TEST_SIGNERS[0] ?? '').map(
+          hex => new Uint8Array(Buffer.from(hex, 'hex')),
+        ),
+      }),
+    })
+    .map(({ conditions: given, debug, late, flags, report }) => {
+      const claims = evidenceOf(given, { debug }, late)
+      const configuration = { dynamicPlatform: flags, cachedKeys: flags, smtEnabled: !flags }
+      return {
+        ...claims,
+        report: { ...claims.report, ...report },
+        pck: { ...claims.pck, configuration },
+      } as VerifiedEvidence
+    })
+  const tds = fc
+    .record({
+      tdAttributes: some(0n, 1n, TD_ATTRIBUTES.septVeDisable, 1n << 40n, 0x13n << 56n),
+      xfam: some(3n, 0xe7n),
+      mrSeam: some(0, 0x5e, 9).map(byte => new Uint8Array(48).fill(byte)),
+      ...{ mrConfigId: bytes(48), mrOwner: bytes(48), mrServiceTd: bytes(48) },
+    })
+    .map(tdOf)
+  const guests = fc
+    .record({
+      guest: fc.record({
+        policy: some(0n, SNP_POLICY.debug, SNP_POLICY.smt | SNP_POLICY.migrateMa).map(
+          policy => policy | SNP_POLICY.reserved1,
+        ),
+        platformInfo: some(0n, SNP_PLATFORM.eccEnabled | SNP_PLATFORM.tsmeEnabled, 0x2fn),
+        vmpl: some(0, 1, 3, 0xffffffff),
+        guestSvn: some(0, 4),
+        ...{ hostData: bytes(32), familyId: bytes(16), imageId: bytes(16) },
+        ...{ idKeyDigest: bytes(48), authorKeyDigest: bytes(48) },
+        launchTcb: some(3, 4).map(bootLoader =>
+          encodeSnpTcb('Milan', { bootLoader, tee: 0, snp: 24, microcode: 219 }),
+        ),
+        chipId: some(milan.defaults.chipId, new Uint8Array(64)),
+      }),
+      unchecked: fc.boolean(),
+    })
+    .map(({ guest, unchecked }) => snpOf(guest, unchecked))
+
+  it.each([
+    ['enclaves', enclaves],
+    ['trust domains', tds],
+    ['guests', guests],
+  ] as const)('passes for any policy and any of %s', (_what, evidence) => {
+    fc.assert(
+      fc.property(evidence as fc.Arbitrary<VerifiedEvidence>, policies, requireSmallestChange),
+      { numRuns: process.env['SLOW'] === '1' ? 5000 : 300 },
+    )
+  })
+
+  it('is none where the two kinds of grace exclude each other', () => {
+    const policy = readAppraisalPolicy({
+      ...base,
+      platform: { tcbStatuses: ['UpToDate'], platformGraceDays: 5 },
+    })
+    const late = evidenceOf({}, {}, 31)
+    expect(late.earliestExpiration).toEqual(new Date(AT.getTime() + 30 * DAY))
+    expect(reasonsOf(late, policy)).toMatchObject([
+      { code: 'COLLATERAL_EXPIRED', change: 'fetch new collateral', edits: [] },
+    ])
+  })
+})
