@@ -1,9 +1,10 @@
+import { hexOf } from '../bytes/text.ts'
+import { Writer } from '../bytes/writer.ts'
 import { SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import type { EnclaveRule } from './policy.ts'
 import {
   anyOf,
   editText,
-  hexText,
   nearestReasons,
   type Reason,
   type RuleVerdict,
@@ -29,9 +30,9 @@ export function enclaveReasons(
 ): readonly Reason[] {
   const verdicts = rules.map((rule, index) => verdictOf(report, rule, `enclaves[${index}]`))
   return nearestReasons(verdicts, () => {
-    const rule = { mrEnclave: hexText(report.mrEnclave) }
+    const rule = { mrEnclave: hexOf(report.mrEnclave) }
     const path = `enclaves[${rules.length}]`
-    const seen = `MRENCLAVE ${rule.mrEnclave}, MRSIGNER ${hexText(report.mrSigner)}`
+    const seen = `MRENCLAVE ${rule.mrEnclave}, MRSIGNER ${hexOf(report.mrSigner)}`
     const unnamed = { code: 'MEASUREMENT', wanted: anyOf(rules.map(named)), seen } as const
     return [reasonOf(unnamed, { path, value: rule }), ...reasonsOf(report, rule, path)]
   })
@@ -50,8 +51,8 @@ function named({ mrEnclave, mrSigner }: EnclaveRule): string {
 }
 
 function verdictOf(report: SgxReportBody, rule: EnclaveRule, path: string): RuleVerdict {
-  const isEnclave = rule.mrEnclave === undefined || rule.mrEnclave === hexText(report.mrEnclave)
-  const isSigner = rule.mrSigner === undefined || rule.mrSigner === hexText(report.mrSigner)
+  const isEnclave = rule.mrEnclave === undefined || rule.mrEnclave === hexOf(report.mrEnclave)
+  const isSigner = rule.mrSigner === undefined || rule.mrSigner === hexOf(report.mrSigner)
   return { isOf: isEnclave && isSigner, reasons: [...reasonsOf(report, rule, path)] }
 }
 
@@ -68,7 +69,7 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
     'a debug enclave',
   ])
   const isTest =
-    rule.mrEnclave === undefined && PUBLIC_TEST_SIGNERS.includes(hexText(report.mrSigner))
+    rule.mrEnclave === undefined && PUBLIC_TEST_SIGNERS.includes(hexOf(report.mrSigner))
   const allowTest = `${path}.allowPublicTestSigner`
   yield* unlessAllowed('PUBLIC_TEST_SIGNER', allowTest, isTest, rule.allowPublicTestSigner, [
     'a signer whose key is secret',
@@ -94,14 +95,9 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
 
 /** Flags, then XFRM: 16 bytes as the report holds them. */
 function attributeBytes({ attributes }: SgxReportBody): Uint8Array {
-  const bytes = Buffer.alloc(16)
-  bytes.writeBigUInt64LE(attributes.flags, 0)
-  bytes.writeBigUInt64LE(attributes.xfrm, 8)
-  return bytes
+  return new Writer().u64('flags', attributes.flags).u64('XFRM', attributes.xfrm).finish()
 }
 
 function u32le(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
-  return bytes
+  return new Writer().u32('MISCSELECT', value).finish()
 }

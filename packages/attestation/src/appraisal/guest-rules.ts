@@ -1,9 +1,9 @@
+import { hexOf } from '../bytes/text.ts'
 import { SNP_HOST_REQUESTED, SNP_POLICY, type SnpReport } from '../sev-snp/report.ts'
 import type { GuestRule } from './policy.ts'
 import {
   anyOf,
   editText,
-  hexText,
   ifNamed,
   nearestReasons,
   type Reason,
@@ -15,7 +15,7 @@ import {
 
 /** What the rules say against a SEV-SNP guest. */
 export function guestReasons(report: SnpReport, rules: readonly GuestRule[]): readonly Reason[] {
-  const measurement = hexText(report.measurement)
+  const measurement = hexOf(report.measurement)
   const verdicts = rules.map((rule, index) => ({
     isOf: rule.measurement === measurement,
     reasons: [...reasonsOf(report, rule, `guests[${index}]`)],

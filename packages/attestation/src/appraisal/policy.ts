@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
 import type { Brand } from '../brand.ts'
 import { canonicalJson, type Json } from '../canonical-json.ts'
 import { TCB_STATUSES } from '../collateral/tcb-status.ts'
@@ -268,5 +268,5 @@ export function readAppraisalPolicy(value: unknown): AppraisalPolicy {
 /** SHA-256 of the policy as canonical JSON (RFC 8785), members left out left out. */
 export function policyDigestOf(policy: AppraisalPolicy): PolicyDigest {
   const text = canonicalJson(policy as unknown as Json)
-  return new Uint8Array(createHash('sha256').update(text, 'utf8').digest()) as PolicyDigest
+  return primitives.digest('SHA-256', new TextEncoder().encode(text)) as PolicyDigest
 }

@@ -1,10 +1,10 @@
+import { hexOf } from '../bytes/text.ts'
 import { isOutOfDate } from '../collateral/tcb-status.ts'
 import type { QuoteClaims } from '../verify/claims.ts'
 import { MAX_GRACE_DAYS, type QuotePlatformPolicy } from './policy.ts'
 import {
   anyOf,
   editText,
-  hexText,
   type Reason,
   reasonOf,
   unlessAllowed,
@@ -182,7 +182,7 @@ function* listReasons(
   { pck }: QuoteClaims,
   { ppids, platformInstanceIds }: QuotePlatformPolicy,
 ): Iterable<Reason> {
-  const ppid = hexText(pck.ppid)
+  const ppid = hexOf(pck.ppid)
   if (ppids?.includes(ppid) === false) {
     yield unlistedReason('PPID', 'platform.ppids', ppids, ppid)
   }
@@ -195,6 +195,6 @@ function* listReasons(
     yield reasonOf(told, { path, value: undefined })
     return
   }
-  const id = hexText(pck.platformInstanceId)
+  const id = hexOf(pck.platformInstanceId)
   if (!platformInstanceIds.includes(id)) yield unlistedReason(code, path, platformInstanceIds, id)
 }

@@ -1,3 +1,4 @@
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
 import type { Json } from '../canonical-json.ts'
 
 /** Which demand was not met. */
@@ -122,11 +123,6 @@ export function anyOf(allowed: readonly string[]): string {
   return allowed.length === 0 ? 'nothing is allowed' : allowed.join(' or ')
 }
 
-/** Lower-case hexadecimal digits. */
-export function hexText(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
-}
-
 /** A reason where bytes are not those named; those left out must be zero. */
 export function* unlessNamed(
   code: ReasonCode,
@@ -134,7 +130,7 @@ export function* unlessNamed(
   bytes: Uint8Array,
   named: string | undefined,
 ): Iterable<Reason> {
-  const seen = hexText(bytes)
+  const seen = hexOf(bytes)
   const wanted = named ?? '0'.repeat(seen.length)
   if (seen !== wanted) yield reasonOf({ code, wanted, seen }, { path, value: seen })
 }
@@ -157,11 +153,11 @@ export function* unlessMasked(
   named: { readonly value: string; readonly mask: string } | undefined,
 ): Iterable<Reason> {
   if (named === undefined) return
-  const mask = Buffer.from(named.mask, 'hex')
-  const masked = (all: Uint8Array) => hexText(all.map((byte, at) => byte & (mask[at] ?? 0)))
-  const wanted = masked(Buffer.from(named.value, 'hex'))
+  const mask = bytesOfHex(named.mask)
+  const masked = (all: Uint8Array) => hexOf(all.map((byte, at) => byte & (mask[at] ?? 0)))
+  const wanted = masked(bytesOfHex(named.value))
   if (masked(bytes) === wanted) return
-  const seen = hexText(bytes)
+  const seen = hexOf(bytes)
   const edit = { path: `${path}.value`, value: seen }
   const text = { code, wanted: `${wanted} under mask ${named.mask}`, seen }
   const change = `${editText(edit)}, or leave those bits out of the mask`

@@ -1,17 +1,10 @@
+import { hexOf } from '../bytes/text.ts'
 import { SNP_PLATFORM } from '../sev-snp/report.ts'
 import { type SnpTcb, snpPartsBelow } from '../sev-snp/tcb.ts'
 import { chipIdOf } from '../sev-snp/vek.ts'
 import type { SnpClaims } from '../verify/claims.ts'
 import type { SNP_PLATFORM_FLAGS, SnpPlatformPolicy } from './policy.ts'
-import {
-  anyOf,
-  editText,
-  hexText,
-  type Reason,
-  reasonOf,
-  unlessAllowed,
-  unlistedReason,
-} from './reasons.ts'
+import { anyOf, editText, type Reason, reasonOf, unlessAllowed, unlistedReason } from './reasons.ts'
 
 type SnpPlatformFlag = (typeof SNP_PLATFORM_FLAGS)[number]
 
@@ -44,7 +37,7 @@ export function* snpPlatformReasons(
   ])
   yield* flagReasons(claims, policy)
   // A host may mask the id in the report; the certificate of the key that signed names the chip.
-  const chip = hexText(chipIdOf(claims.vek) ?? report.chipId)
+  const chip = hexOf(chipIdOf(claims.vek) ?? report.chipId)
   if (policy.chipIds?.includes(chip) === false) {
     yield unlistedReason('CHIP_ID', 'snpPlatform.chipIds', policy.chipIds, chip)
   }

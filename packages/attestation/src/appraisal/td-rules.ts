@@ -1,8 +1,10 @@
+import { Reader } from '../bytes/reader.ts'
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
+import { Writer } from '../bytes/writer.ts'
 import { TD_ATTRIBUTES, TD_RESERVED, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
 import type { TdRule } from './policy.ts'
 import {
   anyOf,
-  hexText,
   ifNamed,
   nearestReasons,
   type Reason,
@@ -15,7 +17,7 @@ import {
 
 /** What the rules say against a trust domain. */
 export function tdReasons(report: TdReport, rules: readonly TdRule[]): readonly Reason[] {
-  const mrTd = hexText(report.mrTd)
+  const mrTd = hexOf(report.mrTd)
   const verdicts = rules.map((rule, index) => ({
     isOf: rule.mrTd === mrTd,
     reasons: [...reasonsOf(report, rule, `tds[${index}]`)],
@@ -43,7 +45,7 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     const seen = report.rtmrs[index] ?? new Uint8Array(48)
     yield* ifNamed('RTMR', `${path}.${name}`, seen, rule[name])
   }
-  const mrSeam = hexText(report.mrSeam)
+  const mrSeam = hexOf(report.mrSeam)
   if (rule.mrSeams?.includes(mrSeam) === false) {
     yield unlistedReason('MR_SEAM', `${path}.mrSeams`, rule.mrSeams, mrSeam)
   }
@@ -73,18 +75,16 @@ function* reservedReasons(
   const mask = named === undefined ? 0n : u64from(named.mask)
   const unknown = tdAttributes & TD_RESERVED & ~mask
   if (unknown === 0n) return
-  const value = hexText(u64le(tdAttributes))
-  const wanted = `none of the reserved bits ${hexText(u64le(unknown))}`
-  const edit = { path, value: { value, mask: hexText(u64le(mask | unknown)) } }
+  const value = hexOf(u64le(tdAttributes))
+  const wanted = `none of the reserved bits ${hexOf(u64le(unknown))}`
+  const edit = { path, value: { value, mask: hexOf(u64le(mask | unknown)) } }
   yield reasonOf({ code: 'TD_ATTRIBUTES', wanted, seen: value }, edit)
 }
 
 function u64from(hex: string): bigint {
-  return Buffer.from(hex, 'hex').readBigUInt64LE()
+  return new Reader(bytesOfHex(hex)).u64('mask')
 }
 
 function u64le(value: bigint): Uint8Array {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64LE(value)
-  return bytes
+  return new Writer().u64('attributes', value).finish()
 }

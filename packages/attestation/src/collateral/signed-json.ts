@@ -1,5 +1,8 @@
-import type { VerifyingKey } from '../signatures.ts'
+import { bytesOfHex } from '../bytes/text.ts'
+import type { VerifyingKey } from '../crypto/primitives.ts'
 import { CollateralError } from './errors.ts'
+
+const utf8 = new TextEncoder()
 
 /** Most that a signed collateral document may measure, in UTF-16 code units. */
 const MAX_DOCUMENT_LENGTH = 1 << 20
@@ -27,7 +30,7 @@ export function openSignedJson(
       `${what}: ${text.length} characters, wanted at most ${MAX_DOCUMENT_LENGTH}`,
     )
   }
-  const good = key?.verifies(Buffer.from(text, 'utf8'), signature, 'raw') === true
+  const good = key?.verifies(utf8.encode(text), signature) === true
   if (!good) {
     throw new CollateralError('SIGNATURE', `${what}: the signature does not fit the text`)
   }
@@ -84,7 +87,7 @@ export function asHex(what: string, value: unknown, size: number): Uint8Array {
   if (text.length !== size * 2 || !/^[0-9a-fA-F]*$/.test(text)) {
     throw new CollateralError('FORMAT', `${what}: wanted ${size * 2} hex digits`)
   }
-  return new Uint8Array(Buffer.from(text, 'hex'))
+  return bytesOfHex(text)
 }
 
 /** Reads an ISO 8601 instant in UTC, in the one form it has. @throws CollateralError FORMAT */

@@ -1,5 +1,7 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
 import { Reader } from '../bytes/reader.ts'
+import { asciiOf } from '../bytes/text.ts'
+import type { Hash } from '../crypto/primitives.ts'
 import { QuoteFormatError } from '../errors.ts'
 import { sameBytes } from '../x509/der.ts'
 import { parseSnpReport, SNP_REPORT_SIZE } from './report.ts'
@@ -11,10 +13,10 @@ const SNP_REPORT = 2
 const TDX_REPORT = 4
 /** What version 2 on puts before the runtime data: a bit map of what was asked for. */
 const CAPABILITIES_SIZE = 4
-const HASHES: ReadonlyMap<number, string> = new Map([
-  [1, 'sha256'],
-  [2, 'sha384'],
-  [3, 'sha512'],
+const HASHES: ReadonlyMap<number, Hash> = new Map([
+  [1, 'SHA-256'],
+  [2, 'SHA-384'],
+  [3, 'SHA-512'],
 ])
 
 /** What Azure's paravisor hands a guest: a report that is its own, and what it vouches for by it. */
@@ -27,7 +29,7 @@ export interface HclEnvelope {
 
 /** Whether bytes begin as such an envelope does. */
 export function isHclEnvelope(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.subarray(0, 4)).toString('latin1') === SIGNATURE
+  return asciiOf(bytes.subarray(0, 4)) === SIGNATURE
 }
 
 /**
@@ -55,7 +57,7 @@ export function parseHclEnvelope(bytes: Uint8Array): HclEnvelope {
   reader.bytes('capabilities', more)
   const data = reader.bytes('runtime data', length)
   const bound = new Uint8Array(64)
-  bound.set(createHash(hash).update(data).digest())
+  bound.set(primitives.digest(hash, data))
   if (!sameBytes(bound, parseSnpReport(report).reportData)) {
     throw new QuoteFormatError('LENGTH', 'the report does not bind the runtime data')
   }

@@ -198,7 +198,10 @@ export function parseSnpReport(bytes: Uint8Array): SnpReport {
  * @throws QuoteFormatError LENGTH when a field does not fit its place
  */
 export function encodeSnpReport(report: SnpReport): Uint8Array {
-  return Buffer.concat([encodeSnpSignedPart(report), encodeSignature(report.signature)])
+  const bytes = new Uint8Array(SNP_REPORT_SIZE)
+  bytes.set(encodeSnpSignedPart(report))
+  bytes.set(encodeSignature(report.signature), SNP_SIGNED_SIZE)
+  return bytes
 }
 
 /** Writes what the signature of a report is over. @throws QuoteFormatError LENGTH */

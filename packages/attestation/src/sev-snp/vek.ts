@@ -1,3 +1,4 @@
+import { asciiOf } from '../bytes/text.ts'
 import type { Certificate } from '../x509/certificate.ts'
 import {
   DerError,
@@ -108,7 +109,7 @@ function text(name: string, value: Uint8Array | undefined): string {
   if (bytes.some(byte => byte < 0x20 || byte > 0x7e)) {
     throw new DerError('VALUE', `${name} is not printable ASCII`)
   }
-  return Buffer.from(bytes).toString('latin1')
+  return asciiOf(bytes)
 }
 
 function node(name: string, value: Uint8Array | undefined): DerNode {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
 import type { Collateral } from '../collateral/collateral.ts'
 import type { SvnLevel } from '../collateral/tcb-level.ts'
 import { MAX_QUOTE_BYTES, parseQuote, type Quote } from '../quote/quote.ts'
@@ -105,7 +105,7 @@ export function verifyQuote(
     tcbEvaluationDataNumber: tcbInfo.tcbEvaluationDataNumber,
     qeTcbEvaluationDataNumber: qeIdentity.tcbEvaluationDataNumber,
     ...datesOf(pckChain, collateral, documents),
-    rootKeyId: new Uint8Array(createHash('sha384').update(root.spki).digest()),
+    rootKeyId: primitives.digest('SHA-384', root.spki),
   }
 }
 

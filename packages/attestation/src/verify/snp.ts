@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
+import { hexOf } from '../bytes/text.ts'
 import { CollateralError } from '../collateral/errors.ts'
 import { REVOCATION_UNCHECKED, type SnpCollateral } from '../sev-snp/collateral.ts'
 import {
@@ -16,7 +17,6 @@ import { sameBytes } from '../x509/der.ts'
 import type { Known } from '../x509/known.ts'
 import type { SnpClaims } from './claims.ts'
 import { EvidenceError } from './errors.ts'
-import { hex } from './quoting-enclave.ts'
 import { isQuoteRoot, type SnpRoot, type TrustRoot } from './roots.ts'
 
 /** Collateral of SEV-SNP that has been read. Nothing in it is verified. */
@@ -176,7 +176,7 @@ function requireChip({ chipId }: SnpReport, vek: VekExtensions): void {
   const wanted = chipIdOf(vek)
   if (wanted === undefined || chipId.every(byte => byte === 0)) return
   if (!sameBytes(chipId, wanted)) {
-    throw new EvidenceError('CHIP_ID', `wanted ${hex(wanted)}, saw ${hex(chipId)}`)
+    throw new EvidenceError('CHIP_ID', `wanted ${hexOf(wanted)}, saw ${hexOf(chipId)}`)
   }
 }
 
@@ -188,11 +188,11 @@ function requireSignature(
 ): void {
   const key = known.keyOf(vek, 'ES384')
   if (key === undefined) throw new EvidenceError('KEY', 'the VEK is no key of P-384')
-  if (!key.verifies(bytes.subarray(0, SNP_SIGNED_SIZE), signature, 'raw')) {
+  if (!key.verifies(bytes.subarray(0, SNP_SIGNED_SIZE), signature)) {
     throw new EvidenceError('REPORT_SIGNATURE', 'the VEK did not sign the report')
   }
 }
 
 function keyIdOf({ spki }: Certificate): Uint8Array {
-  return new Uint8Array(createHash('sha384').update(spki).digest())
+  return primitives.digest('SHA-384', spki)
 }

@@ -1,9 +1,9 @@
+import { hexOf } from '../bytes/text.ts'
 import type { TdxModuleIdentity, TdxTcbInfo } from '../collateral/tcb-info.ts'
 import { matchSvnLevel, type SvnLevel } from '../collateral/tcb-level.ts'
 import type { TdReport } from '../tdx/td-report.ts'
 import { sameBytes } from '../x509/der.ts'
 import { EvidenceError } from './errors.ts'
-import { hex } from './quoting-enclave.ts'
 
 /** Byte of TEE_TCB_SVN with the module's security version. */
 export const MODULE_SVN = 0
@@ -26,7 +26,7 @@ export function requireTdxModule(
   if (!sameBytes(report.mrSignerSeam, mrSigner)) {
     throw new EvidenceError(
       'TDX_MODULE',
-      `MRSIGNERSEAM: wanted ${hex(mrSigner)}, saw ${hex(report.mrSignerSeam)}`,
+      `MRSIGNERSEAM: wanted ${hexOf(mrSigner)}, saw ${hexOf(report.mrSignerSeam)}`,
     )
   }
   // Whatever the mask: the one value that a production module has is zero.
@@ -34,7 +34,7 @@ export function requireTdxModule(
     if (sameBytes(report.seamAttributes, wanted)) continue
     throw new EvidenceError(
       'TDX_MODULE',
-      `SEAMATTRIBUTES: wanted ${hex(wanted)}, saw ${hex(report.seamAttributes)}`,
+      `SEAMATTRIBUTES: wanted ${hexOf(wanted)}, saw ${hexOf(report.seamAttributes)}`,
     )
   }
   return identity

@@ -299,5 +299,7 @@ export function readTime(node: DerNode): Date {
 
 /** Whether two byte strings are the same; for public values only, not constant time. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0
+  if (a.length !== b.length) return false
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
+  return true
 }

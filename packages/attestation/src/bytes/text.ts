@@ -1,0 +1,70 @@
+/** Of a character that an alphabet lacks. */
+const NONE = 0x80
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const DIGITS = valuesOf('0123456789abcdef')
+for (const digit of 'abcdef') {
+  DIGITS[digit.toUpperCase().charCodeAt(0)] = DIGITS[digit.charCodeAt(0)] ?? NONE
+}
+const SEXTETS = valuesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+const ASCII = new TextDecoder('latin1')
+
+/** Lower-case hexadecimal digits. */
+export function hexOf(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += HEX[byte]
+  return text
+}
+
+/**
+ * The bytes of hexadecimal digits of either case.
+ * @param text - The caller has seen to it that there is nothing else in it, and that they are paired.
+ */
+export function bytesOfHex(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length >> 1)
+  for (let at = 0; at < bytes.length; at++) {
+    const high = DIGITS[text.charCodeAt(2 * at)] ?? 0
+    bytes[at] = (high << 4) | (DIGITS[text.charCodeAt(2 * at + 1)] ?? 0)
+  }
+  return bytes
+}
+
+/**
+ * The bytes of canonical base64: padded, no other characters, unused bits zero. `undefined` when it
+ * is not that.
+ * @see RFC 4648 section 4
+ */
+export function bytesOfBase64(text: string): Uint8Array | undefined {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  if (text.length % 4 !== 0) return undefined
+  const padded = new Uint8Array((text.length / 4) * 3)
+  const end = text.length - padding
+  const sextet = (at: number) => (at < end ? (SEXTETS[text.charCodeAt(at)] ?? NONE) : 0)
+  let seen = 0
+  for (let at = 0, next = 0; at < text.length; at += 4, next += 3) {
+    const [a, b, c, d] = [sextet(at), sextet(at + 1), sextet(at + 2), sextet(at + 3)]
+    seen |= a | b | c | d
+    padded[next] = (a << 2) | (b >> 4)
+    padded[next + 1] = (b << 4) | (c >> 2)
+    padded[next + 2] = (c << 6) | d
+  }
+  const length = padded.length - padding
+  const isCanonical = padded.subarray(length).every(byte => byte === 0)
+  return seen < NONE && isCanonical ? padded.slice(0, length) : undefined
+}
+
+/** Bytes of ASCII as text; no other byte becomes a character of ASCII. */
+export function asciiOf(bytes: Uint8Array): string {
+  return ASCII.decode(bytes)
+}
+
+/** The bytes of a text in ASCII. */
+export function bytesOfAscii(text: string): Uint8Array {
+  return Uint8Array.from(text, character => character.charCodeAt(0))
+}
+
+/** What each character of an alphabet is worth, by its code. */
+function valuesOf(alphabet: string): Uint8Array {
+  const values = new Uint8Array(128).fill(NONE)
+  for (let at = 0; at < alphabet.length; at++) values[alphabet.charCodeAt(at)] = at
+  return values
+}
