@@ -255,7 +255,7 @@ describe('the change that explain names', () => {
   ] as const)('passes for any policy and any of %s', (_what, evidence) => {
     fc.assert(
       fc.property(evidence as fc.Arbitrary<VerifiedEvidence>, policies, requireSmallestChange),
-      { numRuns: process.env['SLOW'] === '1' ? 5000 : 300 },
+      { numRuns: process.env['SLOW'] === '1' ? 5000 : 100 },
     )
   })
 

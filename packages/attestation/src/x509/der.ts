@@ -243,23 +243,23 @@ export function readOid(node: DerNode): string {
   if (last === undefined || last >= 0x80) {
     throw new DerError('VALUE', 'OBJECT IDENTIFIER is empty or ends inside a number')
   }
-  const parts: bigint[] = []
-  let part = 0n
-  let fresh = true
-  for (const byte of value) {
-    if (fresh && byte === 0x80) throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
-    part = (part << 7n) | BigInt(byte & 0x7f)
-    fresh = byte < 0x80
-    if (!fresh) continue
-    if (parts.length === 0) {
-      const root = part < 40n ? 0n : part < 80n ? 1n : 2n
-      parts.push(root, part - root * 40n)
-    } else {
-      parts.push(part)
-    }
-    part = 0n
+  const arcs: (number | bigint)[] = []
+  for (let start = 0, at = 0; at < value.length; at++) {
+    if ((value[at] ?? 0) >= 0x80) continue
+    if (value[start] === 0x80) throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
+    arcs.push(readArc(value.subarray(start, at + 1)))
+    start = at + 1
   }
-  return parts.join('.')
+  const [first = 0, ...more] = arcs
+  const root = first < 40 ? 0 : first < 80 ? 1 : 2
+  const second = typeof first === 'bigint' ? first - 80n : first - 40 * root
+  return [root, second, ...more].join('.')
+}
+
+/** Base 128, the first digits first; beyond 49 bits numbers would not be exact. */
+function readArc(digits: Uint8Array): number | bigint {
+  if (digits.length <= 7) return digits.reduce((arc, digit) => arc * 128 + (digit & 0x7f), 0)
+  return digits.reduce((arc, digit) => arc * 128n + BigInt(digit & 0x7f), 0n)
 }
 
 /** A UTCTime or GeneralizedTime with seconds, in UTC (`Z`), as X.509 requires. */

@@ -22,9 +22,12 @@ export class Known {
 
   /**
    * @param earlier - What an earlier verification found.
-   * @param signatures - What verifies signatures.
+   * @param signatures - What verifies signatures; by default, what the earlier one did with.
    */
-  constructor(earlier?: Known, signatures: SignatureVerifier = vendorSignatures) {
+  constructor(
+    earlier?: Known,
+    signatures: SignatureVerifier = earlier === undefined ? vendorSignatures : earlier.#signatures,
+  ) {
     this.#earlier = earlier
     this.#signatures = signatures
   }
