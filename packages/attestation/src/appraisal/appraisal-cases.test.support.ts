@@ -266,6 +266,18 @@ const ENCLAVES: readonly Case[] = [
     certified({ configuration: { dynamicPlatform: true, cachedKeys: true, smtEnabled: true } }),
   ),
   enclave(
+    'memory without replay protection',
+    ['SGX_TYPE'],
+    onPlatform({ sgxTypes: ['standard', 'scalableWithIntegrity'] }),
+    certified({ sgxType: 1 }),
+  ),
+  enclave(
+    'memory as the policy wants it',
+    [],
+    onPlatform({ sgxTypes: ['scalable'] }),
+    certified({ sgxType: 1 }),
+  ),
+  enclave(
     'other platforms',
     ['PPID', 'PLATFORM_INSTANCE_ID'],
     onPlatform({ ppids: ['00'.repeat(16)], platformInstanceIds: ['00'.repeat(16)] }),

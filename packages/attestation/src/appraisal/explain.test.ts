@@ -116,6 +116,7 @@ describe('the change that explain names', () => {
       allowDynamicPlatform: optional(fc.boolean()),
       allowCachedKeys: optional(fc.boolean()),
       allowSmt: optional(fc.boolean()),
+      sgxTypes: optional(lists('standard', 'scalable')),
       ppids: optional(lists('00'.repeat(16))),
       platformInstanceIds: optional(lists('00'.repeat(16))),
     })

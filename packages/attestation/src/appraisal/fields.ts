@@ -89,7 +89,7 @@ export function oneOf<Name extends string>(names: readonly Name[]): ReadValue<Na
 }
 
 /** Bytes in hexadecimal of either case, given in lower case. */
-export function hexOf(...sizes: readonly number[]): ReadValue<string> {
+export function hexDigits(...sizes: readonly number[]): ReadValue<string> {
   return (value, path) => {
     const fits =
       typeof value === 'string' &&

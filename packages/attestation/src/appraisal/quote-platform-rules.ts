@@ -1,6 +1,7 @@
 import { hexOf } from '../bytes/text.ts'
 import { isOutOfDate } from '../collateral/tcb-status.ts'
 import type { QuoteClaims } from '../verify/claims.ts'
+import { SGX_TYPES } from '../x509/pck.ts'
 import { MAX_GRACE_DAYS, type QuotePlatformPolicy } from './policy.ts'
 import {
   anyOf,
@@ -180,8 +181,12 @@ function* configurationReasons(
 
 function* listReasons(
   { pck }: QuoteClaims,
-  { ppids, platformInstanceIds }: QuotePlatformPolicy,
+  { ppids, platformInstanceIds, sgxTypes }: QuotePlatformPolicy,
 ): Iterable<Reason> {
+  const type = SGX_TYPES[pck.sgxType]
+  if (type !== undefined && sgxTypes?.includes(type) === false) {
+    yield unlistedReason('SGX_TYPE', 'platform.sgxTypes', sgxTypes, type)
+  }
   const ppid = hexOf(pck.ppid)
   if (ppids?.includes(ppid) === false) {
     yield unlistedReason('PPID', 'platform.ppids', ppids, ppid)

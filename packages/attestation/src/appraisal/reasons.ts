@@ -13,6 +13,7 @@ export const REASON_CODES = [
   'DYNAMIC_PLATFORM',
   'CACHED_KEYS',
   'SMT',
+  'SGX_TYPE',
   'PPID',
   'PLATFORM_INSTANCE_ID',
   'PRODUCT',

@@ -15,6 +15,9 @@ import {
 /** OID of the SGX extension of a PCK certificate. */
 export const SGX_EXTENSION = '1.2.840.113741.1.13.1'
 
+/** What an SGX type says of memory: by its number in the extension. */
+export const SGX_TYPES = ['standard', 'scalable', 'scalableWithIntegrity'] as const
+
 const COMPONENTS = 16
 
 /** The configuration of a multi-package platform. */
@@ -37,7 +40,7 @@ export interface PckExtension {
   readonly pceid: Uint8Array
   /** 6 bytes. */
   readonly fmspc: Uint8Array
-  /** 0 standard, 1 scalable, 2 scalable with integrity. */
+  /** Of {@link SGX_TYPES}. */
   readonly sgxType: number
   /** 16 bytes; only under the Platform CA, and then with a configuration. */
   readonly platformInstanceId?: Uint8Array
