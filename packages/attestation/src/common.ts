@@ -54,6 +54,7 @@ export {
   type MeasuredEvent,
   parseEventLog,
 } from './event-log/event-log.ts'
+export { readInstant } from './instant.ts'
 export type { QuoteBody } from './quote/body.ts'
 export { certificatesInQuote } from './quote/certificates.ts'
 export type {

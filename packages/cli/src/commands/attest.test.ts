@@ -197,6 +197,34 @@ describe('cloister attest verify', () => {
     expect([twice.code, twice.stderr.includes('twice.yaml:3:1')]).toEqual([EXIT.usage, true])
   })
 
+  it('takes days, instants in UTC and seconds to judge at, and nothing that could mean another', async () => {
+    const at = (text: string) =>
+      cloister(
+        ...['attest', 'verify', 'quote.bin', '--collateral', 'collateral.json', '--at', text],
+      )
+    for (const text of [
+      'March 5',
+      '2026-03-02T00:00:00',
+      '2026-02-30',
+      '2026-3-2',
+      '20260302Z',
+      '',
+    ]) {
+      const { code, stderr } = await at(text)
+      expect([text, code, stderr.includes('midnight UTC')]).toEqual([text, EXIT.usage, true])
+    }
+    const day = Date.parse('2026-03-02') / 1000
+    for (const text of [
+      '2026-03-02',
+      '2026-03-02T00:00:00Z',
+      '2026-03-02T00:00:00.000Z',
+      `${day}`,
+    ]) {
+      const { code } = await at(`${text}`)
+      expect([text, code]).toEqual([text, EXIT.notAuthentic])
+    }
+  })
+
   it.skipIf(!HAS_VECTORS)(`verifies quotes of real hardware at their time${SKIPPED}`, async () => {
     const tdx = `${VECTORS}/tdx/v5-td-relaunch-advised`
     const files = ['attest', 'verify', `${tdx}/quote.bin`, '--collateral', tdx, '--json']
