@@ -49,9 +49,9 @@ function blocksOf(label: string, input: Uint8Array | string, most: number): Uint
   const text = whole.slice(0, length)
   const blocks: Uint8Array[] = []
   for (let at = skipSpace(text, 0); at < text.length; ) {
-    if (blocks.length === most) throw new DerError('LIMIT', `PEM: more than ${most} of ${label}`)
+    if (blocks.length === most) throw new DerError('LIMIT', `PEM has more than ${most} of ${label}`)
     if (!text.startsWith(begin, at)) {
-      throw new DerError('VALUE', `PEM has text outside each ${label}`)
+      throw new DerError('VALUE', `PEM has text outside its blocks of ${label}`)
     }
     const start = at + begin.length
     const stop = text.indexOf(end, start)
