@@ -3,8 +3,11 @@ import { describe, expect, it } from 'vitest'
 import type { PartTcbStatus, PublishedTcbStatus } from '../collateral/tcb-status.ts'
 import { SNP_PLATFORM, SNP_POLICY } from '../sev-snp/report.ts'
 import { encodeSnpTcb } from '../sev-snp/tcb.ts'
+import { createSimPlatform } from '../sim/platform.ts'
+import { SIM_TDX } from '../sim/td.ts'
 import { TD_ATTRIBUTES } from '../tdx/td-report.ts'
 import type { VerifiedEvidence } from '../verify/claims.ts'
+import { verifyEvidence } from '../verify-evidence.ts'
 import {
   AT,
   base,
@@ -38,6 +41,20 @@ describe('explainAppraisal', () => {
     expect(text).toContain('change  `enclaves[0].minIsvSvn: 3`')
     expect(text).toContain('add OutOfDate to `platform.tcbStatuses`, or update the platform (')
     expect(text).toContain(') to be UpToDate')
+  })
+
+  it('tells to relaunch a trust domain where its module was updated already', () => {
+    const own = createSimPlatform({ createdAt: AT })
+    const teeTcbSvn2 = Uint8Array.of(SIM_TDX.moduleSvn + 1, SIM_TDX.moduleMajor, SIM_TDX.loaderSvn)
+    const claims = verifyEvidence({
+      evidence: own.quoteTd({ teeTcbSvn2: Uint8Array.of(...teeTcbSvn2, ...new Uint8Array(13)) }),
+      collateral: own.tdxCollateral(AT, { moduleTcbStatus: 'OutOfDate' }),
+      ...{ roots: [own.trustRoot], at: AT },
+    })
+    expect(claims.tcbStatus).toBe('TDRelaunchAdvised')
+    const text = explainAppraisal(appraiseEvidence(claims, readAppraisalPolicy(base)))
+    expect(text).toContain(', or relaunch the trust domain, as the TDX module was updated under it')
+    expect(text).not.toContain('update the TDX module')
   })
 
   it('names changes that do pass', () => {

@@ -91,8 +91,12 @@ export function platformGraceEnd(
 }
 
 /** What would bring each part that is behind to a better level. */
-function remedies({ behind }: QuoteClaims): readonly string[] {
+function remedies({ behind, tcbStatus }: QuoteClaims): readonly string[] {
+  const isUpdated = tcbStatus.startsWith('TDRelaunchAdvised')
   return behind.map(({ part, status, lacks }) => {
+    if (part === 'TDX module' && isUpdated) {
+      return 'relaunch the trust domain, as the TDX module was updated under it'
+    }
     const what = lacks.map(({ name, has, wanted }) => `${name} ${has} to ${wanted}`).join(', ')
     return `update the ${part} (${what}) to be ${status}`
   })
