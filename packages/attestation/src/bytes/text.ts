@@ -36,20 +36,23 @@ export function bytesOfHex(text: string): Uint8Array {
 export function bytesOfBase64(text: string): Uint8Array | undefined {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
   if (text.length % 4 !== 0) return undefined
-  const padded = new Uint8Array((text.length / 4) * 3)
-  const end = text.length - padding
-  const sextet = (at: number) => (at < end ? (SEXTETS[text.charCodeAt(at)] ?? NONE) : 0)
+  // Zeros in the padding's place: the bytes that they make are zero as well, and cut off again.
+  const whole = padding === 0 ? text : text.slice(0, -padding).padEnd(text.length, 'A')
+  const bytes = new Uint8Array((text.length / 4) * 3)
   let seen = 0
-  for (let at = 0, next = 0; at < text.length; at += 4, next += 3) {
-    const [a, b, c, d] = [sextet(at), sextet(at + 1), sextet(at + 2), sextet(at + 3)]
+  for (let at = 0, next = 0; at < whole.length; at += 4, next += 3) {
+    const a = SEXTETS[whole.charCodeAt(at)] ?? NONE
+    const b = SEXTETS[whole.charCodeAt(at + 1)] ?? NONE
+    const c = SEXTETS[whole.charCodeAt(at + 2)] ?? NONE
+    const d = SEXTETS[whole.charCodeAt(at + 3)] ?? NONE
     seen |= a | b | c | d
-    padded[next] = (a << 2) | (b >> 4)
-    padded[next + 1] = (b << 4) | (c >> 2)
-    padded[next + 2] = (c << 6) | d
+    bytes[next] = (a << 2) | (b >> 4)
+    bytes[next + 1] = (b << 4) | (c >> 2)
+    bytes[next + 2] = (c << 6) | d
   }
-  const length = padded.length - padding
-  const isCanonical = padded.subarray(length).every(byte => byte === 0)
-  return seen < NONE && isCanonical ? padded.slice(0, length) : undefined
+  const length = bytes.length - padding
+  const isCanonical = bytes.subarray(length).every(byte => byte === 0)
+  return seen < NONE && isCanonical ? bytes.slice(0, length) : undefined
 }
 
 /** Bytes of ASCII as text; no other byte becomes a character of ASCII. */

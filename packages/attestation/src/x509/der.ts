@@ -243,22 +243,31 @@ export function readOid(node: DerNode): string {
   if (last === undefined || last >= 0x80) {
     throw new DerError('VALUE', 'OBJECT IDENTIFIER is empty or ends inside a number')
   }
-  const arcs: (number | bigint)[] = []
+  let text = ''
+  let arc = 0
   for (let start = 0, at = 0; at < value.length; at++) {
-    if ((value[at] ?? 0) >= 0x80) continue
-    if (value[start] === 0x80) throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
-    arcs.push(readArc(value.subarray(start, at + 1)))
+    const byte = value[at] ?? 0
+    if (at === start && byte === 0x80) {
+      throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
+    }
+    arc = arc * 128 + (byte & 0x7f)
+    if (byte >= 0x80) continue
+    // Beyond 49 bits a number would not be exact.
+    const exact = at - start < 7 ? arc : longArc(value.subarray(start, at + 1))
+    text = start === 0 ? firstArcs(exact) : `${text}.${exact}`
     start = at + 1
+    arc = 0
   }
-  const [first = 0, ...more] = arcs
-  const root = first < 40 ? 0 : first < 80 ? 1 : 2
-  const second = typeof first === 'bigint' ? first - 80n : first - 40 * root
-  return [root, second, ...more].join('.')
+  return text
 }
 
-/** Base 128, the first digits first; beyond 49 bits numbers would not be exact. */
-function readArc(digits: Uint8Array): number | bigint {
-  if (digits.length <= 7) return digits.reduce((arc, digit) => arc * 128 + (digit & 0x7f), 0)
+/** The first two numbers stand in one. @see X.690 section 8.19.4 */
+function firstArcs(both: number | bigint): string {
+  const root = both < 40 ? 0 : both < 80 ? 1 : 2
+  return `${root}.${typeof both === 'bigint' ? both - 80n : both - 40 * root}`
+}
+
+function longArc(digits: Uint8Array): bigint {
   return digits.reduce((arc, digit) => arc * 128n + BigInt(digit & 0x7f), 0n)
 }
 
