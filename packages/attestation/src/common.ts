@@ -167,4 +167,4 @@ export {
 export { type CertificateRevocationList, parseCrl } from './x509/crl.ts'
 export { DerError, type DerErrorCode } from './x509/der.ts'
 export { type PckConfiguration, type PckExtension, parsePckExtension } from './x509/pck.ts'
-export { splitPemCertificates } from './x509/pem.ts'
+export { encodePemCertificates, splitPemCertificates } from './x509/pem.ts'

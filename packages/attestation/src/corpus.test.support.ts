@@ -5,12 +5,7 @@ import { encodeQuote, encodeSignedPart, parseQuote, type QuoteFields } from './q
 import type { SnpCollateral } from './sev-snp/collateral.ts'
 import { encodeSnpTcb } from './sev-snp/tcb.ts'
 import { encodeSgxReportBody } from './sgx/report-body.ts'
-import {
-  type CertificateFields,
-  issueCertificate,
-  issueCrl,
-  pemOf,
-} from './sim/certificate-writer.ts'
+import { type CertificateFields, issueCertificate, issueCrl } from './sim/certificate-writer.ts'
 import type { SimConditions } from './sim/conditions.ts'
 import { SIM_NAMES } from './sim/names.ts'
 import { encodePckExtension } from './sim/pck-extension.ts'
@@ -23,6 +18,7 @@ import { ECDSA_SHA256, parseCertificate } from './x509/certificate.ts'
 import { parseCrl } from './x509/crl.ts'
 import { bitString, oid, sequence } from './x509/der-writer.ts'
 import { type PckExtension, parsePckExtension, SGX_EXTENSION } from './x509/pck.ts'
+import { encodePemCertificates } from './x509/pem.ts'
 
 /*
  * The corpus that a clone has of its own: evidence of simulated platforms, one case for every status
@@ -142,7 +138,7 @@ export function chainWith(
 }
 
 function certified(...chain: readonly Uint8Array[]): Partial<QuoteFields> {
-  return { certificationData: { type: 5, data: Buffer.from(pemOf(...chain)) } }
+  return { certificationData: { type: 5, data: Buffer.from(encodePemCertificates(...chain)) } }
 }
 
 /** A case with parts changed. */
@@ -332,7 +328,7 @@ export const REFUSALS: readonly (readonly [
     'ChainError LENGTH',
     'a signer of documents that is not of the root itself',
     endorsing({
-      tcbInfoIssuerChain: pemOf(
+      tcbInfoIssuerChain: encodePemCertificates(
         issueCertificate({
           ...withoutPathLen(ca(SIM_NAMES.tcbSigning, keys.tcbSigning)),
           issuer: { commonName: SIM_NAMES.platformCa, key: keys.platformCa },

@@ -28,7 +28,6 @@ import { CodedError, QUOTE_FORMAT_ERROR_CODES } from './errors.ts'
 import { parseQuote } from './quote/quote.ts'
 import type { SnpCollateral } from './sev-snp/collateral.ts'
 import { vendorSignatures } from './signatures.ts'
-import { pemOf } from './sim/certificate-writer.ts'
 import { withSimConditions } from './sim/platform.ts'
 import { SIM_TDX } from './sim/td.ts'
 import { TD_ATTRIBUTES, TD_RESERVED } from './tdx/td-report.ts'
@@ -38,6 +37,7 @@ import { verifyEvidence } from './verify-evidence.ts'
 import { parseCertificate } from './x509/certificate.ts'
 import { CHAIN_ERROR_CODES } from './x509/chain.ts'
 import { DER_ERROR_CODES } from './x509/der.ts'
+import { encodePemCertificates } from './x509/pem.ts'
 
 describe('each status has evidence', () => {
   it.each(STATUSES)('%s: %s', (status, _what, show) => {
@@ -72,7 +72,7 @@ describe('each status has evidence', () => {
       const shown = { ...inOrder(), evidence: platform.quote(ENCLAVE, { certification }) }
       expect(codeOf(shown)).toBe('EvidenceError CERTIFICATION_DATA')
       const { pck, platformCa, root } = certificates
-      const pckCertificateChain = pemOf(pck, platformCa, root)
+      const pckCertificateChain = encodePemCertificates(pck, platformCa, root)
       const given = { ...shown, collateral: { ...shown.collateral, pckCertificateChain } }
       expect(codeOf(given)).toBe('none')
     },

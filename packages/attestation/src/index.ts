@@ -32,6 +32,7 @@ export {
 export { SIM_QE_VENDOR_ID } from './sim/names.ts'
 export {
   createSimPlatform,
+  type SimPck,
   type SimPlatform,
   type SimPlatformOptions,
   withSimConditions,

@@ -16,11 +16,21 @@ import {
 } from './reasons.ts'
 
 /**
- * Signers whose private keys are published, so that everybody signs as they do: the key that
- * Intel's SDK ships with its samples, which Occlum's and Fortanix's examples took over.
+ * Signers whose private keys are published, so that everybody signs as they do. Each MRSIGNER was
+ * computed from the key that the source holds.
  */
 export const PUBLIC_TEST_SIGNERS: readonly string[] = [
+  // Intel SGX SDK's samples; Occlum's etc/template/Enclave.pem and Fortanix's tests took it over:
+  // fortanix/rust-sgx@be93e7a intel-sgx/sgxs-tools/tests/data/sig1.key.pem.
   '83d719e77deaca1470f6baf62a4d774303c899db69020f9c70ee1dfc08c7ce9e',
+  // intel/linux-sgx@1eaa455 SampleCode/SealUnseal/Enclave_Seal/Enclave_private_test.pem.
+  '07a2cf8fe5e57c1321e852797462924ee9b3b1d2bfcba0723b8fb346df646391',
+  // intel/linux-sgx@321a658 SampleCode/SampleAttestedTLS/client/enc/private_test_key.pem.
+  '6c1c59c89ed4dd9825649494fcb2ebf96a8a617a1d0589fe0147f0ef1b3f784d',
+  // Open Enclave's OE_DEBUG_SIGN_KEY, host/sgx/signkey.c; its loader signs unsigned enclaves by it.
+  'ca9ad7331448980aa28890ce73e433638377f179ab4456b2fe237193193a8d0a',
+  // Linux's tools/testing/selftests/sgx/sign_key.pem, as added in November 2020.
+  '2f9f8fd4fe12d77232f1d87571ca8252ca27714efe7705e46222cffd5a22e8c4',
 ]
 
 /** What the rules say against an enclave. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { asciiOf, bytesOfAscii, bytesOfBase64, bytesOfHex, hexOf } from './text.ts'
+import { asciiOf, base64Of, bytesOfAscii, bytesOfBase64, bytesOfHex, hexOf } from './text.ts'
 
 const some = fc.uint8Array({ maxLength: 40 })
 
@@ -19,7 +19,9 @@ describe('bytes as text', () => {
   it('are base64 in one spelling alone', () => {
     fc.assert(
       fc.property(some, bytes => {
-        expect(bytesOfBase64(Buffer.from(bytes).toString('base64'))).toEqual(bytes)
+        const text = Buffer.from(bytes).toString('base64')
+        expect(bytesOfBase64(text)).toEqual(bytes)
+        expect(base64Of(bytes)).toBe(text)
       }),
     )
     const alphabet = fc.constantFrom(...'ABCDwxyz0189+/=-_ \n\u00e9\u{1f600}')

@@ -5,7 +5,8 @@ const DIGITS = valuesOf('0123456789abcdef')
 for (const digit of 'abcdef') {
   DIGITS[digit.toUpperCase().charCodeAt(0)] = DIGITS[digit.charCodeAt(0)] ?? NONE
 }
-const SEXTETS = valuesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+const SEXTETS = valuesOf(BASE64)
 const ASCII = new TextDecoder('latin1')
 
 /** Lower-case hexadecimal digits. */
@@ -53,6 +54,18 @@ export function bytesOfBase64(text: string): Uint8Array | undefined {
   const length = bytes.length - padding
   const isCanonical = bytes.subarray(length).every(byte => byte === 0)
   return seen < NONE && isCanonical ? bytes.slice(0, length) : undefined
+}
+
+/** Padded base64. @see RFC 4648 section 4 */
+export function base64Of(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 3) {
+    const [a = 0, b = 0, c = 0] = bytes.subarray(at, at + 3)
+    const group = (a << 16) | (b << 8) | c
+    for (const shift of [18, 12, 6, 0]) text += BASE64[(group >> shift) & 63]
+  }
+  const padding = (3 - (bytes.length % 3)) % 3
+  return text.slice(0, text.length - padding) + '='.repeat(padding)
 }
 
 /** Bytes of ASCII as text; no other byte becomes a character of ASCII. */

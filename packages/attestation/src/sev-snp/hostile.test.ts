@@ -3,12 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
 import { acceptedFlips, every, seeded } from '../flips.test.support.ts'
-import {
-  type CertificateFields,
-  issueCertificate,
-  pemOf,
-  spkiOf,
-} from '../sim/certificate-writer.ts'
+import { type CertificateFields, issueCertificate, spkiOf } from '../sim/certificate-writer.ts'
 import { createSimSnpPlatform } from '../sim/snp-platform.ts'
 import { readSnpCollateral, verifySnpChain } from '../verify/snp.ts'
 import { verifyCollateral } from '../verify/verified-collateral.ts'
@@ -17,7 +12,7 @@ import { parseCertificate } from '../x509/certificate.ts'
 import { TAG } from '../x509/der.ts'
 import { der } from '../x509/der-writer.ts'
 import { Known } from '../x509/known.ts'
-import { splitPemCertificates } from '../x509/pem.ts'
+import { encodePemCertificates, splitPemCertificates } from '../x509/pem.ts'
 import { encodeSnpCertificateTable, parseSnpCertificateTable } from './certificate-table.ts'
 import type { SnpCollateral } from './collateral.ts'
 import { isHclEnvelope, parseHclEnvelope } from './hcl.ts'
@@ -64,8 +59,8 @@ describe('collateral of SEV-SNP in which one bit is changed', () => {
     (one: Uint8Array) => Partial<SnpCollateral>,
   ])[] = [
     ['the key’s certificate', collateral.vek, vek => ({ vek })],
-    ['the intermediate', ask, one => ({ chain: pemOf(one, ark) })],
-    ['the root', ark, one => ({ chain: pemOf(ask, one) })],
+    ['the intermediate', ask, one => ({ chain: encodePemCertificates(one, ark) })],
+    ['the root', ark, one => ({ chain: encodePemCertificates(ask, one) })],
     ['the revocation list', crl, list => ({ crl: list })],
   ]
 
@@ -152,7 +147,7 @@ describe('a chain of a foreign make', () => {
     const padded = signature.length === 96 ? signature : new Uint8Array(96).fill(1)
     const given = {
       vek: issueCertificate({ ...ofLeaf, ...made.leaf }),
-      chain: pemOf(
+      chain: encodePemCertificates(
         issueCertificate({ ...ofMiddle, ...made.middle }),
         issueCertificate({ ...ofRoot, ...made.root }),
       ),
@@ -242,8 +237,12 @@ describe('a chain of a foreign make', () => {
           at: AT,
         }),
       )
-    expect(judgeChain(pemOf(asNoCa(middleNoCa), issueCertificate(ofRoot)))).toBe('NOT_A_CA')
-    expect(judgeChain(pemOf(issueCertificate(ofMiddle), asNoCa(rootNoCa)))).toBe('NOT_A_CA')
+    expect(judgeChain(encodePemCertificates(asNoCa(middleNoCa), issueCertificate(ofRoot)))).toBe(
+      'NOT_A_CA',
+    )
+    expect(judgeChain(encodePemCertificates(issueCertificate(ofMiddle), asNoCa(rootNoCa)))).toBe(
+      'NOT_A_CA',
+    )
   })
 })
 

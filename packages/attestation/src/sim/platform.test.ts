@@ -17,7 +17,7 @@ import { verifyEvidence } from '../verify-evidence.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parseCrl } from '../x509/crl.ts'
 import { parsePckExtension } from '../x509/pck.ts'
-import { pemOf } from './certificate-writer.ts'
+import { encodePemCertificates } from '../x509/pem.ts'
 import type { SimConditions } from './conditions.ts'
 import { SIM_QE_VENDOR_ID } from './names.ts'
 import { encodePckExtension } from './pck-extension.ts'
@@ -323,9 +323,9 @@ describe('certificates of a simulated platform', () => {
         ...['-untrusted', 'ca.pem', file],
       )
     try {
-      writeFileSync(join(folder, 'root.pem'), pemOf(root))
-      writeFileSync(join(folder, 'ca.pem'), pemOf(ca))
-      writeFileSync(join(folder, 'leaf.pem'), pemOf(leaf))
+      writeFileSync(join(folder, 'root.pem'), encodePemCertificates(root))
+      writeFileSync(join(folder, 'ca.pem'), encodePemCertificates(ca))
+      writeFileSync(join(folder, 'leaf.pem'), encodePemCertificates(leaf))
       write({})
       expect(verify('leaf.pem')).toBe('leaf.pem: OK\n')
       expect(verify('signer.pem')).toBe('signer.pem: OK\n')

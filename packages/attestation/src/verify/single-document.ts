@@ -4,7 +4,13 @@ import { parseQeIdentity, type QeIdentity } from '../collateral/qe-identity.ts'
 import { openSignedJson } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { ChainError, requireLength, verifyChainKnowing, verifyCrlKnowing } from '../x509/chain.ts'
+import {
+  ChainError,
+  requireLength,
+  verifyChainKnowing,
+  verifyCrlKnowing,
+  verifyRoot,
+} from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import { Known } from '../x509/known.ts'
 import { type PckExtension, parsePckExtension } from '../x509/pck.ts'
@@ -82,7 +88,7 @@ export function verifySignedDocument<M extends keyof SignedDocuments>(
 
 /**
  * Verifies the revocation list of the root: by a pinned root, in date.
- * @param given - `chain`: PEM, any chain of two that ends in the root's certificate; `crl`: DER
+ * @param given - `chain`: PEM, the root's certificate, or any chain that ends in it; `crl`: DER
  * @throws DerError, ChainError
  */
 export function verifyRootCrl(
@@ -90,12 +96,11 @@ export function verifyRootCrl(
   options: SingleDocumentOptions,
 ): Issued {
   const { known, root, chain, instant } = begin(given.chain, options)
-  const crl = parseCrl(new Uint8Array(given.crl))
-  const issued = inDate(known, crl, chain.at(-1), instant)
-  // The root's own certificate is signed by none but itself; whoever it revoked is on the list.
-  const path = { chain, roots: [root.spki], crls: [crl], at: instant.at }
-  verifyChainKnowing(known, path, instant.graceMs)
-  return issued
+  const certificate = chain.at(-1)
+  if (certificate !== undefined) {
+    verifyRoot(known, certificate, { roots: [root.spki], at: instant.at })
+  }
+  return inDate(known, parseCrl(new Uint8Array(given.crl)), certificate, instant)
 }
 
 /**

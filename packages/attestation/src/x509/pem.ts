@@ -1,4 +1,4 @@
-import { asciiOf, bytesOfBase64 } from '../bytes/text.ts'
+import { asciiOf, base64Of, bytesOfBase64 } from '../bytes/text.ts'
 import { DerError, MAX_CRL_BYTES, MAX_DER_BYTES } from './der.ts'
 
 const MAX_CERTIFICATES = 10
@@ -79,4 +79,13 @@ function decode(label: string, body: string): Uint8Array {
     throw new DerError('VALUE', `PEM ${label} is not canonical base64`)
   }
   return bytes
+}
+
+/** Writes certificates (DER) as concatenated PEM with a line break at the end. */
+export function encodePemCertificates(...certificates: readonly Uint8Array[]): string {
+  const blocks = certificates.map(certificate => {
+    const lines = base64Of(certificate).replace(/.{64}(?=.)/g, '$&\n')
+    return `${DASHES}BEGIN CERTIFICATE${DASHES}\n${lines}\n${DASHES}END CERTIFICATE${DASHES}\n`
+  })
+  return blocks.join('')
 }

@@ -6,7 +6,7 @@ import type { answers } from '../../protocol/messages.ts'
 import { type AuditEntry, concerns, logStatement, signCheckpoint } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
-import { credentialOf } from './owner-routes.ts'
+import { credentialOf } from './owner.ts'
 
 type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 

@@ -5,10 +5,18 @@ import { deniedUnproven, refusalFrom } from '../acts.ts'
 import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
+import { accountRoutes } from './account-routes.ts'
+import { aliasRoutes } from './alias-routes.ts'
+import { dataRoutes } from './data-routes.ts'
+import { datasetRoutes } from './dataset-routes.ts'
+import { dekRoutes } from './dek-routes.ts'
+import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
+import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
-import { ownerRoutes } from './owner-routes.ts'
+import { openApiRoute } from './openapi.ts'
+import { policyRoutes } from './policy-routes.ts'
 
 /** Limits of connections, in milliseconds. */
 export interface HttpLimits {
@@ -42,6 +50,8 @@ export function createHttpServer(
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxRequestsPerSocket: 0,
     logger: false,
+    // An alias of 128 characters, each escaped, after its prefix.
+    routerOptions: { maxParamLength: 512 },
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
@@ -76,7 +86,15 @@ export function createHttpServer(
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
-  ownerRoutes(app, service)
+  openApiRoute(app)
+  accountRoutes(app, service)
+  keyRoutes(app, service)
+  aliasRoutes(app, service)
+  importRoutes(app, service)
+  dekRoutes(app, service)
+  dataRoutes(app, service)
+  policyRoutes(app, service)
+  datasetRoutes(app, service)
   instanceRoutes(app, service)
   logRoutes(app, service)
   ehsmRoutes(app, ehsm, log)
