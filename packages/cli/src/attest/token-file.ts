@@ -4,6 +4,8 @@ import { pinFrom, Session } from '../session.ts'
 import { readInputText } from './input-file.ts'
 import { instantOf } from './instant.ts'
 
+const GIVE_PIN = 'give --pin, the kms.json of the key service that signed it'
+
 /** Flags of `cloister attest token verify`. */
 export interface TokenFlags {
   readonly home?: string
@@ -19,7 +21,7 @@ export async function verifyTokenFile(
   const session = new Session(flags.home === undefined ? {} : { home: flags.home })
   const pin =
     flags.pin === undefined
-      ? await session.pin()
+      ? pinFrom(await session.home.read('pin', GIVE_PIN), session.home.path('pin'))
       : pinFrom(await readInputText(flags.pin), flags.pin)
   const claims = await verifyToken({
     token: (await readInputText(file)).trim(),
@@ -30,15 +32,32 @@ export async function verifyTokenFile(
   return { claims, text: describe(claims) }
 }
 
+const WORKLOAD_NAMES: Readonly<Record<string, string>> = {
+  mrSigner: 'MRSIGNER',
+  isvProdId: 'ISVPRODID',
+  isvSvn: 'ISVSVN',
+  mrTd: 'MRTD',
+  launchMeasurement: 'MEASUREMENT',
+}
+
+/** What it says of what runs, each by its vendor's name; an enclave's MRENCLAVE is the measurement. */
+function workloadLines({ kind: _kind, ...members }: VerifiedToken['workload']): string[][] {
+  return Object.entries<Uint8Array | number>({ ...members })
+    .filter(([name]) => name !== 'mrEnclave')
+    .map(([name, value]) => [
+      WORKLOAD_NAMES[name] ?? name,
+      typeof value === 'number' ? String(value) : Buffer.from(value).toString('hex'),
+    ])
+}
+
 function describe(claims: VerifiedToken): string {
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
   const { tee } = claims
   return [
     ['TEE', tee === 'sim' ? 'SIMULATED: nothing is hidden from its host' : tee],
     ['key service', claims.kmsId],
-    ['MRENCLAVE', hex(claims.mrEnclave)],
-    ['MRSIGNER', hex(claims.mrSigner)],
-    ['ISVPRODID, ISVSVN', `${claims.isvProdId}, ${claims.isvSvn}`],
+    ['measurement', hex(claims.measurement)],
+    ...workloadLines(claims.workload),
     ['TCB status', claims.tcbStatus],
     ['debug', claims.debug ? 'YES: its host can read its memory' : 'no'],
     ['job digest', hex(claims.jobDigest)],

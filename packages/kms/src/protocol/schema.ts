@@ -1,5 +1,5 @@
 import { type Static, type TLiteral, type TSchema, type TUnion, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Value, type ValueError } from '@sinclair/typebox/value'
 import { KmsError } from './errors.ts'
 
 /** An object of exactly these members. */
@@ -48,9 +48,18 @@ export const instant = Type.String({
  */
 export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
   if (Value.Check(schema, value)) return value
-  const first = Value.Errors(schema, value).First()
+  const found = Value.Errors(schema, value).First()
+  const first = found === undefined ? undefined : insideUnion(found)
   throw new KmsError(
     'MALFORMED',
     `${what}${first === undefined ? '' : ` at ${first.path || '/'}: ${first.message}`}`,
   )
+}
+
+/** What is wrong with a value of several forms: with the form that it is nearest to. */
+function insideUnion(error: ValueError): ValueError {
+  const forms = error.errors.map(form => [...form])
+  const [nearest] = forms.sort((one, other) => one.length - other.length)
+  const [first] = nearest ?? []
+  return first === undefined || first.path.length <= error.path.length ? error : insideUnion(first)
 }

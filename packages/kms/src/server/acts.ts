@@ -5,6 +5,7 @@ import {
 } from '@cloister/attestation'
 import { CodedError as SealedError } from '@cloister/sealed'
 import { KmsError, type KmsErrorCode, type KmsReason } from '../protocol/errors.ts'
+import { AccountError } from './accounts/index.ts'
 import { type AuditEntry, AuditError } from './audit/index.ts'
 import { KeyError } from './keys/index.ts'
 import { PolicyError } from './policy/index.ts'
@@ -87,46 +88,6 @@ export async function performIfDue<T>(
   return value
 }
 
-/**
- * Does what an account asks of a key again and again, and changes nothing: it is counted, and written
- * to the log in batches. A denial is audited at once, like any other.
- * @param account - Whose use it is.
- */
-export async function use<T>(
-  service: KmsService,
-  act: Act,
-  account: string,
-  at: Date,
-  work: (tx: StoreTransaction) => Promise<T>,
-): Promise<T> {
-  return await useThen(service, act, account, at, work, value => value)
-}
-
-/**
- * As {@link use}, with a second step once the store is free for others again: for what takes its
- * time and needs nothing but what was read.
- */
-export async function useThen<T, R>(
-  service: KmsService,
-  act: Act,
-  account: string,
-  at: Date,
-  work: (tx: StoreTransaction) => Promise<T>,
-  then: (value: T) => R,
-): Promise<R> {
-  let value: R
-  try {
-    value = then(await service.store.read(work))
-  } catch (error) {
-    throw await denied(service, act, at, error)
-  }
-  const { action, actor, details } = act
-  const { keyId } = details
-  const key = typeof keyId === 'string' ? { keyId } : {}
-  await service.tally.used({ actor, account, action, ...key })
-  return value
-}
-
 /** Refusals that the log tells of, or that are counted. */
 const recorded = new WeakSet<KmsError>()
 
@@ -169,9 +130,10 @@ function entryOf(
 }
 
 function plainReasons({ code, message, reasons }: KmsError): readonly [KmsReason, ...KmsReason[]] {
-  const plain = reasons.map(({ code, message, wanted, seen }) => ({
+  const plain = reasons.map(({ code, message, policyId, wanted, seen }) => ({
     code,
     message,
+    ...(policyId === undefined ? {} : { policyId }),
     ...(wanted === undefined ? {} : { wanted }),
     ...(seen === undefined ? {} : { seen }),
   }))
@@ -190,9 +152,12 @@ export function refusalFrom(error: unknown): KmsError {
     const reasons = [{ code: error.code, message: error.message, seen: placeOf(error.seen) }]
     return new KmsError(code, error.message, { ...options, reasons })
   }
+  if (error instanceof AccountError) {
+    const reasons = [{ code: error.code, message: error.message }]
+    return new KmsError(ACCOUNT_CODES[error.code], error.message, { ...options, reasons })
+  }
   if (error instanceof PolicyError) {
-    const code = error.code === 'POLICY_NOT_FOUND' ? 'NOT_FOUND' : 'MALFORMED'
-    return new KmsError(code, error.message, options)
+    return new KmsError(POLICY_CODES[error.code], error.message, options)
   }
   if (error instanceof TokenError) {
     const code = error.code === 'EXPIRED' ? 'TOKEN_EXPIRED' : 'TOKEN_INVALID'
@@ -238,6 +203,23 @@ const KEY_CODES: Readonly<Record<KeyError['code'], KmsErrorCode>> = {
   IMPORT_TOKEN: 'IMPORT_TOKEN',
   IMPORT_MATERIAL: 'IMPORT_MATERIAL',
   LIMIT: 'LIMIT',
+}
+
+const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
+  NOT_FOUND: 'NOT_FOUND',
+  MORE_THAN_OWN: 'NOT_ALLOWED',
+  CERTIFICATE: 'NOT_ALLOWED',
+  STATE: 'NOT_ALLOWED',
+  TOO_MANY: 'LIMIT',
+  NOT_ADMINISTRATOR: 'NOT_ALLOWED',
+}
+
+const POLICY_CODES: Readonly<Record<PolicyError['code'], KmsErrorCode>> = {
+  POLICY_INVALID: 'MALFORMED',
+  POLICY_NOT_FOUND: 'NOT_FOUND',
+  BUSY: 'UNAVAILABLE',
+  TOO_MANY_POLICIES: 'LIMIT',
+  WITHDRAWAL_NOT_FOUND: 'NOT_FOUND',
 }
 
 function placeOf(head: { version: number; manifestDigest: string } | undefined): string {

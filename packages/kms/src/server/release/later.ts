@@ -17,12 +17,19 @@ export async function authoriseLater(
   request: SignedRequest<RequestKind>,
   earlier: EarlierRelease,
   at: Date,
-): Promise<{ readonly instance: Instance; readonly releasedAt: Date }> {
+): Promise<{
+  readonly instance: Instance
+  readonly releasedAt: Date
+  /** Datasets that the release gave output keys to. */
+  readonly outputs: ReadonlySet<unknown>
+}> {
   const row = await releaseRow(service, earlier)
   const releasedAt = new Date(row.at)
   const instance = await authorise(service, request, releasedAt)
   requireSameRun(row, instance, at)
-  return { instance, releasedAt }
+  const outputs: unknown = row['outputs']
+  const datasets = Array.isArray(outputs) ? outputs.map(({ datasetId }) => datasetId) : []
+  return { instance, releasedAt, outputs: new Set(datasets) }
 }
 
 /** The release's own row, in a log at least as long as the instance has seen it. */

@@ -33,9 +33,12 @@ interface Scope {
   readonly service: KmsService
   readonly tx: StoreTransaction
   readonly instance: Instance
-  readonly at: Date
+  /** The instant that policies are asked about, and whether this use of them is counted already. */
+  readonly asOf: { readonly at: Date; readonly own: 0 | 1 }
   readonly reasons: KmsReason[]
   readonly act: Act
+  /** What was permitted, to be counted once everything is. */
+  readonly permits: { readonly keyId: string; readonly policyId: string }[]
 }
 
 /**
@@ -54,7 +57,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     action: 'release',
     details: { inputs: datasetsOf(payload.inputs), outputs: datasetsOf(payload.outputs) },
   }
-  const { instance, jtiExpiresAt } = await authorised(service, request, at).catch(
+  const { instance, jtiExpiresAt, asOf } = await authorised(service, request, at).catch(
     (error: unknown) => {
       throw deniedUnproven(service, act.action, error)
     },
@@ -73,7 +76,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     transcript,
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
-    measurement: toHex(token.mrEnclave),
+    measurement: toHex(token.measurement),
     tee: token.tee,
     tcbStatus: token.tcbStatus,
     ...(payload.continues === undefined ? {} : { continues: payload.continues.releaseIndex }),
@@ -83,7 +86,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     if (!(await consume(tx, { ...use, kind: 'release' }))) {
       throw new KmsError('REQUEST_REPLAYED', 'this request has been answered')
     }
-    return await gather(service, tx, instance, payload, at, act)
+    return await gather({ service, tx, instance, asOf, act, reasons: [], permits: [] }, payload)
   })
   const keys = await encrypted(gathered, payload.receiveKey)
   const { kmsId, privateKey } = service.identity
@@ -94,38 +97,46 @@ export async function release(service: KmsService, jws: string): Promise<string>
   return await signJws(JWS_TYPES.released, statement, privateKey)
 }
 
+/** Who asks, until when the request could be made again, and as of when policies decide. */
+interface Authorised {
+  readonly instance: Instance
+  readonly jtiExpiresAt: Date
+  readonly asOf: Scope['asOf']
+}
+
 /**
- * The instance that asks, and until when its request could be made again. One that asks for keys of
- * further output files names the release before, as of which its token is judged; keys to inputs are
- * released to a token that is valid now, and to no other.
+ * The instance that asks. One that asks for keys of further output files names the release before:
+ * its token, and times and limits of policies, are judged as of that, which counted. Keys to inputs
+ * are released to a token that is valid now, and to no other.
  */
 async function authorised(
   service: KmsService,
   request: SignedRequest<'release'>,
   at: Date,
-): Promise<{ readonly instance: Instance; readonly jtiExpiresAt: Date }> {
-  const { continues, inputs } = request.payload
+): Promise<Authorised> {
+  const { continues, inputs, outputs } = request.payload
   if (continues === undefined) {
     const instance = await authorise(service, request, at)
-    return { instance, jtiExpiresAt: instance.token.expiresAt }
+    return { instance, jtiExpiresAt: instance.token.expiresAt, asOf: { at, own: 0 } }
   }
   if (inputs.length > 0) {
     throw new KmsError('MALFORMED', 'a request that continues a release asks for output keys alone')
   }
-  const { instance, releasedAt } = await authoriseLater(service, request, continues, at)
-  return { instance, jtiExpiresAt: new Date(releasedAt.getTime() + MAX_JOB_MS) }
+  const earlier = await authoriseLater(service, request, continues, at)
+  const { instance, releasedAt } = earlier
+  const other = outputs.find(({ datasetId }) => !earlier.outputs.has(datasetId))
+  if (other !== undefined) {
+    const message = `that release gave no key to output dataset ${other.datasetId}`
+    throw new KmsError('RELEASE_DENIED', 'this continues no such release', {
+      reasons: [{ code: 'RELEASE_INDEX', message }],
+    })
+  }
+  const jtiExpiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
+  return { instance, jtiExpiresAt, asOf: { at: releasedAt, own: 1 } }
 }
 
-async function gather(
-  service: KmsService,
-  tx: StoreTransaction,
-  instance: Instance,
-  payload: ReleaseRequest,
-  at: Date,
-  act: Act,
-): Promise<Gathered> {
-  const reasons: KmsReason[] = []
-  const scope: Scope = { service, tx, instance, at, reasons, act }
+async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> {
+  const { service, tx, asOf, reasons, permits } = scope
   const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
   const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
   const heads = await headsOf(tx, asked)
@@ -139,6 +150,7 @@ async function gather(
     if (reasons.length > 0) {
       throw new KmsError('RELEASE_DENIED', 'no key is released', { reasons })
     }
+    if (asOf.own === 0) await service.policies.count(tx, permits)
   } catch (error) {
     dispose(gathered)
     throw error
@@ -169,8 +181,7 @@ async function gatherInput(
   }
   const permits = new Map<string, Permit | undefined>()
   for (const cmkId of new Set(parts.map(({ slot }) => slot.cmkId))) {
-    const use = { action: 'release', keyId: cmkId, datasetId, head, at: scope.at } as const
-    permits.set(cmkId, await permitFor(service, tx, instance, use, reasons, scope.act))
+    permits.set(cmkId, await permitOf(scope, { action: 'release', keyId: cmkId, datasetId, head }))
   }
   for (const { fileId, fixedDigestHex, slot } of parts) {
     if (slot.kmsId !== service.identity.kmsId) {
@@ -199,6 +210,15 @@ async function gatherInput(
   }
 }
 
+async function permitOf(
+  { act, asOf, instance, permits, reasons, service, tx }: Scope,
+  use: Omit<Parameters<typeof permitFor>[3], 'at' | 'own'>,
+): Promise<Permit | undefined> {
+  const permit = await permitFor(service, tx, instance, { ...use, ...asOf }, reasons, act)
+  if (permit !== undefined) permits.push({ keyId: use.keyId, policyId: permit.policyId })
+  return permit
+}
+
 async function gatherOutput(
   scope: Scope,
   { datasetId, cmkId, parts }: ReleaseRequest['outputs'][number],
@@ -216,8 +236,7 @@ async function gatherOutput(
     reasons.push({ code: 'OUTPUT_KEY', message, wanted: declared.cmkId, seen: cmkId })
     return
   }
-  const use = { action: 'seal', keyId: cmkId, datasetId, head, at: scope.at } as const
-  const permit = await permitFor(service, tx, instance, use, reasons, scope.act)
+  const permit = await permitOf(scope, { action: 'seal', keyId: cmkId, datasetId, head })
   if (permit === undefined) return
   const { kmsId } = service.identity
   for (const { fileId, fixedDigestHex } of parts) {

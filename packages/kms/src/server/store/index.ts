@@ -1,7 +1,7 @@
-export { Accounts, openCredentialKey } from './accounts.ts'
 export { consume, purgeConsumed } from './consumed.ts'
 export { StoreError } from './errors.ts'
 export { getHead, HeadError, moveHead, type StoredHead } from './heads.ts'
+export { ProvenRows } from './proven-rows.ts'
 export type { Rekeys, RowRekey } from './rekey.ts'
 export { RowKeys } from './row-guard.ts'
 export { rekeySecret, SealedSecrets } from './sealed-secrets.ts'

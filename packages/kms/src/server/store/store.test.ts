@@ -2,15 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Secret } from '../root/index.ts'
-import {
-  Accounts,
-  consume,
-  getHead,
-  moveHead,
-  openStore,
-  purgeConsumed,
-  SealedSecrets,
-} from './index.ts'
+import { consume, getHead, moveHead, openStore, purgeConsumed, SealedSecrets } from './index.ts'
 import {
   readDatabase,
   temporaryFolder,
@@ -24,16 +16,19 @@ const head = (version: number) => ({ version, manifestDigest: `digest-${version}
 describe('store', () => {
   it('keeps what was written over a restart, in files of mode 0600', async () => {
     const { path, root, store } = await temporaryStore()
-    const accounts = new Accounts(root.derive('credential'))
-    const { accountId, credential } = await store.write(tx => accounts.create(tx, at))
+    const use = { kind: 'challenge', id: 'c', expiresAt: at } as const
+    await store.write(tx =>
+      moveHead(tx, { datasetId: 'd', owner: 'a', expected: null, next: head(1) }),
+    )
+    await store.write(tx => consume(tx, use))
     for (const file of [path, `${path}-wal`, `${path}-shm`, `${path}.lock`]) {
       expect((await stat(file)).mode & 0o777, file).toBe(0o600)
     }
     await store.close()
     const again = await openStore({ path, root })
     try {
-      expect(await again.read(tx => accounts.authenticate(tx, credential))).toBe(accountId)
-      expect(await again.read(tx => accounts.count(tx))).toBe(1)
+      expect(await again.read(tx => getHead(tx, 'd'))).toMatchObject(head(1))
+      expect(await again.write(tx => consume(tx, use))).toBe(false)
     } finally {
       await again.close()
     }
@@ -90,29 +85,6 @@ describe('store', () => {
   it('refuses a folder that is not there', async () => {
     const path = join(await temporaryFolder(), 'absent', 'kms.db')
     await expect(openStore({ path, root: testRoot() })).rejects.toMatchObject({ code: 'OPEN' })
-  })
-})
-
-describe('accounts', () => {
-  it('know a credential by all its bytes, and keep none of them', async () => {
-    const { path, root, store } = await temporaryStore()
-    const accounts = new Accounts(root.derive('credential'))
-    const one = await store.write(tx => accounts.create(tx, at))
-    const two = await store.write(tx => accounts.create(tx, at))
-    const secretOf = (credential: string) => credential.split('.')[1] ?? ''
-    const wrong = [
-      '',
-      `${one.accountId}.${secretOf(two.credential)}`,
-      `${'0'.repeat(32)}.${secretOf(one.credential)}`,
-      `${one.credential}A`,
-      one.accountId,
-    ]
-    for (const credential of wrong) {
-      expect(await store.read(tx => accounts.authenticate(tx, credential))).toBeUndefined()
-    }
-    expect(await store.read(tx => accounts.authenticate(tx, two.credential))).toBe(two.accountId)
-    const rows = JSON.stringify(readDatabase(path, 'select * from accounts'))
-    expect(rows).not.toContain(secretOf(one.credential))
   })
 })
 

@@ -4,12 +4,16 @@ import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
 import { ehsm } from './0003-ehsm.ts'
 import { keyLife } from './0004-key-life.ts'
+import { accounts } from './0006-accounts.ts'
+import { policies } from './0007-policies.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
   '0003-ehsm': ehsm,
   '0004-key-life': keyLife,
+  '0006-accounts': accounts,
+  '0007-policies': policies,
 }
 
 /**
