@@ -1,8 +1,11 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { cp, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { hasSandbox } from '@cloister/enclave'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT } from '../output/exit-codes.ts'
@@ -170,6 +173,23 @@ describe.runIf(canRun)('a program that knows nothing of Cloister', { timeout: 30
     expect([failed.code, failed.stdout.toString()]).toEqual([1, '3 rows\n'])
     expect(failed.stderr).toMatch(/it would rather not[\s\S]*\[PROGRAM\]/)
     expect(await readdir(path('sealed', 'model'))).toEqual(before)
+  })
+
+  it('is given the signals that are sent to the command', async () => {
+    const job = await allowed('long.yaml', jobFile({ argument: '"60"' }))
+    const main = fileURLToPath(new URL('../main.js', import.meta.url))
+    const argv = [main, '--home', path('home'), 'run', job]
+    const child = spawn(process.execPath, argv, { cwd: world.folder })
+    let said = ''
+    child.stderr.on('data', bytes => {
+      said += bytes
+    })
+    const ended = once(child, 'close')
+    await expect.poll(() => said, { timeout: 60_000 }).toContain('program-started')
+    await sleep(1000)
+    child.kill('SIGINT')
+    expect(await ended).toEqual([130, null])
+    expect(said).toMatch(/KeyboardInterrupt[\s\S]*\[PROGRAM\]/)
   })
 
   it('is given no arguments but those that its image allows', async () => {

@@ -78,6 +78,7 @@ describe('a job file', () => {
     expect(refusal('')).toMatch(/wanted queries, or the arguments/)
     const both = 'queries: [{ output: result, sql: SELECT 1 }]\narguments: []\n'
     expect(refusal(both)).toMatch(/^job\.yaml:4:\d+: \/arguments: /)
+    expect(refusal('querys: []\n')).toMatch(/:3:\d+: .*"queries"/)
     expect(refusal('argumnets: []\n')).toMatch(/:3:\d+: .*"arguments"/)
     expect(refusal('arguments: [3]\n')).toMatch(/:3:13: \/arguments\/0: /)
     expect(refusal('arguments: []\nenvironment: { MODE: 3 }\n')).toMatch(/:4:\d+: /)

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { JobStatement } from '@cloister/kms'
 import { type Static, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Value, ValueErrorType } from '@sinclair/typebox/value'
 import { type Document, isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { EngineError } from '../errors.ts'
 
@@ -125,7 +125,10 @@ interface Fault {
 }
 
 function shapeFaultIn(value: unknown): Fault | undefined {
-  const error = Value.Errors(JobFileSchema, value).First()
+  const errors = [...Value.Errors(JobFileSchema, value)]
+  // A mistyped field is missing under its right name too, which says less.
+  const unknown = errors.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties)
+  const error = unknown ?? errors[0]
   if (error === undefined) return undefined
   const what = error.schema.description ?? error.message
   return { where: error.path, what: `${what}${nearestField(error.path)}` }
