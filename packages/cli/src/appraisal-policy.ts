@@ -3,7 +3,7 @@ import {
   AppraisalPolicyError,
   readAppraisalPolicy,
 } from '@cloister/attestation'
-import { type Document, LineCounter, parseDocument } from 'yaml'
+import { type Document, LineCounter, parseDocument, visit } from 'yaml'
 import { readInputText } from './attest/input-file.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -23,6 +23,8 @@ export async function readPolicyFile(file: string): Promise<AppraisalPolicy> {
     const [problem = ''] = broken.message.split('\n')
     throw new UsageError(`${at(broken.pos[0])}: ${problem}`, NEXT_STEP)
   }
+  const odd = oddityOf(document)
+  if (odd !== undefined) throw new UsageError(`${at(odd.offset)}: ${odd.problem}`, NEXT_STEP)
   try {
     return readAppraisalPolicy(document.toJS({ maxAliasCount: 0 }))
   } catch (cause) {
@@ -30,6 +32,27 @@ export async function readPolicyFile(file: string): Promise<AppraisalPolicy> {
     const where = at(offsetOf(document, cause.path))
     throw new UsageError(`${where}: ${cause.message}`, NEXT_STEP, { cause })
   }
+}
+
+/**
+ * What YAML allows and a policy does not, as it would say something else than it seems to: another
+ * version, of which `yes` is true and `<<` takes members from elsewhere; and aliases.
+ */
+function oddityOf(
+  document: Document.Parsed,
+): { readonly offset: number; readonly problem: string } | undefined {
+  const { version } = document.directives.yaml
+  if (version !== '1.2') return { offset: 0, problem: `wanted YAML 1.2, saw ${version}` }
+  let offset: number | undefined
+  visit(document, {
+    Alias: (_key, { range }) => {
+      offset = range?.[0] ?? 0
+      return visit.BREAK
+    },
+  })
+  return offset === undefined
+    ? undefined
+    : { offset, problem: 'wanted a value, saw an alias: write it out' }
 }
 
 /** Offset of the deepest node that a path such as `enclaves[0].mrSigner` leads to. */
