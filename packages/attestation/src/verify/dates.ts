@@ -3,6 +3,7 @@ import type { Certificate } from '../x509/certificate.ts'
 import type { CertificateRevocationList } from '../x509/crl.ts'
 import type { Issued, PlatformClaims } from './claims.ts'
 import type { Documents, ReadCollateral } from './documents.ts'
+import { ownCopy } from './own-copy.ts'
 
 type Dates = 'collateral' | 'latestIssueDate' | 'certificateExpiration' | 'earliestExpiration'
 
@@ -12,12 +13,12 @@ export function datesOf(
   { crls, crlChain, tcbInfoChain, qeIdentityChain }: ReadCollateral,
   documents: Documents,
 ): Pick<PlatformClaims, Dates> {
-  const collateral = {
+  const collateral = ownCopy({
     tcbInfo: ofDocument(documents.tcbInfo),
     qeIdentity: ofDocument(documents.qeIdentity),
     rootCaCrl: ofCrl(crls[0]),
     pckCrl: ofCrl(crls[1]),
-  }
+  })
   const issued = Object.values(collateral)
   const certificates = [...pckChain, ...crlChain, ...tcbInfoChain, ...qeIdentityChain]
   const certificateExpiration = earliest(certificates.map(one => one.notAfter))
