@@ -275,6 +275,13 @@ describe('cloister attest verify', () => {
     expect([verified.code, verified.stderr]).toEqual([0, ''])
   })
 
+  it('says which file is no pin of a key service', async () => {
+    await writeFile(join(folder, 'no-pin.json'), '{}')
+    const argv = ['attest', 'token', 'verify', 'quote.b64', '--pin', 'no-pin.json']
+    const { code, stderr } = await cloister(...argv)
+    expect([code, stderr]).toEqual([EXIT.usage, expect.stringContaining('no-pin.json: ')])
+  })
+
   it('says which file is no collateral, and what one is', async () => {
     for (const text of ['{"tcb', '{"a":1}', '[]', 'null']) {
       await writeFile(join(folder, 'other.json'), text)
