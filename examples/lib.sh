@@ -1,0 +1,95 @@
+# Every step of a job, by the `cloister` command alone. The examples differ in their program and in
+# their data; each `run.sh` reads this file, and says what is its own.
+#
+# All that is made lies in examples/out: packages in out/store, of each example a folder with a home
+# of its own (key service, account, keys), so that nothing of yours is touched.
+set -euo pipefail
+
+example="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$example/../.." && pwd)"
+name="$(basename "$example")"
+out="$root/examples/out"
+work="$out/$name"
+main="$root/packages/cli/dist/main.js"
+
+if [ ! -f "$main" ]; then
+  echo "$name: not built yet: npm ci && npm run build" >&2
+  exit 2
+fi
+
+# The command, said before it runs. What it finds out goes to standard output.
+cloister() {
+  local said="$*"
+  echo "\$ cloister ${said//"$root"\//}" >&2
+  node "$main" --home "$work/home" "$@"
+}
+
+# One field of the JSON on standard input.
+field() {
+  node -p "JSON.parse(require('node:fs').readFileSync(0, 'utf8'))['$1']"
+}
+
+# A new folder, and in it a key service of this machine with an account.
+begin() {
+  rm -rf "$work"
+  mkdir -p "$work/home" "$out/store"
+  ln -s "$out/store" "$work/home/store"
+  cd "$work"
+  cloister kms serve --port 0 --allow-simulated-platform >kms.log 2>&1 &
+  service=$!
+  trap 'kill "$service" 2>/dev/null; wait "$service" 2>/dev/null || true' EXIT
+  until grep --quiet 'pin:' kms.log; do
+    kill -0 "$service" 2>/dev/null || { cat kms.log >&2; exit 1; }
+    sleep 0.1
+  done
+  cloister kms enrol --pin home/kms/kms.json --token-file home/kms/enrolment-token >/dev/null
+}
+
+# seal FILE INPUT: under a key that attested instances alone are given. Results are under one that
+# their owner opens.
+seal() {
+  local key
+  cloister key create --alias "$2" >/dev/null
+  key="$(cloister --json key create --open --alias results | field keyId)"
+  dataset="$(cloister --json encrypt "$1" "sealed/$2" --key "$2" | field datasetId)"
+  result="$(node -p "require('node:crypto').randomBytes(16).toString('hex')")"
+  sed "s/DATASET/$dataset/; s/NEW_ID/$result/; s/RESULT_KEY/$key/" "$example/job.yaml" >job.yaml
+}
+
+# The image: what enclave.lock names, and what is the example's own.
+build() {
+  cloister enclave lock "$example/enclave.yaml"
+  cloister enclave build "$example/enclave.yaml" image
+}
+
+# run INPUT OUTPUT: allows this image this job, for both keys, and runs it; then opens the result.
+run() {
+  cloister policy add --key "$1" --job job.yaml --tee sim >/dev/null
+  cloister policy add --key results --job job.yaml --tee sim >/dev/null
+  cloister run job.yaml
+  cloister receipt verify "sealed/$2/receipt.jws" --allow-simulated-platform >receipt.txt
+  cloister decrypt "sealed/$2" "$2" --files --dataset "$result"
+}
+
+# outside FILE INPUT OUTPUT FOLDER: the same program from the same files, over the plain file: no
+# enclave, no attestation, no sealed data. Bubblewrap does here what chroot does.
+outside() {
+  local -a command arguments
+  mkdir -p "$4"
+  mapfile -t command < <(node -p "JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).entry.program.join('\n')")
+  for folder in image/root/*; do
+    arguments+=(--ro-bind "$folder" "/$(basename "$folder")")
+  done
+  while IFS='=' read -r variable value; do
+    arguments+=(--setenv "$variable" "$value")
+  done < <(node -p "Object.entries(JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).environment).map(pair => pair.join('=')).join('\n')")
+  bwrap --clearenv "${arguments[@]}" --proc /proc --dev /dev --tmpfs /tmp --tmpfs /data \
+    --ro-bind "$1" "/data/$2/$(basename "$1")" --bind "$4" "/data/$3" -- "${command[@]}"
+}
+
+# compare FILE INPUT OUTPUT: whether the enclave's result is the program's own.
+compare() {
+  outside "$1" "$2" "$3" outside >outside.txt
+  diff -r outside "$3"
+  echo "$name: the result is what the same program makes outside, byte for byte" >&2
+}
