@@ -75,6 +75,8 @@ run() {
 # enclave, no attestation, no sealed data. Bubblewrap does here what chroot does.
 outside() {
   local -a command arguments
+  local at="/data/$2"
+  [ -d "$1" ] || at="$at/$(basename "$1")"
   mkdir -p "$4"
   mapfile -t command < <(node -p "JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).entry.program.join('\n')")
   for folder in image/root/*; do
@@ -84,7 +86,7 @@ outside() {
     arguments+=(--setenv "$variable" "$value")
   done < <(node -p "Object.entries(JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).environment).map(pair => pair.join('=')).join('\n')")
   bwrap --clearenv "${arguments[@]}" --proc /proc --dev /dev --tmpfs /tmp --tmpfs /data \
-    --ro-bind "$1" "/data/$2/$(basename "$1")" --bind "$4" "/data/$3" -- "${command[@]}"
+    --ro-bind "$1" "$at" --bind "$4" "/data/$3" -- "${command[@]}"
 }
 
 # compare FILE INPUT OUTPUT: whether the enclave's result is the program's own.

@@ -1,0 +1,174 @@
+import { execFile } from 'node:child_process'
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { hasSandbox } from '@cloister/enclave'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { EXIT } from '../output/exit-codes.ts'
+
+// Each example's own script, as a person runs it from a fresh clone: what it makes is compared with
+// what the same program makes outside, and with what is computed here in another way. Two of the
+// four go without saying; the others download some hundred MiB.
+const SLOW = process.env['SLOW'] === '1'
+const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
+const MADE = new Set(['out', 'target'])
+
+let clone: string
+const canRun = await hasSandbox()
+
+beforeAll(async () => {
+  clone = await mkdtemp(join(tmpdir(), 'cloister-examples-'))
+  const filter = (path: string) => !MADE.has(basename(path))
+  await cp(join(ROOT, 'examples'), join(clone, 'examples'), { recursive: true, filter })
+  await symlink(join(ROOT, 'packages'), join(clone, 'packages'))
+})
+
+afterAll(() => rm(clone, { recursive: true, force: true }))
+
+const path = (...names: readonly string[]) => join(clone, 'examples', ...names)
+const made = (...names: readonly string[]) => path('out', ...names)
+const text = (...names: readonly string[]) => readFile(made(...names), 'utf8')
+
+interface Ended {
+  readonly code: number
+  readonly said: string
+}
+
+function ended(command: string, ...argv: readonly string[]): Promise<Ended> {
+  return new Promise(resolve => {
+    execFile(command, argv, { maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr })
+    })
+  })
+}
+
+const cloister = (name: string, ...argv: readonly string[]) =>
+  ended(
+    process.execPath,
+    ...[join(clone, 'packages/cli/dist/main.js'), '--home', made(name, 'home'), ...argv],
+  )
+
+/** Runs an example. Mirrors keep the newest of Debian's packages alone: then its lock is made anew. */
+async function run(name: string): Promise<void> {
+  let { code, said } = await ended(path(name, 'run.sh'))
+  if (said.includes('[DOWNLOAD]')) {
+    await cloister(name, 'enclave', 'lock', '--update', path(name, 'enclave.yaml'))
+    ;({ code, said } = await ended(path(name, 'run.sh')))
+  }
+  expect(code, said).toBe(0)
+  expect(said).toContain(`${name}: the result is what the same program makes outside`)
+}
+
+/** What an example leaves: the result as opened, that of outside, and every byte that is sealed. */
+async function left(name: string, output: string) {
+  const files = (await readdir(made(name, output))).sort()
+  const below = await readdir(made(name, 'sealed'), { recursive: true, withFileTypes: true })
+  const sealed = below.filter(entry => entry.isFile())
+  expect((await readdir(made(name, 'outside'))).sort()).toEqual(files)
+  for (const file of files) {
+    expect(await text(name, output, file)).toBe(await text(name, 'outside', file))
+  }
+  const bytes = await Promise.all(
+    sealed.map(({ parentPath, name }) => readFile(join(parentPath, name))),
+  )
+  return { files, sealed: Buffer.concat(bytes) }
+}
+
+/** How often each comes. */
+function counted(values: Iterable<string>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
+  return counts
+}
+
+const lines = (whole: string) => whole.trimEnd().split('\n')
+
+describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_000 }, () => {
+  it('shell-pipeline reports a log as the script does outside; a changed script never starts', async () => {
+    await run('shell-pipeline')
+    const log = await text('shell-pipeline', 'access.log')
+    const { files, sealed } = await left('shell-pipeline', 'report')
+    expect(files).toEqual(['report.txt'])
+    const report = await text('shell-pipeline', 'report', 'report.txt')
+    for (const [status, count] of counted(lines(log).map(line => line.split(' ')[4] ?? ''))) {
+      expect(report).toMatch(new RegExp(`^ *${count} ${status}$`, 'm'))
+    }
+    expect(sealed.length).toBeGreaterThan(log.length)
+    expect(sealed.includes(log.slice(0, 40))).toBe(false)
+    expect(sealed.includes(report.slice(0, 40))).toBe(false)
+
+    await appendFile(made('shell-pipeline', 'image', 'root', 'app', 'report.sh'), '# more\n')
+    const changed = await cloister('shell-pipeline', 'run', made('shell-pipeline', 'job.yaml'))
+    expect(changed.code, changed.said).toBe(EXIT.notAuthentic)
+    expect(changed.said).toContain('app/report.sh')
+  })
+
+  it('node-report asks DuckDB as the program does outside', async () => {
+    await run('node-report')
+    const results = lines(await text('node-report', 'results.csv')).slice(1)
+    const { files, sealed } = await left('node-report', 'report')
+    expect(files).toEqual(['report.json', 'report.md'])
+    const report = JSON.parse(await text('node-report', 'report', 'report.json'))
+    const byTest = counted(results.map(line => line.split(',')[3] ?? ''))
+    const seen = report['By test'].map((row: Record<string, unknown>) => [
+      row['test'],
+      Number(row['results']),
+    ])
+    expect(seen).toEqual([...byTest].sort(([a], [b]) => (a < b ? -1 : 1)))
+    expect(sealed.includes(results[0] ?? '')).toBe(false)
+  })
+
+  it.runIf(SLOW)('sklearn-regression fits the line that the script fits outside', async () => {
+    await run('sklearn-regression')
+    const rows = lines(await text('sklearn-regression', 'dose.csv'))
+      .slice(1)
+      .map(line => line.split(',').map(Number) as [number, number])
+    const { sealed } = await left('sklearn-regression', 'model')
+    const printed = await text('sklearn-regression', 'model', 'regression.txt')
+    const seen = lines(printed).map(line => line.split(': ') as [string, string])
+    const wanted = leastSquares(rows)
+    expect(seen.map(([name]) => name)).toEqual(Object.keys(wanted))
+    for (const [name, value] of seen) expect(Number(value), name).toBeCloseTo(wanted[name] ?? 0, 9)
+    expect(sealed.includes('intercept')).toBe(false)
+  })
+
+  it.runIf(SLOW)('java-wordcount counts words as the program does outside', async () => {
+    await run('java-wordcount')
+    const letters = await readdir(made('java-wordcount', 'letters'))
+    const texts = await Promise.all(letters.map(name => text('java-wordcount', 'letters', name)))
+    const words = texts.join(' ').toLowerCase().match(/\p{L}+/gu) ?? []
+    const { sealed } = await left('java-wordcount', 'words')
+    const seen = lines(await text('java-wordcount', 'words', 'words.csv')).slice(1)
+    const pairs = seen.map(line => line.trim().split(','))
+    expect(new Map(pairs.map(([word = '', count]) => [word, Number(count)]))).toEqual(
+      counted(words),
+    )
+    expect(sealed.includes('Mr Müller')).toBe(false)
+  })
+})
+
+/** A line through points, and how well it fits, by the textbook. */
+function leastSquares(rows: readonly (readonly [number, number])[]): Record<string, number> {
+  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
+  const [meanX, meanY] = [mean(rows.map(([x]) => x)), mean(rows.map(([, y]) => y))]
+  const slope =
+    mean(rows.map(([x, y]) => (x - meanX) * (y - meanY))) /
+    mean(rows.map(([x]) => (x - meanX) ** 2))
+  const intercept = meanY - slope * meanX
+  const errors = rows.map(([x, y]) => y - intercept - slope * x)
+  const absolute = errors.map(Math.abs).sort((a, b) => a - b)
+  const middle = absolute.length / 2
+  const squared = mean(errors.map(error => error ** 2))
+  return {
+    intercept,
+    coefficient: slope,
+    'R2 score': 1 - squared / mean(rows.map(([, y]) => (y - meanY) ** 2)),
+    'mean squared error': squared,
+    'mean absolute error': mean(absolute),
+    'median absolute error': mean([
+      absolute[Math.ceil(middle) - 1] ?? 0,
+      absolute[Math.floor(middle)] ?? 0,
+    ]),
+  }
+}
