@@ -5,7 +5,15 @@ import { pick, seeded } from '../random.mjs'
 
 const SUBJECTS = ['The patient', 'Mr Müller', 'Mrs Øverland', 'The child', 'Our colleague']
 const VERBS = ['reports', 'denies', 'describes', 'has had', 'was treated for']
-const OBJECTS = ['headache', 'fever', 'chest pain', 'fatigue', 'a cough', 'dizziness', 'no complaint']
+const OBJECTS = [
+  'headache',
+  'fever',
+  'chest pain',
+  'fatigue',
+  'a cough',
+  'dizziness',
+  'no complaint',
+]
 const TIMES = ['since Monday', 'for three weeks', 'at night', 'after exercise', 'as a child']
 
 const [folder = 'letters', letters = '200'] = process.argv.slice(2)

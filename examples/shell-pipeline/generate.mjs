@@ -13,6 +13,8 @@ for (let i = 0; i < requests; i++) {
   const page = pick(random, PAGES)
   const patient = page === '/patients' ? `/${Math.floor(random() * 400)}` : ''
   const milliseconds = Math.floor(5 + 900 * random() ** 4)
-  lines.push(`${time} 10.0.0.${Math.floor(random() * 250)} GET ${page}${patient} ${pick(random, STATUS)} ${milliseconds}\n`)
+  lines.push(
+    `${time} 10.0.0.${Math.floor(random() * 250)} GET ${page}${patient} ${pick(random, STATUS)} ${milliseconds}\n`,
+  )
 }
 process.stdout.write(lines.join(''))

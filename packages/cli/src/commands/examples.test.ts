@@ -137,7 +137,11 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
     await run('java-wordcount')
     const letters = await readdir(made('java-wordcount', 'letters'))
     const texts = await Promise.all(letters.map(name => text('java-wordcount', 'letters', name)))
-    const words = texts.join(' ').toLowerCase().match(/\p{L}+/gu) ?? []
+    const words =
+      texts
+        .join(' ')
+        .toLowerCase()
+        .match(/\p{L}+/gu) ?? []
     const { sealed } = await left('java-wordcount', 'words')
     const seen = lines(await text('java-wordcount', 'words', 'words.csv')).slice(1)
     const pairs = seen.map(line => line.trim().split(','))
