@@ -22,6 +22,7 @@ import type { KmsService } from './service.ts'
 import {
   Accounts,
   openCredentialKey,
+  type PostgresOptions,
   purgeConsumed,
   SealedSecrets,
   type Store,
@@ -34,6 +35,11 @@ export const PIN_FILE = 'kms.json'
 export interface StartKmsOptions {
   /** Folder of the database, root key and enrolment token; made with mode 0700 where absent. */
   readonly dataDir: string
+  /**
+   * A database of PostgreSQL, which other key services under the same root key may share; the file
+   * `kms.db` of the data folder unless told.
+   */
+  readonly postgres?: PostgresOptions
   /** 0 takes a free one. */
   readonly port: number
   /** Address to listen on; 127.0.0.1 unless told. */
@@ -63,7 +69,7 @@ export interface StartKmsOptions {
   readonly ehsm?: EhsmOptions
   /** Takes the log, a line of JSON an event; without it nothing is logged. */
   readonly logTo?: (line: string) => void
-  /** The clock; the machine's unless told. */
+  /** The clock; the machine's, or that of the database that replicas share, unless told. */
   readonly now?: () => Date
 }
 
@@ -86,10 +92,12 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  * @throws RootKeyError, StoreError, KmsError INTEGRITY; AuditError ROLLED_BACK, WITNESS, CHECKPOINT
  */
 export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
-  const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
+  const { dataDir, host = '127.0.0.1' } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const { root, store } = await openRootAndStore(dataDir, options.rootKey)
-  const log = new EventLog(options.logTo, now)
+  const { root, store } = await openRootAndStore(options, options.rootKey)
+  const now = options.now ?? (() => store.now())
+  // The machine's own: it must tell also of a database that gives no time.
+  const log = new EventLog(options.logTo, options.now ?? (() => new Date()))
   const timers: NodeJS.Timeout[] = []
   let app: FastifyInstance | undefined
   let tally: Tally | undefined

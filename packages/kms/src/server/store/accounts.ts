@@ -8,7 +8,8 @@ import {
 import type { RootKey, Secret } from '../root/index.ts'
 import type { AccountsTable } from './schema.ts'
 import type { SealedSecrets } from './sealed-secrets.ts'
-import type { Store, StoreTransaction } from './store.ts'
+import type { Store } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 const CREDENTIAL = /^([0-9a-f]{32})\.([A-Za-z0-9_-]{43})$/
 

@@ -1,5 +1,5 @@
 import type { ConsumedTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** What may be used once. */
 export type ConsumedKind = 'challenge' | 'token' | 'release' | 'heads'

@@ -1,8 +1,6 @@
-import { sql, type Transaction } from 'kysely'
+import { sql } from 'kysely'
 import { StoreError } from './errors.ts'
-import type { RowGuard } from './row-guard.ts'
-import type { Schema } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import { type StoreTransaction, writingTransaction } from './transaction.ts'
 
 /** Most writes that share a commit, and so a sync of the disk. */
 export const MAX_GROUP = 64
@@ -31,13 +29,12 @@ export function pendingWrite<T>(
 /**
  * Runs writes one after the other in one transaction; a write that throws leaves nothing behind, and
  * the others stay. Whatever is wrong with the database itself is thrown, and nothing may be committed.
- * @param guard - Takes over the changes of the writes that did not throw
+ * The guard takes over the changes of the writes that did not throw.
  * @returns what settles each caller's promise, to be called when the transaction is on disk
  * @throws StoreError
  */
 export async function runTogether(
-  db: Transaction<Schema>,
-  guard: RowGuard,
+  { db, guard }: StoreTransaction,
   writes: readonly PendingWrite[],
 ): Promise<readonly (() => void)[]> {
   const settle: (() => void)[] = []
@@ -45,7 +42,7 @@ export async function runTogether(
     const own = guard.nested()
     await sql`savepoint one_write`.execute(db)
     try {
-      settle.push(await run({ db, guard: own }))
+      settle.push(await run(writingTransaction(db, own)))
       guard.absorb(own)
     } catch (error) {
       if (error instanceof StoreError) throw error

@@ -1,6 +1,6 @@
 import { CodedError } from '@cloister/sealed'
 import type { HeadsTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** One state of a dataset. */
 export interface Head {

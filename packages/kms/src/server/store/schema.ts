@@ -156,9 +156,17 @@ export interface EhsmReplaysTable extends Stamp {
   uses: string
 }
 
+/** What each of the last transactions changed, for replicas to go by. */
+interface StoreChangesTable {
+  epoch: number
+  changes: string
+  mac: string
+}
+
 /** The database. */
 export interface Schema {
   store_state: StoreStateTable
+  store_changes: StoreChangesTable
   keys: KeysTable
   key_versions: KeyVersionsTable
   accounts: AccountsTable

@@ -2,7 +2,7 @@ import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import { StoreError } from './errors.ts'
 import type { RowRekey } from './rekey.ts'
 import type { SecretsTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** A secret under another root key. */
 export const rekeySecret: RowRekey<'secrets'> = async ({ name, wrapped }, change) => ({

@@ -1,48 +1,91 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { existsSync } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { type Compilable, Kysely, sql, type Transaction } from 'kysely'
+import type { Kysely } from 'kysely'
 import { RootChange, type RootKey } from '../root/index.ts'
-import { workerDialect } from './dialect.ts'
+import { insertEntry, newEntry, pruneFeed, readEntries } from './change-feed.ts'
+import type { Database, StoredState } from './database.ts'
+import { kyselyOver } from './dialect.ts'
 import { StoreError } from './errors.ts'
 import { MAX_GROUP, type PendingWrite, pendingWrite, runTogether } from './group.ts'
-import { migrateToLatest } from './migrations/index.ts'
+import { loadRows, requireRoot } from './load-rows.ts'
 import { Mutex } from './mutex.ts'
 import { type Rekeys, rekeyRows } from './rekey.ts'
-import { type RowGuard, RowKeys, RowSet } from './row-guard.ts'
-import { type Schema, TRACKED, type TrackedTable } from './schema.ts'
-import { WorkerConnection } from './worker-connection.ts'
+import { RowCache } from './row-cache.ts'
+import { knownKey, RowGuard } from './row-guard.ts'
+import { RowKeys } from './row-keys.ts'
+import type { Changes, RowSet } from './row-set.ts'
+import type { Schema, TrackedTable } from './schema.ts'
+import {
+  ReadingTransaction,
+  STALENESS_MS,
+  type StoreTransaction,
+  writingTransaction,
+} from './transaction.ts'
 
-const BUSY_TIMEOUT_MS = 5000
 const STATE_ID = 1
 
-/** One transaction: typed queries, and the guard that proves and stamps the rows. */
-export interface StoreTransaction {
-  readonly db: Transaction<Schema>
-  readonly guard: RowGuard
-}
+/** How often a transaction is tried that left nothing behind and may succeed another time. */
+const MAX_ATTEMPTS = 3
+
+/** How long it is tried to find out what became of a commit when the connection was lost. */
+const SETTLE_MS = 10_000
+const SETTLE_PAUSE_MS = 250
+
+/** How often a replica that has nothing to do looks at what others did. */
+const POLL_MS = STALENESS_MS / 4
+
+/** What is wrong with the database or the way to it, and would be with every other write. */
+const OF_DATABASE: ReadonlySet<string> = new Set([
+  'ROLLED_BACK',
+  'WRONG_ROOT_KEY',
+  'LOCKED',
+  'CLOSED',
+  'WORKER',
+  'CONNECTION',
+  'OUTCOME',
+  'BUSY',
+])
+
+const codeOf = (error: unknown): string | undefined =>
+  error instanceof StoreError ? error.code : undefined
+
+/** Checks that what is stored goes on where this process saw it last. */
+export type Continuity = (tx: StoreTransaction, before: RowSet) => Promise<void>
 
 /** The KMS's database. */
 export class Store {
+  readonly #database: Database
   readonly #db: Kysely<Schema>
-  readonly #worker: WorkerConnection
   #rows: RowSet
+  readonly #cache = new RowCache()
+  readonly #watchers = new Map<TrackedTable, (ids: readonly string[]) => void>()
+  #continuity: Continuity | undefined
   readonly #mutex = new Mutex()
   readonly #inside = new AsyncLocalStorage<true>()
   #waiting: PendingWrite[] = []
+  /** Until when the rows known are the database's, or as good as. */
+  #freshUntil = Number.POSITIVE_INFINITY
+  readonly #polling: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(db: Kysely<Schema>, worker: WorkerConnection, rows: RowSet) {
+  constructor(database: Database, db: Kysely<Schema>, rows: RowSet) {
+    this.#database = database
     this.#db = db
-    this.#worker = worker
     this.#rows = rows
+    if (!database.isShared) return
+    this.#freshUntil = Number.NEGATIVE_INFINITY
+    this.#polling = setInterval(() => this.#poll(), POLL_MS).unref()
+  }
+
+  /** The time, by the clock that all share who share the database. @throws StoreError CLOCK */
+  now(): Date {
+    return this.#database.now()
   }
 
   /**
    * Runs `work` with nothing else between its reads and writes, and resolves when its changes are on
    * disk. When it throws, nothing of it stays. Writes that wait for the disk share the next commit; if
    * that fails, each is run again by itself, so `work` changes nothing but the database.
-   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER, and whatever `work` throws
+   * @throws StoreError, and whatever `work` throws
    */
   async write<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     this.#assertOutside()
@@ -56,73 +99,165 @@ export class Store {
   async #writeGroup(): Promise<void> {
     const group = this.#waiting.splice(0, MAX_GROUP)
     if (group.length > 1 && (await this.#committed(group))) return
-    for (const write of group) {
-      await this.#committed([write], write.reject)
-    }
+    for (const write of group) await this.#committed([write])
   }
 
-  /** Runs writes in one transaction and settles them; false when the database refused. */
-  async #committed(
-    group: readonly PendingWrite[],
-    refuse: (error: unknown) => void = () => undefined,
-  ): Promise<boolean> {
+  /** Runs writes in one transaction and settles them; false when they are to be run one by one. */
+  async #committed(group: readonly PendingWrite[]): Promise<boolean> {
     try {
-      const guard = this.#rows.begin()
-      const settle = await this.#db.transaction().execute(async db => {
+      const settle = await this.#changing(async tx => {
         const [only, ...others] = group
         const isOne = only !== undefined && others.length === 0
-        const settle = isOne ? [await only.run({ db, guard })] : await runTogether(db, guard, group)
-        if (guard.changes.size > 0) {
-          const state = this.#rows.stateAfter(guard)
-          await db.updateTable('store_state').set(state).where('id', '=', STATE_ID).execute()
-        }
-        return settle
+        return isOne ? [await only.run(tx)] : await runTogether(tx, group)
       })
-      if (guard.changes.size > 0) this.#rows.commit(guard)
       for (const tell of settle) tell()
       return true
     } catch (error) {
-      refuse(error)
-      return false
+      if (group.length > 1 && !OF_DATABASE.has(codeOf(error) ?? '')) return false
+      for (const { reject } of group) reject(error)
+      return true
+    }
+  }
+
+  /** A transaction that writes, tried again when it left nothing behind and may succeed then. */
+  async #changing<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#changingOnce(work)
+      } catch (error) {
+        const mayRetry = codeOf(error) === 'CONNECTION' || codeOf(error) === 'CONFLICT'
+        if (!mayRetry || attempt === MAX_ATTEMPTS) throw error
+      }
+    }
+  }
+
+  async #changingOnce<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    await this.#begin('write')
+    try {
+      const guard = this.#rows.begin()
+      const value = await work(writingTransaction(this.#db, guard))
+      await this.#commit(guard.changes)
+      return value
+    } catch (error) {
+      await this.#database.rollback()
+      throw error
+    }
+  }
+
+  async #commit(changes: Changes): Promise<void> {
+    if (changes.size === 0) return await this.#database.commit([])
+    const rows = this.#rows
+    const place = rows.after(changes)
+    const { epoch, mac } = place
+    const entry = newEntry(changes)
+    const feed = this.#database.isShared ? [insertEntry(this.#db, rows.keys, epoch, entry)] : []
+    const state = this.#db.updateTable('store_state').set({ epoch, mac }).where('id', '=', STATE_ID)
+    try {
+      await this.#database.commit([...feed, state])
+    } catch (error) {
+      if (codeOf(error) !== 'OUTCOME') throw error
+      if (!(await this.#wasCommitted(entry.id))) {
+        throw new StoreError('CONNECTION', 'the connection was lost before a commit', {
+          cause: error,
+        })
+      }
+    }
+    rows.commit(changes, place)
+  }
+
+  /**
+   * Finds out what became of a transaction at whose commit the connection was lost.
+   * @throws StoreError OUTCOME where that cannot be known
+   */
+  async #wasCommitted(id: string): Promise<boolean> {
+    const until = performance.now() + SETTLE_MS
+    for (;;) {
+      try {
+        // Waits for the state row: then the lost connection's transaction is over, either way.
+        const state = await this.#database.begin('write')
+        try {
+          const { epoch, keys } = this.#rows
+          if (state === undefined || this.#rows.isAt(state)) return false
+          const next = { after: epoch, to: epoch + 1 }
+          const entries = await readEntries(this.#db, keys, next)
+          return entries?.[0]?.id === id
+        } finally {
+          await this.#database.rollback()
+        }
+      } catch (cause) {
+        const mayRetry = codeOf(cause) === 'CONNECTION' || codeOf(cause) === 'BUSY'
+        if (!mayRetry || performance.now() > until) {
+          throw new StoreError(
+            'OUTCOME',
+            'the connection was lost at a commit, and it is not known what became of it',
+            { cause },
+          )
+        }
+        await new Promise(resolve => setTimeout(resolve, SETTLE_PAUSE_MS))
+      }
     }
   }
 
   /**
-   * Writes what needs nothing read first, and resolves when it is on disk. The database's thread is
-   * asked once, where {@link Store.write} asks it again for each statement: what every request waits
-   * for goes this way.
-   * @throws StoreError SQL, CLOSED, NESTED, WORKER
+   * Runs `work`, which only reads, with all it reads of one time. Rows that it finds by their ids may
+   * be as old as {@link STALENESS_MS}, and the database is asked only where they are not at hand.
+   * @throws StoreError, and whatever `work` throws
    */
-  async writeAtOnce(
-    queriesOf: (tx: {
-      readonly db: Kysely<Schema>
-      readonly guard: RowGuard
-    }) => readonly Compilable[],
-  ): Promise<void> {
-    await this.#alone(async () => {
-      const guard = this.#rows.begin()
-      const queries = queriesOf({ db: this.#db, guard })
-      const state = this.#rows.stateAfter(guard)
-      const last = this.#db.updateTable('store_state').set(state).where('id', '=', STATE_ID)
-      await this.#worker.transaction([...queries, last].map(query => query.compile()))
-      this.#rows.commit(guard)
+  async read<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    this.#assertOutside()
+    if (this.#closed) throw closed()
+    return await this.#inside.run(true, async () => {
+      let begun: Promise<() => void> | undefined
+      const begin = () => {
+        begun ??= this.#beginReading()
+        return begun
+      }
+      const connect = () =>
+        kyselyOver(this.#database.dialect, async (sql, parameters) => {
+          await begin()
+          return await this.#database.run(sql, parameters)
+        })
+      const { keys } = this.#rows
+      const guard = new RowGuard(keys, key => this.#rows.get(key))
+      try {
+        if (performance.now() > this.#freshUntil) await begin()
+        const value = await work(new ReadingTransaction(guard, this.#cache, connect))
+        if (guard.changes.size === 0) return value
+        throw new StoreError('SQL', 'a transaction that only reads was made to write')
+      } finally {
+        const end = await begun?.catch(() => undefined)
+        if (end !== undefined) await this.#database.rollback()
+        end?.()
+      }
     })
   }
 
-  /**
-   * Runs `work`, which only reads, alone.
-   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER, and whatever `work` throws
-   */
-  async read<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    return await this.#alone(async () => {
-      const guard = this.#rows.begin()
-      const transaction = this.#db.transaction().setAccessMode('read only')
-      return await transaction.execute(async db => {
-        const value = await work({ db, guard })
-        if (guard.changes.size === 0) return value
-        throw new StoreError('SQL', 'a transaction that only reads was made to write')
-      })
-    })
+  /** Begins a transaction that reads, alone; gives what lets the next one in. */
+  async #beginReading(): Promise<() => void> {
+    const release = await this.#mutex.acquire()
+    try {
+      await this.#begin('read')
+      return release
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  /** Calls `changed` with the ids of a table's rows that other replicas changed, before anything is done with them. */
+  watch(table: TrackedTable, changed: (ids: readonly string[]) => void): void {
+    this.#watchers.set(table, changed)
+  }
+
+  /** Has `continuity` judge a database that went on for so long without this replica that its steps are not known. */
+  demand(continuity: Continuity): void {
+    this.#continuity = continuity
+  }
+
+  /** Takes away what replicas need no longer tell each other. */
+  async prune(): Promise<void> {
+    if (!this.#database.isShared) return
+    await this.#alone(() => this.#changing(({ db }) => pruneFeed(db, this.#rows.epoch)))
   }
 
   /**
@@ -130,37 +265,138 @@ export class Store {
    * database belongs to `to`, and when it throws, to `from` as before. What was opened under `from`
    * no longer serves.
    * @param last - Runs at the end of the transaction, under the new root key
-   * @throws StoreError SQL, ROW_MAC, CLOSED, NESTED, WORKER; RootKeyError UNWRAP
+   * @throws StoreError; RootKeyError UNWRAP
    */
   async rekey(
-    { from, rekeys, to }: { readonly from: RootKey; readonly to: RootKey; readonly rekeys: Rekeys },
+    { from, rekeys, to }: { readonly from: RootKey; readonly rekeys: Rekeys; readonly to: RootKey },
     last: (tx: StoreTransaction) => Promise<void>,
   ): Promise<void> {
     await this.#alone(async () => {
-      const keys = new RowKeys(to)
-      const change = new RootChange(from, to)
-      const { rows, guard } = await this.#db.transaction().execute(async db => {
+      await this.#begin('write')
+      try {
+        const db = this.#db
+        const keys = new RowKeys(to)
+        const change = new RootChange(from, to)
         const { size } = this.#rows
-        const before = this.#rows.begin()
-        const rows = await rekeyRows({ db, guard: before, size, keys, change, rekeys })
+        const rows = await rekeyRows({ db, guard: this.#rows.begin(), size, keys, change, rekeys })
         const guard = rows.begin()
-        await last({ db, guard })
-        const state = { root_check: keys.rootCheck(), ...rows.stateAfter(guard) }
-        await db.updateTable('store_state').set(state).where('id', '=', STATE_ID).execute()
-        return { rows, guard }
-      })
-      rows.commit(guard)
-      this.#rows = rows
+        await last(writingTransaction(db, guard))
+        const place = rows.after(guard.changes)
+        const { epoch, mac } = place
+        const state = { root_check: keys.rootCheck(), epoch, mac }
+        await this.#database.commit([
+          // Its entries were for replicas of the root key before.
+          db.deleteFrom('store_changes'),
+          db.updateTable('store_state').set(state).where('id', '=', STATE_ID),
+        ])
+        rows.commit(guard.changes, place)
+        this.#rows = rows
+      } catch (error) {
+        await this.#database.rollback()
+        throw error
+      }
     })
   }
 
   /** Waits for what runs, then closes the database. */
   async close(): Promise<void> {
+    clearInterval(this.#polling)
     await this.#mutex.run(async () => {
       if (this.#closed) return
       this.#closed = true
-      await this.#db.destroy()
+      await this.#database.close()
     })
+  }
+
+  /** Begins a transaction at whose beginning the rows known are those of the database. */
+  async #begin(mode: 'read' | 'write'): Promise<void> {
+    for (;;) {
+      const askedAt = performance.now()
+      const state = await this.#begun(mode)
+      try {
+        if (await this.#caughtUp(state)) {
+          if (this.#database.isShared) this.#freshUntil = askedAt + STALENESS_MS
+          return
+        }
+      } catch (error) {
+        await this.#database.rollback()
+        throw error
+      }
+      await this.#database.rollback()
+      await this.#reload()
+    }
+  }
+
+  /** A connection may have been lost long ago, and be missed only now. */
+  async #begun(mode: 'read' | 'write'): Promise<StoredState | undefined> {
+    try {
+      return await this.#database.begin(mode)
+    } catch (error) {
+      if (codeOf(error) !== 'CONNECTION') throw error
+      return await this.#database.begin(mode)
+    }
+  }
+
+  /** Takes over what others changed; false where they do not tell any more. @throws StoreError */
+  async #caughtUp(state: StoredState | undefined): Promise<boolean> {
+    const rows = this.#rows
+    if (state === undefined) throw new StoreError('ROW_MAC', 'the state row was taken away')
+    requireRoot(state, rows.keys)
+    if (rows.isAt(state)) return true
+    if (state.epoch < rows.epoch) {
+      throw new StoreError(
+        'ROLLED_BACK',
+        `the database stands at transaction ${state.epoch}, and this process has seen ${rows.epoch}: an older one was put back`,
+      )
+    }
+    if (state.epoch === rows.epoch || !this.#database.isShared) {
+      throw new StoreError('ROW_MAC', 'the state row is not as this KMS last wrote it')
+    }
+    const steps = { after: rows.epoch, to: state.epoch }
+    const entries = await readEntries(this.#db, rows.keys, steps)
+    if (entries === undefined) return false
+    const changes = entries.map(entry => entry.changes)
+    rows.follow(changes, state)
+    this.#tellWatchers(changes)
+    return true
+  }
+
+  #tellWatchers(transactions: readonly Changes[]): void {
+    for (const [table, changed] of this.#watchers) {
+      const prefix = knownKey(table, '')
+      const ids = transactions
+        .flatMap(changes => [...changes.keys()])
+        .filter(key => key.startsWith(prefix))
+        .map(key => key.slice(prefix.length))
+      if (ids.length > 0) changed(ids)
+    }
+  }
+
+  /** Reads all rows anew. @throws StoreError ROLLED_BACK */
+  async #reload(): Promise<void> {
+    const before = this.#rows
+    const state = await this.#begun('read')
+    try {
+      const rows = await loadRows(this.#db, before.keys, state)
+      if (rows.epoch < before.epoch) {
+        throw new StoreError('ROLLED_BACK', 'an older database was put back')
+      }
+      await this.#continuity?.(writingTransaction(this.#db, rows.begin()), before)
+      this.#rows = rows
+      for (const [table, changed] of this.#watchers) changed(rows.ids(table))
+    } finally {
+      await this.#database.rollback()
+    }
+  }
+
+  /** Keeps up with others while there is nothing else to do. */
+  #poll(): void {
+    if (this.#mutex.isTaken || this.#freshUntil - performance.now() > STALENESS_MS - POLL_MS) return
+    this.#alone(async () => {
+      await this.#begin('read')
+      await this.#database.rollback()
+      // Whoever asks next is told what is wrong.
+    }).catch(() => undefined)
   }
 
   #assertOutside(): void {
@@ -171,92 +407,10 @@ export class Store {
   async #alone<T>(task: () => Promise<T>): Promise<T> {
     this.#assertOutside()
     return await this.#mutex.run(async () => {
-      if (this.#closed) throw new StoreError('CLOSED', 'the database is closed')
+      if (this.#closed) throw closed()
       return await this.#inside.run(true, task)
     })
   }
 }
 
-async function createPrivate(path: string): Promise<void> {
-  // SQLite gives its log and index files the mode of the database.
-  const file = await open(path, 'a', 0o600)
-  await file.close()
-}
-
-async function loadRows(db: Kysely<Schema>, root: RootKey): Promise<RowSet> {
-  const rows = new RowSet(new RowKeys(root))
-  const rootCheck = rows.keys.rootCheck()
-  const state = await db.selectFrom('store_state').selectAll().executeTakeFirst()
-  if (state !== undefined && state.root_check !== rootCheck) {
-    throw new StoreError('WRONG_ROOT_KEY', 'the database belongs to another root key')
-  }
-  for (const table of Object.keys(TRACKED) as TrackedTable[]) {
-    const query = sql<Record<string, unknown>>`select * from ${sql.table(table)}`
-    for (const row of (await query.execute(db)).rows) rows.load(table, row)
-  }
-  rows.finishLoading(state)
-  if (state === undefined) {
-    const first = rows.stateAfter(rows.begin())
-    await db
-      .insertInto('store_state')
-      .values({ id: STATE_ID, root_check: rootCheck, ...first })
-      .execute()
-    rows.commit(rows.begin())
-  }
-  return rows
-}
-
-/**
- * Opens the database, making it at first start, and checks every row that decisions depend on.
- * That the whole file was put back to an earlier copy cannot be seen
- * here; whoever keeps a checkpoint of the audit log sees it.
- * @throws StoreError OPEN, LOCKED, WRONG_ROOT_KEY, ROW_MAC, MIGRATION
- */
-export async function openStore(options: {
-  /** The database file; `-wal`, `-shm` and `.lock` files stand beside it. */
-  readonly path: string
-  readonly root: RootKey
-}): Promise<Store> {
-  const { path, root } = options
-  const lockPath = `${path}.lock`
-  try {
-    await createPrivate(path)
-    await createPrivate(lockPath)
-    const worker = await WorkerConnection.open({ path, lockPath, busyTimeoutMs: BUSY_TIMEOUT_MS })
-    const db = new Kysely<Schema>({ dialect: workerDialect(worker) })
-    try {
-      await migrateToLatest(db)
-      return new Store(db, worker, await loadRows(db, root))
-    } catch (error) {
-      await worker.close()
-      throw error
-    }
-  } catch (cause) {
-    if (cause instanceof StoreError && cause.code !== 'SQL') throw cause
-    throw new StoreError('OPEN', `${path} cannot be opened`, { cause })
-  }
-}
-
-/**
- * Tells which root key a database belongs to, without any root key: what {@link RowKeys.rootCheck}
- * gives for it. Undefined where the database is not there, or holds nothing yet.
- * @throws StoreError OPEN, LOCKED, SQL
- */
-export async function rootCheckOf(path: string): Promise<string | undefined> {
-  if (!existsSync(path)) return undefined
-  const lockPath = `${path}.lock`
-  await createPrivate(lockPath)
-  const worker = await WorkerConnection.open({ path, lockPath, busyTimeoutMs: BUSY_TIMEOUT_MS })
-  try {
-    const tables = await worker.query(
-      "select name from sqlite_master where type = 'table' and name = 'store_state'",
-      [],
-    )
-    if (tables.rows.length === 0) return undefined
-    const { rows } = await worker.query('select root_check from store_state', [])
-    const check = rows[0]?.['root_check']
-    return typeof check === 'string' ? check : undefined
-  } finally {
-    await worker.close()
-  }
-}
+const closed = () => new StoreError('CLOSED', 'the database is closed')

@@ -3,11 +3,22 @@ import { StoreError } from '../errors.ts'
 import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
 import { ehsm } from './0003-ehsm.ts'
+import { replicas } from './0010-replicas.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
   '0003-ehsm': ehsm,
+  '0010-replicas': replicas,
+}
+
+const migratorOf = (db: Kysely<Schema>) =>
+  new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+
+/** Whether the database is of an older schema, or of none. @throws StoreError SQL, CONNECTION */
+export async function needsMigration(db: Kysely<Schema>): Promise<boolean> {
+  const migrations = await migratorOf(db).getMigrations()
+  return migrations.some(({ executedAt }) => executedAt === undefined)
 }
 
 /**
@@ -15,8 +26,7 @@ const MIGRATIONS: Record<string, Migration> = {
  * @throws StoreError MIGRATION, also where the database is newer than this program
  */
 export async function migrateToLatest(db: Kysely<Schema>): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
-  const { error } = await migrator.migrateToLatest()
+  const { error } = await migratorOf(db).migrateToLatest()
   if (error === undefined) return
   const why = error instanceof Error ? error.message : String(error)
   throw new StoreError('MIGRATION', `the database's schema is not usable: ${why}`, { cause: error })

@@ -1,5 +1,4 @@
-/** A value that SQLite stores in our tables. */
-export type SqlValue = string | number | null
+import type { SqlValue } from '../sql-value.ts'
 
 /** What the worker is started with. */
 export interface WorkerOptions {
@@ -19,7 +18,7 @@ export interface SqlStatement {
 /** What the store's thread asks of the worker; answered in order. */
 export type WorkerRequest = { readonly id: number } & (
   | ({ readonly kind: 'query' } & SqlStatement)
-  | { readonly kind: 'transaction'; readonly statements: readonly SqlStatement[] }
+  | { readonly kind: 'steps'; readonly statements: readonly SqlStatement[] }
   | { readonly kind: 'rollback' }
   | { readonly kind: 'close' }
 )

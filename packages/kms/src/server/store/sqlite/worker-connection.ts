@@ -1,23 +1,18 @@
 import { Worker } from 'node:worker_threads'
-import { StoreError } from './errors.ts'
-import type { SqlValue, WorkerOptions, WorkerReply } from './worker-protocol.ts'
+import type { QueryOutcome } from '../dialect.ts'
+import { StoreError } from '../errors.ts'
+import { asSqlValue } from '../sql-value.ts'
+import type { WorkerOptions, WorkerReply } from './worker-protocol.ts'
 
-/** A query's outcome. */
-export interface QueryOutcome {
-  readonly rows: readonly Record<string, unknown>[]
-  readonly changes: number
+/** A statement and what it is run with, as Kysely compiles it. */
+interface Statement {
+  readonly sql: string
+  readonly parameters: readonly unknown[]
 }
 
 interface Waiting {
   readonly resolve: (outcome: QueryOutcome) => void
   readonly reject: (error: StoreError) => void
-}
-
-/** Narrows a query parameter. @throws StoreError SQL */
-function asSqlValue(value: unknown): SqlValue {
-  if (value === null || typeof value === 'string') return value
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return value
-  throw new StoreError('SQL', `wanted a string, a whole number or null, seen ${typeof value}`)
 }
 
 /** The one connection to the database, which lives on a thread of its own. */
@@ -58,17 +53,15 @@ export class WorkerConnection {
   }
 
   /**
-   * Runs statements in a transaction of their own, in one step: they are on disk when this resolves,
-   * and none of them is when it throws.
+   * Runs statements in one step, the beginning and end of a transaction among them; when one fails,
+   * the transaction is over without its changes. Gives what the last one came to.
    * @throws StoreError SQL, CLOSED, WORKER
    */
-  async transaction(
-    statements: readonly { readonly sql: string; readonly parameters: readonly unknown[] }[],
-  ): Promise<void> {
+  async steps(statements: readonly Statement[]): Promise<QueryOutcome> {
     const checked = statements.map(({ parameters, sql }) => {
       return { sql, parameters: parameters.map(asSqlValue) }
     })
-    await this.#ask(id => ({ id, kind: 'transaction', statements: checked }))
+    return await this.#ask(id => ({ id, kind: 'steps', statements: checked }))
   }
 
   /** Ends the transaction, if there is one, without its changes. */

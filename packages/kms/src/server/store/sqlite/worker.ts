@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import type LibsqlDatabase from 'libsql'
-import type { WorkerOptions, WorkerReply, WorkerRequest } from './worker-protocol.ts'
+import type { QueryOutcome } from '../dialect.ts'
+import type { SqlStatement, WorkerOptions, WorkerReply, WorkerRequest } from './worker-protocol.ts'
 
 // The package is CommonJS whose type declarations describe an ES module's default export.
 const Database: typeof LibsqlDatabase = createRequire(import.meta.url)('libsql')
@@ -67,28 +68,28 @@ try {
     return statement
   }
 
+  const run = ({ parameters, sql }: SqlStatement): QueryOutcome => {
+    const statement = prepare(sql)
+    if (statement.reader) {
+      const rows = statement.all([...parameters]) as Record<string, unknown>[]
+      return { rows, changes: rows.length }
+    }
+    return { rows: [], changes: statement.run([...parameters]).changes }
+  }
+
   const answer = (request: WorkerRequest): WorkerReply => {
     const { id } = request
     switch (request.kind) {
-      case 'query': {
-        const statement = prepare(request.sql)
-        if (statement.reader) {
-          const rows = statement.all([...request.parameters]) as Record<string, unknown>[]
-          return { id, kind: 'done', rows, changes: rows.length }
-        }
-        const { changes } = statement.run([...request.parameters])
-        return { id, kind: 'done', rows: [], changes }
-      }
-      case 'transaction':
-        database.exec('begin immediate')
+      case 'query':
+        return { id, kind: 'done', ...run(request) }
+      case 'steps':
         try {
-          for (const { sql, parameters } of request.statements) prepare(sql).run([...parameters])
-          database.exec('commit')
+          const outcomes = request.statements.map(run)
+          return { id, kind: 'done', ...(outcomes.at(-1) ?? { rows: [], changes: 0 }) }
         } catch (error) {
           if (database.inTransaction) database.exec('rollback')
           throw error
         }
-        return { id, kind: 'done', rows: [], changes: 0 }
       case 'rollback':
         // A failed commit may have rolled back by itself.
         if (database.inTransaction) database.exec('rollback')
