@@ -112,6 +112,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const secrets = new SealedSecrets(root)
     const identity = await openIdentity(store, secrets, now())
     const audit = new AuditLog()
+    store.demand((tx, before) => audit.requireContinued(tx, before('audit_log', '1')))
     const logKey = await openLogKey(store, secrets, identity.kmsId)
     const { witnessFile } = options
     const witness =
@@ -129,8 +130,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       logKey,
       witness,
       tally,
-      enrolment: await EnrolmentToken.open(dataDir),
-      auditToken: await AuditToken.open(dataDir),
+      enrolment: await EnrolmentToken.open(store, secrets, dataDir),
+      auditToken: await AuditToken.open(store, secrets, dataDir),
       challenges: new Challenges(identity.kmsId, root.derive('challenge')),
       collateral: new CollateralFolder(options.collateralDir),
       roots: options.roots,
@@ -188,6 +189,7 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
         await ehsm.secrets.purge(tx, now())
       })
       .then(() => ehsm.replays.purge())
+      .then(() => store.prune())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
 }

@@ -11,6 +11,9 @@ import type { Secret } from '../root/index.ts'
 /** Milliseconds that a challenge lasts. */
 export const CHALLENGE_LIFE_MS = 5 * 60 * 1000
 
+/** How far the clocks of two replicas may be apart: one verifies what the other issued. */
+const CLOCK_TOLERANCE_MS = 1000
+
 const VERSION = 1
 const LABEL = 'cloister attest-release v1 challenge'
 
@@ -72,7 +75,7 @@ export class Challenges {
     }
     const issued = Number(Buffer.from(bytes).readBigUInt64BE(RANDOM_AT - 8) & 0xffffffffffffffn)
     const expires = issued + CHALLENGE_LIFE_MS
-    if (at.getTime() >= expires || at.getTime() < issued) {
+    if (at.getTime() >= expires || at.getTime() < issued - CLOCK_TOLERANCE_MS) {
       throw new KmsError('CHALLENGE_EXPIRED', 'the challenge is not of the last five minutes', {
         reasons: [
           {

@@ -1,4 +1,4 @@
-import { StoreError, type StoreTransaction } from '../store/index.ts'
+import { type Known, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { AuditLeavesTable, AuditLogTable } from '../store/schema.ts'
 import { type AuditEntry, encodeAuditEntry } from './entry.ts'
 import { AuditError } from './errors.ts'
@@ -45,6 +45,12 @@ function decodeFrontier(text: string): Frontier {
   }
   return frontier
 }
+
+const logColumns = (size: number, frontier: Frontier) => ({
+  id: LOG_ID,
+  size,
+  frontier: Buffer.concat(frontier).toString('base64url'),
+})
 
 /** The root of trust is the log's one row, which the store proves; all else is checked against it. */
 async function readState({ db, guard }: StoreTransaction): Promise<State> {
@@ -120,11 +126,7 @@ export class AuditLog {
       hash: Buffer.from(node.hash).toString('base64url'),
     }))
     await tx.db.insertInto('audit_nodes').values(nodes).execute()
-    const columns = {
-      id: LOG_ID,
-      size: size + 1,
-      frontier: Buffer.concat(grown.frontier).toString('base64url'),
-    }
+    const columns = logColumns(size + 1, grown.frontier)
     const stamp = tx.guard.stamp<AuditLogTable>('audit_log', String(LOG_ID), columns)
     const row = { ...columns, ...stamp }
     if (size === 0) await tx.db.insertInto('audit_log').values(row).execute()
@@ -138,6 +140,24 @@ export class AuditLog {
   ): Promise<{ readonly size: number; readonly rootHash: Uint8Array }> {
     const { frontier, size } = await readState(tx)
     return { size, rootHash: frontierRoot(frontier) }
+  }
+
+  /**
+   * Requires the log to continue the one that a replica saw before: its one row is written anew with
+   * each entry, and so the version that the replica remembers of it is the log's size then.
+   * @throws StoreError ROLLED_BACK
+   */
+  async requireContinued(tx: StoreTransaction, before: Known | undefined): Promise<void> {
+    if (before === undefined) return
+    const refuse = (cause?: unknown): never => {
+      const rows = `the log does not go on from the ${before.version} rows that this process has seen`
+      throw new StoreError('ROLLED_BACK', `${rows}: another database was put in its place`, {
+        cause,
+      })
+    }
+    const { frontier, size } = await this.stateAt(tx, before.version).catch(refuse)
+    const columns = logColumns(size, frontier)
+    if (!tx.guard.stood('audit_log', String(LOG_ID), before, columns)) refuse()
   }
 
   /**

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
-import { isSameToken, newToken, readToken, writeToken } from './token-file.ts'
+import type { SealedSecrets, Store } from '../store/index.ts'
+import { StoredToken } from './stored-token.ts'
+import { isSameToken } from './token-file.ts'
 
-/** Name of the file, in the data folder, that holds the token. */
+/** Name of the file, in the data folder, that shows the token. */
 export const AUDIT_TOKEN_FILE = 'audit-token'
 
 /** The token that reads the whole audit log. Whoever may read the data folder has it. */
@@ -12,14 +14,10 @@ export class AuditToken {
     this.#token = token
   }
 
-  /** Reads the token of a data folder, or makes it. @throws KmsError INTEGRITY */
-  static async open(dataDir: string): Promise<AuditToken> {
-    const path = join(dataDir, AUDIT_TOKEN_FILE)
-    const found = await readToken(path)
-    if (found !== undefined) return new AuditToken(found)
-    const token = newToken()
-    await writeToken(path, token)
-    return new AuditToken(token)
+  /** Reads the token, or makes it. @throws KmsError INTEGRITY, StoreError */
+  static async open(store: Store, secrets: SealedSecrets, dataDir: string): Promise<AuditToken> {
+    const file = { name: AUDIT_TOKEN_FILE, path: join(dataDir, AUDIT_TOKEN_FILE) }
+    return new AuditToken(await new StoredToken(store, secrets, file).open())
   }
 
   /** Whether this is it. */

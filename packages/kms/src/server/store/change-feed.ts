@@ -8,6 +8,13 @@ import type { Schema } from './schema.ts'
 /** How many transactions the feed goes back at least; who is further behind reads all rows anew. */
 export const FEED_LENGTH = 10_000
 
+/** How far the feed goes back, and what of it is read. */
+export interface FeedRange {
+  readonly after: number
+  readonly to: number
+  readonly length: number
+}
+
 /** Entries that are read at once. */
 const PAGE = 500
 
@@ -48,9 +55,9 @@ export function insertEntry(
 export async function readEntries(
   db: Kysely<Schema>,
   keys: RowKeys,
-  { after, to }: { readonly after: number; readonly to: number },
+  { after, length, to }: FeedRange,
 ): Promise<readonly FeedEntry[] | undefined> {
-  if (to - after > FEED_LENGTH) return undefined
+  if (to - after > length) return undefined
   const entries: FeedEntry[] = []
   for (let from = after; from < to; from += PAGE) {
     const end = Math.min(to, from + PAGE)
@@ -73,11 +80,14 @@ export async function readEntries(
   return entries
 }
 
-/** Takes away entries that are older than the feed must go back. */
-export async function pruneFeed(db: Kysely<Schema>, epoch: number): Promise<void> {
+/** Takes away entries that are older than the feed must go back: twice, as others may be behind. */
+export async function pruneFeed(
+  db: Kysely<Schema>,
+  { epoch, length }: { readonly epoch: number; readonly length: number },
+): Promise<void> {
   await db
     .deleteFrom('store_changes')
-    .where('epoch', '<', epoch - 2 * FEED_LENGTH)
+    .where('epoch', '<', epoch - 2 * length)
     .execute()
 }
 

@@ -39,6 +39,8 @@ export async function openStore(
     readonly root: RootKey
     /** Whether no other process may have it open meanwhile. */
     readonly alone?: boolean
+    /** How many transactions replicas can be told of one by one; 10,000 unless told. */
+    readonly feedLength?: number
   },
 ): Promise<Store> {
   try {
@@ -46,7 +48,8 @@ export async function openStore(
     try {
       const db = kyselyOver(database.dialect, database.run)
       if (await needsMigration(db)) await database.exclusively(() => migrateToLatest(db))
-      return new Store(database, db, await openRows(database, db, new RowKeys(options.root)))
+      const rows = await openRows(database, db, new RowKeys(options.root))
+      return new Store(database, db, rows, options.feedLength)
     } catch (error) {
       await database.close()
       throw error

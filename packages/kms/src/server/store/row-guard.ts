@@ -99,6 +99,11 @@ export class RowGuard {
     this.#changes.set(knownKey(table, id), null)
   }
 
+  /** Whether a row once stood with these columns, by the version and MAC that it then had. */
+  stood(table: TrackedTable, id: string, then: Known, columns: Record<string, JsonValue>): boolean {
+    return sameMac(then.mac, this.#keys.rowMac(table, id, then.version, columns))
+  }
+
   /** Makes the stamp for a row of a table that is only ever appended to. */
   stampOnce(table: string, id: string, columns: Record<string, JsonValue>): Stamp {
     const mac = Buffer.from(this.#keys.rowMac(table, id, 1, columns)).toString('base64url')

@@ -2,6 +2,7 @@ import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import { StoreError } from './errors.ts'
 import type { RowRekey } from './rekey.ts'
 import type { SecretsTable } from './schema.ts'
+import type { Store } from './store.ts'
 import type { StoreTransaction } from './transaction.ts'
 
 /** A secret under another root key. */
@@ -27,6 +28,19 @@ export class SealedSecrets {
     const secret = Secret.from(bytes)
     bytes.fill(0)
     return secret
+  }
+
+  /** Reads a secret, or makes it at first start: of replicas that start at once, one makes it. */
+  async open(store: Store, name: string, make: () => Secret): Promise<Secret> {
+    const found = await store.read(tx => this.get(tx, name))
+    if (found !== undefined) return found
+    return await store.write(async tx => {
+      const theirs = await this.get(tx, name)
+      if (theirs !== undefined) return theirs
+      const secret = make()
+      await this.put(tx, name, secret)
+      return secret
+    })
   }
 
   /** Stores a secret under a name, in place of the one before. */

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Kysely } from 'kysely'
 import { RootChange, type RootKey } from '../root/index.ts'
-import { insertEntry, newEntry, pruneFeed, readEntries } from './change-feed.ts'
+import { FEED_LENGTH, insertEntry, newEntry, pruneFeed, readEntries } from './change-feed.ts'
 import type { Database, StoredState } from './database.ts'
 import { kyselyOver } from './dialect.ts'
 import { StoreError } from './errors.ts'
@@ -10,7 +10,7 @@ import { loadRows, requireRoot } from './load-rows.ts'
 import { Mutex } from './mutex.ts'
 import { type Rekeys, rekeyRows } from './rekey.ts'
 import { RowCache } from './row-cache.ts'
-import { knownKey, RowGuard } from './row-guard.ts'
+import { type Known, knownKey, RowGuard } from './row-guard.ts'
 import { RowKeys } from './row-keys.ts'
 import type { Changes, RowSet } from './row-set.ts'
 import type { Schema, TrackedTable } from './schema.ts'
@@ -49,7 +49,11 @@ const codeOf = (error: unknown): string | undefined =>
   error instanceof StoreError ? error.code : undefined
 
 /** Checks that what is stored goes on where this process saw it last. */
-export type Continuity = (tx: StoreTransaction, before: RowSet) => Promise<void>
+export type Continuity = (
+  tx: StoreTransaction,
+  /** How this process last knew a row. */
+  before: (table: TrackedTable, id: string) => Known | undefined,
+) => Promise<void>
 
 /** The KMS's database. */
 export class Store {
@@ -60,15 +64,17 @@ export class Store {
   readonly #watchers = new Map<TrackedTable, (ids: readonly string[]) => void>()
   #continuity: Continuity | undefined
   readonly #mutex = new Mutex()
-  readonly #inside = new AsyncLocalStorage<true>()
+  readonly #inside = new AsyncLocalStorage<boolean>()
   #waiting: PendingWrite[] = []
   /** Until when the rows known are the database's, or as good as. */
   #freshUntil = Number.POSITIVE_INFINITY
+  readonly #feedLength: number
   readonly #polling: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(database: Database, db: Kysely<Schema>, rows: RowSet) {
+  constructor(database: Database, db: Kysely<Schema>, rows: RowSet, feedLength = FEED_LENGTH) {
     this.#database = database
+    this.#feedLength = feedLength
     this.#db = db
     this.#rows = rows
     if (!database.isShared) return
@@ -178,7 +184,7 @@ export class Store {
         try {
           const { epoch, keys } = this.#rows
           if (state === undefined || this.#rows.isAt(state)) return false
-          const next = { after: epoch, to: epoch + 1 }
+          const next = { after: epoch, to: epoch + 1, length: 1 }
           const entries = await readEntries(this.#db, keys, next)
           return entries?.[0]?.id === id
         } finally {
@@ -244,7 +250,10 @@ export class Store {
     }
   }
 
-  /** Calls `changed` with the ids of a table's rows that other replicas changed, before anything is done with them. */
+  /**
+   * Calls `changed` with the ids of a table's rows that other replicas changed, before anything is done
+   * with them. It must not ask the store for anything until it has returned.
+   */
   watch(table: TrackedTable, changed: (ids: readonly string[]) => void): void {
     this.#watchers.set(table, changed)
   }
@@ -257,7 +266,10 @@ export class Store {
   /** Takes away what replicas need no longer tell each other. */
   async prune(): Promise<void> {
     if (!this.#database.isShared) return
-    await this.#alone(() => this.#changing(({ db }) => pruneFeed(db, this.#rows.epoch)))
+    const length = this.#feedLength
+    await this.#alone(() =>
+      this.#changing(({ db }) => pruneFeed(db, { epoch: this.#rows.epoch, length })),
+    )
   }
 
   /**
@@ -352,7 +364,7 @@ export class Store {
     if (state.epoch === rows.epoch || !this.#database.isShared) {
       throw new StoreError('ROW_MAC', 'the state row is not as this KMS last wrote it')
     }
-    const steps = { after: rows.epoch, to: state.epoch }
+    const steps = { after: rows.epoch, to: state.epoch, length: this.#feedLength }
     const entries = await readEntries(this.#db, rows.keys, steps)
     if (entries === undefined) return false
     const changes = entries.map(entry => entry.changes)
@@ -368,7 +380,7 @@ export class Store {
         .flatMap(changes => [...changes.keys()])
         .filter(key => key.startsWith(prefix))
         .map(key => key.slice(prefix.length))
-      if (ids.length > 0) changed(ids)
+      if (ids.length > 0) this.#inside.run(false, () => changed(ids))
     }
   }
 
@@ -381,9 +393,12 @@ export class Store {
       if (rows.epoch < before.epoch) {
         throw new StoreError('ROLLED_BACK', 'an older database was put back')
       }
-      await this.#continuity?.(writingTransaction(this.#db, rows.begin()), before)
+      const tx = writingTransaction(this.#db, rows.begin())
+      await this.#continuity?.(tx, (table, id) => before.get(knownKey(table, id)))
       this.#rows = rows
-      for (const [table, changed] of this.#watchers) changed(rows.ids(table))
+      for (const [table, changed] of this.#watchers) {
+        this.#inside.run(false, () => changed(rows.ids(table)))
+      }
     } finally {
       await this.#database.rollback()
     }
