@@ -27,6 +27,7 @@ import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 import { type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
+import { type Backend, sqliteDatabase, type TestDatabase } from './store/backends.test.fixture.ts'
 
 /** What the platforms of these tests must be like. */
 export const APPRAISAL = readAppraisalPolicy({
@@ -67,18 +68,24 @@ export class World {
   readonly platform: SimPlatform
   readonly kms: RunningKms
   readonly clock: { skewMs: number }
+  /** What the key service stores, for a hostile host to bend. */
+  readonly database: TestDatabase
   readonly #clients: KmsClient[] = []
+  /** What makes the databases of key services; files of SQLite in their folders unless told. */
+  static backend: Backend | undefined
 
   private constructor(
     folder: string,
     platform: SimPlatform,
     kms: RunningKms,
     clock: { skewMs: number },
+    database: TestDatabase,
   ) {
     this.folder = folder
     this.platform = platform
     this.kms = kms
     this.clock = clock
+    this.database = database
   }
 
   static async start(options: Partial<StartKmsOptions> = {}): Promise<World> {
@@ -87,8 +94,11 @@ export class World {
     const platform = createSimPlatform({ createdAt })
     await publishCollateral(folder, platform, createdAt)
     const clock = { skewMs: 0 }
+    const dataDir = join(folder, 'kms')
+    const database = (await World.backend?.create()) ?? sqliteDatabase(join(dataDir, 'kms.db'))
     const kms = await startKms({
-      dataDir: join(folder, 'kms'),
+      dataDir,
+      ...('postgres' in database.options ? database.options : {}),
       port: 0,
       rootKey: { kind: 'file' },
       roots: [platform.trustRoot],
@@ -97,7 +107,7 @@ export class World {
       now: () => new Date(Date.now() + clock.skewMs),
       ...options,
     })
-    return new World(folder, platform, kms, clock)
+    return new World(folder, platform, kms, clock, database)
   }
 
   async stop(): Promise<void> {

@@ -11,4 +11,4 @@ export {
 } from './root/index.ts'
 export { type RotateRootOptions, rotateRoot } from './rotate-root.ts'
 export { PIN_FILE, type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
-export { StoreError } from './store/index.ts'
+export { isWeak, type PostgresOptions, readPostgresUrl, StoreError } from './store/index.ts'

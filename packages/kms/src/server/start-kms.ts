@@ -21,6 +21,7 @@ import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
 import {
   Accounts,
+  isWeak,
   openCredentialKey,
   type PostgresOptions,
   purgeConsumed,
@@ -156,6 +157,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     )
     log.write('started', { url, kmsId: identity.kmsId })
     warnOfEhsm(ehsm.options, log)
+    warnOfDatabase(options.postgres, log)
     return { url, pin, close }
   } catch (error) {
     await close()
@@ -179,6 +181,12 @@ function warnOfEhsm({ openEnrolment, openKeys }: EhsmOptions, log: EventLog): vo
       'AN API KEY ALONE GIVES THE USE OF EHSM KEYS AND SECRETS: their users need not be attested'
     log.write('weakened', { switch: 'ehsm-open-keys', weakens })
   }
+}
+
+function warnOfDatabase(postgres: PostgresOptions | undefined, log: EventLog): void {
+  if (postgres === undefined || !isWeak(postgres)) return
+  const weakens = `WHOEVER STANDS BETWEEN MAY READ AND CHANGE WHAT IS STORED: sslmode ${postgres.tls}`
+  log.write('weakened', { switch: 'weak-database-tls', weakens })
 }
 
 function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): NodeJS.Timeout {

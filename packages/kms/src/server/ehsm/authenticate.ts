@@ -13,9 +13,7 @@ export async function authenticate(
   request: SignedRequest,
 ): Promise<(members: object) => string> {
   const { appId, sign, signed } = request
-  const apiKey =
-    ehsm.accounts.known(appId) ??
-    (await ehsm.service.store.read(tx => ehsm.accounts.apiKey(tx, appId)))
+  const apiKey = await ehsm.service.store.read(tx => ehsm.accounts.apiKey(tx, appId))
   if (apiKey === undefined) throw new EhsmRefusal(400, undefined)
   if (!apiKey.with(key => isSignatureOf(key, signed, sign))) throw refused('sign error')
   return members => apiKey.with(key => signatureOf(key, members))

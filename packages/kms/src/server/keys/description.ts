@@ -68,12 +68,8 @@ export function keyDescriptionFrom(row: KeyRow): KeyDescription {
 }
 
 /** Reads and proves one key's row. @throws KeyError KEY_NOT_FOUND; StoreError ROW_MAC */
-export async function readKey(
-  { db, guard }: StoreTransaction,
-  keyId: string,
-): Promise<KeyDescription> {
-  const query = db.selectFrom('keys').selectAll().where('key_id', '=', keyId)
-  const row = guard.proven('keys', keyId, await query.executeTakeFirst())
+export async function readKey(tx: StoreTransaction, keyId: string): Promise<KeyDescription> {
+  const row = await tx.find('keys', keyId)
   if (row === undefined) throw new KeyError('KEY_NOT_FOUND', `there is no key ${keyId}`)
   return keyDescriptionFrom(row)
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { KeyWrap, type RootKey } from '../root/index.ts'
 import { type RowRekey, StoreError, type StoreTransaction } from '../store/index.ts'
-import type { Stamp } from '../store/schema.ts'
+import type { KeyVersionsTable, Stamp } from '../store/schema.ts'
 import type { KeyDescription, KeyMode } from './description.ts'
 import { KeyError } from './errors.ts'
 
@@ -36,6 +36,11 @@ export const rekeyKeyVersion: RowRekey<'key_versions'> = async (row, change, db)
 /** CMK material at rest: wrapped under a root-derived key, bound to key id, version and mode. */
 export class KeyMaterial {
   readonly #wrap: KeyWrap
+  /** Versions of rows that stand, and the mode that each was found bound to. */
+  readonly #opened = new WeakMap<
+    KeyVersionsTable,
+    { readonly mode: KeyMode; readonly wrap: KeyWrap }
+  >()
 
   constructor(root: RootKey) {
     this.#wrap = KeyWrap.derivedFrom(root, 'cmk-wrap')
@@ -66,23 +71,25 @@ export class KeyMaterial {
    * @throws KeyError KEY_VERSION; StoreError ROW_MAC
    */
   async open(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     { keyId, mode }: KeyDescription,
     version: number,
   ): Promise<KeyWrap> {
     const id = `${keyId}/${version}`
-    const query = db.selectFrom('key_versions').selectAll().where('id', '=', id)
-    const row = guard.proven('key_versions', id, await query.executeTakeFirst())
+    const row = await tx.find('key_versions', id)
     if (row === undefined) {
       throw new KeyError('KEY_VERSION', `key ${keyId} has no version ${version}`)
     }
+    const known = this.#opened.get(row)
+    if (known?.mode === mode) return known.wrap
     const wrapped = Buffer.from(row.wrapped, 'base64url')
     const bytes = this.#wrap.unwrap(wrapped, encodePlace({ keyId, mode, version }))
     if (bytes === undefined) {
       throw new KeyError('KEY_VERSION', `version ${version} of key ${keyId} does not open`)
     }
-    const opened = new KeyWrap(bytes)
+    const wrap = new KeyWrap(bytes)
     bytes.fill(0)
-    return opened
+    this.#opened.set(row, { mode, wrap })
+    return wrap
   }
 }

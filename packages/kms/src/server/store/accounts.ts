@@ -58,14 +58,10 @@ export class Accounts {
   }
 
   /** Returns the account that a credential is of, or undefined where it is of none. */
-  async authenticate(
-    { db, guard }: StoreTransaction,
-    credential: string,
-  ): Promise<string | undefined> {
+  async authenticate(tx: StoreTransaction, credential: string): Promise<string | undefined> {
     const accountId = CREDENTIAL.exec(credential)?.[1]
     if (accountId === undefined) return undefined
-    const query = db.selectFrom('accounts').selectAll().where('account_id', '=', accountId)
-    const row = guard.proven('accounts', accountId, await query.executeTakeFirst())
+    const row = await tx.find('accounts', accountId)
     if (row === undefined) return undefined
     const stored = Buffer.from(row.credential_hash, 'base64url')
     return timingSafeEqual(stored, this.#hash(credential)) ? accountId : undefined

@@ -38,12 +38,16 @@ class Sqlite implements Backend {
   async stop(): Promise<void> {}
 
   async create(): Promise<TestDatabase> {
-    const path = join(await temporaryFolder(), 'kms.db')
-    return {
-      options: { path },
-      edit: (...statements) => editDatabase(path, 'pragma foreign_keys = off', ...statements),
-      read: sql => readDatabase(path, sql),
-    }
+    return sqliteDatabase(join(await temporaryFolder(), 'kms.db'))
+  }
+}
+
+/** A file of SQLite that a test may do with as it likes. */
+export function sqliteDatabase(path: string): TestDatabase {
+  return {
+    options: { path },
+    edit: (...statements) => editDatabase(path, 'pragma foreign_keys = off', ...statements),
+    read: sql => readDatabase(path, sql),
   }
 }
 
@@ -70,7 +74,8 @@ class Postgres implements Backend {
 /** A database of a server that a test may do with as it likes. */
 export function postgresDatabase(server: PostgresServer, name: string): TestDatabase {
   return {
-    options: { postgres: server.database(name) },
+    // Over its socket, where nobody stands between.
+    options: { postgres: { ...server.database(name), host: server.folder } },
     edit: (...statements) => {
       const said = server.psql(name, 'set session_replication_role = replica', ...statements)
       const counts = [...said.matchAll(/^(?:UPDATE|DELETE|INSERT 0) (\d+)$/gm)]
@@ -81,8 +86,26 @@ export function postgresDatabase(server: PostgresServer, name: string): TestData
   }
 }
 
+const POSTGRES = new Postgres()
+
 /** Every kind of database that the store runs on. */
-const BACKENDS: readonly Backend[] = [new Sqlite(), new Postgres()]
+const BACKENDS: readonly Backend[] = [new Sqlite(), POSTGRES]
+
+/**
+ * Tests of whole key services, which by themselves are run on SQLite, on PostgreSQL.
+ * @param use - Called with what makes their databases
+ * @param load - Imports the file of the tests
+ */
+export function onPostgresToo(use: (backend: Backend) => void, load: () => Promise<unknown>): void {
+  describe.skipIf(POSTGRES.missing !== '')(`on PostgreSQL${POSTGRES.missing}`, async () => {
+    beforeAll(async () => {
+      await POSTGRES.start()
+      use(POSTGRES)
+    })
+    afterAll(() => POSTGRES.stop())
+    await load()
+  })
+}
 
 /** Tests that are run on every kind of database. */
 export function onEveryDatabase(title: string, tests: (backend: Backend) => void): void {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
-import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -153,6 +153,14 @@ export class PostgresServer {
   program(name: string, database: string, ...argv: readonly string[]): string {
     const where = ['-h', this.#folder, '-p', String(this.#port), '-U', USER, '-d', database]
     return run(name, [...where, ...argv])
+  }
+
+  /** Copies a file into the data folder, as one of the server's own. */
+  async writeData(name: string, from: string): Promise<void> {
+    const path = join(this.data, name)
+    await copyFile(from, path)
+    await chmod(path, 0o600)
+    if (isRoot) await chown(path, UNPRIVILEGED, UNPRIVILEGED)
   }
 
   /** Makes a folder that the server may write to. */

@@ -24,7 +24,7 @@ export interface KeysTable extends Stamp {
 }
 
 /** Key material, wrapped under a root-derived key. `id` is `<key id>/<version>`. */
-interface KeyVersionsTable extends Stamp {
+export interface KeyVersionsTable extends Stamp {
   id: string
   key_id: string
   version: number

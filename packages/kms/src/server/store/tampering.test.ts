@@ -247,7 +247,8 @@ onEveryDatabase('tampering', backend => {
       await expect(entries()).rejects.toMatchObject({ code: 'LOG_TAMPERED' })
       edit('delete from audit_leaves where idx = 1')
       await expect(entries()).rejects.toMatchObject(named('row 1 is missing'))
-      const again = await (store.close(), open())
+      await store.close()
+      const again = await open()
       expect(await again.read(tx => log.root(tx))).toMatchObject({ size: 3 })
     })
 

@@ -15,8 +15,8 @@ export interface UsableKey {
  * native interface, attested-only or open, is never found here
  */
 export async function findKey(call: Call, keyId: string): Promise<OpenedKey> {
-  const { at, ehsm } = call
-  const opened = ehsm.keys.known(keyId) ?? (await readKey(call, keyId))
+  const { at } = call
+  const opened = await readKey(call, keyId)
   const { key } = opened
   if (key.appId !== call.appId) throw refused('appid error', 'KEY_OF_ANOTHER_ACCOUNT')
   if (key.state === 'disabled') throw refused('keyid is disabled', 'KEY_DISABLED')

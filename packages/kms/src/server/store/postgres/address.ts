@@ -51,7 +51,8 @@ export function isSocketFolder(host: string): boolean {
 
 /**
  * Reads an address, `postgres://user@host:port/database?sslmode=…&sslrootcert=FILE`, with the names that
- * libpq gives its parameters, and the files it names. `?host=/run/postgresql` is a Unix socket.
+ * libpq gives its parameters, and the files it names. A Unix socket's folder is the host, percent-encoded
+ * (`%2Frun%2Fpostgresql`) or in `?host=`.
  * @throws StoreError ADDRESS, above all where a password stands in the address
  */
 export async function readPostgresUrl(
@@ -71,9 +72,10 @@ export async function readPostgresUrl(
     if (!PARAMETERS.includes(name)) throw bad(`wanted of ${PARAMETERS.join(', ')}, seen ${name}`)
     if (url.searchParams.getAll(name).length > 1) throw bad(`${name} stands there twice`)
   }
-  const host = url.searchParams.get('host') ?? url.hostname.replace(/^\[(.*)\]$/, '$1')
-  const user = decodeURIComponent(url.username)
-  const database = decodeURIComponent(url.pathname.slice(1))
+  const named = decoded(url.hostname.replace(/^\[(.*)\]$/, '$1'))
+  const host = url.searchParams.get('host') ?? named
+  const user = decoded(url.username)
+  const database = decoded(url.pathname.slice(1))
   if (host === '' || user === '' || database === '')
     throw bad('wanted a user, a host and a database')
   const tls = modeOf(url.searchParams.get('sslmode'), host)
@@ -83,6 +85,16 @@ export async function readPostgresUrl(
     throw bad(`${what}: wanted verify-full, unless weaker ones are allowed`)
   }
   return { ...options, ...(await filesOf(url.searchParams)), ...(await passwordOf(passwordFile)) }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (cause) {
+    throw new StoreError('ADDRESS', 'the database’s address: a percent sign stands alone', {
+      cause,
+    })
+  }
 }
 
 function modeOf(given: string | null, host: string): PostgresTls {
