@@ -14,6 +14,7 @@ import { readPolicyFile } from '../appraisal-policy.ts'
 import { serveAttestedPin } from '../attested-pin.ts'
 import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
+import { logLines } from '../output/log-lines.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
@@ -184,7 +185,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
         ? {}
         : { quote: async reportData => (await own.source.quote(reportData)).evidence }),
     },
-    logTo: line => process.stderr.write(`${line}\n`),
+    logTo: logLines(),
   })
   const republishing =
     platform === undefined

@@ -18,4 +18,5 @@ export {
   signWith,
   verifyWith,
 } from './private-key.ts'
+export { pooledRandomBytes } from './random-pool.ts'
 export { decryptData, encryptData } from './symmetric.ts'

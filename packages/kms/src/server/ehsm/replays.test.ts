@@ -1,14 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { editDatabase, temporaryStore } from '../store/temporary-store.test.fixture.ts'
-import { REMEMBERED_MS, Replays } from './replays.ts'
+import { REMEMBERED_MS, Replays, useOf } from './replays.ts'
 
 const NOW = 1_700_000_000_000
 
-const request = (nonce: string | undefined, timestamp = String(NOW)) => ({
-  appId: 'account',
-  nonce,
-  timestamp,
-})
+const request = (nonce: string | undefined, timestamp = String(NOW), appId = 'account') =>
+  useOf({ appId, nonce, timestamp })
 
 describe('requests', () => {
   it('are taken once, by account, nonce and time together', async () => {
@@ -20,7 +17,7 @@ describe('requests', () => {
       request('null'),
       request('1'),
       request(undefined, '1700000000001'),
-      { ...request(undefined), appId: 'another' },
+      request(undefined, String(NOW), 'another'),
     ]
     for (const one of all) {
       expect(replays.has(one)).toBe(false)

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import type { Store, StoreTransaction } from '../store/index.ts'
 import type { EhsmReplaysTable } from '../store/schema.ts'
 import { DIGEST_LENGTH, RecentDigests } from './recent-digests.ts'
@@ -24,9 +24,12 @@ export interface RequestIdentity {
   readonly timestamp: string
 }
 
-/** A request taken. */
-interface Use {
+/** What is remembered of a request. */
+export interface Use {
+  /** The digest as a string of one character a byte. */
+  readonly name: string
   readonly digest: Buffer
+  /** The request's own time. */
   readonly second: number
 }
 
@@ -80,21 +83,23 @@ export class Replays {
   }
 
   /** Whether a request is known to have been taken before. */
-  has(identity: RequestIdentity): boolean {
-    return this.#isKnown(useOf(identity))
+  has({ digest, name, second }: Use): boolean {
+    return this.#pending.has(name) || this.#taken.has(digest, second)
   }
 
   /**
    * Takes a request; true means that this was the first time, and that it is on disk.
    * @throws StoreError where it was not written: it may be sent again
    */
-  async take(identity: RequestIdentity): Promise<boolean> {
-    const use = useOf(identity)
-    if (this.#isKnown(use)) return false
-    this.#pending.add(nameOf(use))
+  async take(use: Use): Promise<boolean> {
+    if (this.has(use)) return false
+    this.#pending.add(use.name)
     return await new Promise<boolean>((settle, fail) => {
       this.#waiting.push({ use, settle, fail })
-      if (!this.#writing) void this.#write()
+      if (this.#writing) return
+      this.#writing = true
+      // Whatever came in at the same moment goes together.
+      setImmediate(() => void this.#write())
     })
   }
 
@@ -118,10 +123,6 @@ export class Replays {
     })
   }
 
-  #isKnown(use: Use): boolean {
-    return this.#pending.has(nameOf(use)) || this.#taken.has(use.digest, use.second)
-  }
-
   #learn({ uses }: Pick<EhsmReplaysTable, 'uses'>): void {
     const bytes = Buffer.from(uses, 'base64url')
     for (let at = 0; at + USE_LENGTH <= bytes.length; at += USE_LENGTH) {
@@ -131,7 +132,6 @@ export class Replays {
   }
 
   async #write(): Promise<void> {
-    this.#writing = true
     while (this.#waiting.length > 0) {
       const batch = this.#waiting
       this.#waiting = []
@@ -140,14 +140,14 @@ export class Replays {
         this.#row = row
         for (const { settle, use } of batch) {
           this.#taken.add(use.digest, use.second)
-          this.#pending.delete(nameOf(use))
+          this.#pending.delete(use.name)
           settle(first.has(use))
         }
       } catch (cause) {
         // It may have been written all the same, and must not be written over.
         this.#row = { id: randomUUID(), uses: [] }
         for (const { fail, use } of batch) {
-          this.#pending.delete(nameOf(use))
+          this.#pending.delete(use.name)
           fail(cause)
         }
       }
@@ -166,7 +166,7 @@ export class Replays {
     const isFull = this.#row.uses.length + first.size > USES_PER_ROW
     const open = isFull ? { id: randomUUID(), uses: [] } : this.#row
     const row = { id: open.id, uses: [...open.uses, ...first] }
-    await this.#put(tx, row)
+    this.#put(tx, row)
     return { first, row }
   }
 
@@ -183,27 +183,23 @@ export class Replays {
     }
   }
 
-  async #put({ db, guard }: StoreTransaction, { id, uses }: OpenRow): Promise<void> {
+  #put(tx: StoreTransaction, { id, uses }: OpenRow): void {
     const seconds = uses.map(({ second }) => second)
     const columns = {
       batch_id: id,
       expires_at: Math.max(...seconds) * 1000 + REMEMBERED_MS,
       uses: Buffer.concat(uses.map(encodeUse)).toString('base64url'),
     }
-    const row = { ...columns, ...guard.stamp<EhsmReplaysTable>('ehsm_replays', id, columns) }
-    await db
-      .insertInto('ehsm_replays')
-      .values(row)
-      .onConflict(conflict => conflict.column('batch_id').doUpdateSet(row))
-      .execute()
+    const stamp = tx.guard.stamp<EhsmReplaysTable>('ehsm_replays', id, columns)
+    tx.put('ehsm_replays', { ...columns, ...stamp })
   }
 }
 
 /** Account, nonce and time, as upstream compares them: an absent nonce is like any other. */
-function useOf({ appId, nonce, timestamp }: RequestIdentity): Use {
+export function useOf({ appId, nonce, timestamp }: RequestIdentity): Use {
   const text = JSON.stringify([appId, nonce ?? null, timestamp])
-  const digest = createHash('sha256').update(text).digest().subarray(0, DIGEST_LENGTH)
-  return { digest, second: Math.floor(Number(timestamp) / 1000) }
+  const digest = hash('sha256', text, 'buffer').subarray(0, DIGEST_LENGTH)
+  return { digest, name: digest.toString('latin1'), second: Math.floor(Number(timestamp) / 1000) }
 }
 
 function encodeUse({ digest, second }: Use): Buffer {
@@ -212,5 +208,3 @@ function encodeUse({ digest, second }: Use): Buffer {
   bytes.writeUInt32BE(second, DIGEST_LENGTH)
   return bytes
 }
-
-const nameOf = ({ digest, second }: Use): string => `${second} ${digest.toString('latin1')}`

@@ -7,6 +7,7 @@ import { auditDenial } from './acts.ts'
 import { authenticate } from './authenticate.ts'
 import type { Ehsm } from './ehsm.ts'
 import { enroll } from './enroll.ts'
+import { useOf } from './replays.ts'
 import { EhsmRefusal, refused } from './wire/refusal.ts'
 import { parseRequest } from './wire/request.ts'
 
@@ -84,10 +85,11 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const action = ACTIONS.get(name)
   const at = ehsm.service.now()
   const signed = parseRequest(request.body, action?.needsPayload ?? false, at)
-  if (ehsm.replays.has(signed)) throw repeated()
+  const use = useOf(signed)
+  if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})
   const sign = await authenticate(ehsm, signed)
-  if (!(await ehsm.replays.take(signed))) throw repeated()
+  if (!(await ehsm.replays.take(use))) throw repeated()
   const { appId } = signed
   try {
     if (action === undefined || run === undefined) throw notFound()

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Compilable, Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import { StoreError } from './errors.ts'
 import { type RowKeys, sameMac } from './row-keys.ts'
 import type { Changes } from './row-set.ts'
@@ -32,19 +32,18 @@ export function newEntry(changes: Changes): FeedEntry {
   return { id: randomUUID(), changes }
 }
 
-/** Writes an entry; the MAC keeps it in its place. */
-export function insertEntry(
-  db: Kysely<Schema>,
+/** An entry as it is stored; the MAC keeps it in its place. */
+export function entryRow(
   keys: RowKeys,
   epoch: number,
   { changes, id }: FeedEntry,
-): Compilable {
+): Schema['store_changes'] {
   const rows = [...changes].map(
     ([key, known]): EncodedRow => (known === null ? [key] : [key, known.version, known.mac]),
   )
   const text = JSON.stringify({ id, rows })
   const mac = Buffer.from(keys.changesMac(epoch, text)).toString('base64url')
-  return db.insertInto('store_changes').values({ epoch, changes: text, mac })
+  return { epoch, changes: text, mac }
 }
 
 /**

@@ -1,11 +1,20 @@
-import type { Compilable } from 'kysely'
 import type { DialectParts, RunQuery } from './dialect.ts'
+import type { Statement } from './statements.ts'
 
 /** The one row that vouches for all others. */
 export interface StoredState {
   readonly root_check: string
   readonly epoch: number
   readonly mac: string
+}
+
+/** How a transaction ends. */
+export interface CommitOptions {
+  /** Whether it was begun; where only this process writes, it may be all in one step. */
+  readonly isBegun: boolean
+  readonly statements: readonly Statement[]
+  /** Moves the state row on from where it must be, as the last statement. */
+  readonly state: Statement | undefined
 }
 
 /** A database of one kind, over one connection: one transaction at a time. */
@@ -24,12 +33,19 @@ export interface Database {
   begin(mode: 'read' | 'write'): Promise<StoredState | undefined>
 
   /**
-   * Runs the last queries of the transaction and ends it: its changes are on disk when this resolves,
+   * Sends statements of the transaction at hand that nobody waits for one by one. When one fails,
+   * whatever comes after it in the transaction fails too.
+   * @throws StoreError
+   */
+  send(statements: readonly Statement[]): Promise<void>
+
+  /**
+   * Runs the last statements of a transaction and ends it: its changes are on disk when this resolves,
    * and none is there when it throws, unless it throws OUTCOME.
    * @throws StoreError OUTCOME when the connection was lost and nobody told whether before or after
-   * the commit; CONNECTION, CONFLICT, SQL, CLOSED, WORKER
+   * the commit; ROW_MAC when the state row is not as it was; CONNECTION, CONFLICT, SQL, CLOSED, WORKER
    */
-  commit(last: readonly Compilable[]): Promise<void>
+  commit(end: CommitOptions): Promise<void>
 
   /** Ends the transaction, if there is one, without its changes. Never throws for a lost connection. */
   rollback(): Promise<void>

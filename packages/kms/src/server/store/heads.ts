@@ -93,11 +93,7 @@ export async function moveHead(
     writer_key: next.writerKey,
   }
   const row = { ...columns, ...tx.guard.stamp<HeadsTable>('heads', datasetId, columns) }
-  await tx.db
-    .insertInto('heads')
-    .values(row)
-    .onConflict(conflict => conflict.column('dataset_id').doUpdateSet(row))
-    .execute()
+  tx.put('heads', row)
   const { version, manifestDigest, writerKey } = next
   return { datasetId, owner, version, manifestDigest, writerKey }
 }

@@ -4,6 +4,7 @@ import { StoreError } from './errors.ts'
 import type { RowKeys } from './row-keys.ts'
 import { RowSet } from './row-set.ts'
 import { type Schema, TRACKED, type TrackedTable } from './schema.ts'
+import { STATE_ID, statementFrom } from './statements.ts'
 
 /** Rows that are read at once. */
 const PAGE = 2000
@@ -61,14 +62,12 @@ export async function openRows(
       await database.rollback()
       await database.begin('write')
       const { epoch, mac } = rows.after()
-      const first = { id: 1, root_check: keys.rootCheck(), epoch, mac }
+      const first = { id: STATE_ID, root_check: keys.rootCheck(), epoch, mac }
       // Of two replicas that find the database empty one makes it; the other reads it then.
-      await database.commit([
-        db
-          .insertInto('store_state')
-          .values(first)
-          .onConflict(conflict => conflict.doNothing()),
-      ])
+      const query = db.insertInto('store_state').values(first)
+      const insert = query.onConflict(conflict => conflict.doNothing()).compile()
+      const statements = [statementFrom(insert)]
+      await database.commit({ isBegun: true, statements, state: undefined })
     } finally {
       await database.rollback()
     }

@@ -59,7 +59,12 @@ export class RowGuard {
 
   /** Whether the row exists, by what the store remembers and not by what the database says. */
   has(table: TrackedTable, id: string): boolean {
-    return this.#find(table, id) !== undefined
+    return this.find(table, id) !== undefined
+  }
+
+  /** A row's version and MAC, by what the store remembers; undefined where there should be none. */
+  find(table: TrackedTable, id: string): Known | undefined {
+    return this.known(knownKey(table, id))
   }
 
   /**
@@ -72,7 +77,7 @@ export class RowGuard {
     id: string,
     row: Row | undefined,
   ): Row | undefined {
-    const known = this.#find(table, id)
+    const known = this.find(table, id)
     if (row === undefined) {
       if (known !== undefined) throw rowError(table, id, 'was taken away')
       return undefined
@@ -87,7 +92,7 @@ export class RowGuard {
 
   /** Makes the stamp for a row about to be inserted or updated. */
   stamp<Row>(table: TrackedTable, id: string, columns: Columns<Row>): Stamp {
-    const version = (this.#find(table, id)?.version ?? 0) + 1
+    const version = (this.find(table, id)?.version ?? 0) + 1
     const mac = this.#keys.rowMac(table, id, version, columnsOf(columns))
     const known: Known = { version, mac: Buffer.from(mac).toString('base64url') }
     this.#changes.set(knownKey(table, id), known)
@@ -123,9 +128,5 @@ export class RowGuard {
   known(key: string): Known | undefined {
     const change = this.#changes.get(key)
     return change === null ? undefined : (change ?? this.#committed(key))
-  }
-
-  #find(table: TrackedTable, id: string): Known | undefined {
-    return this.known(knownKey(table, id))
   }
 }

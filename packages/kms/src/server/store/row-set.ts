@@ -33,13 +33,13 @@ export class RowSet {
     return this.#known.size
   }
 
-  /** How many transactions have changed the store. */
-  get epoch(): number {
-    return this.#place.epoch
+  /** Where it stands. */
+  get place(): Place {
+    return this.#place
   }
 
   /** A tracked row's version and MAC. */
-  get(key: string): Known | undefined {
+  known(key: string): Known | undefined {
     return this.#known.get(key)
   }
 

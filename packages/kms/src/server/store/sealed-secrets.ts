@@ -44,14 +44,9 @@ export class SealedSecrets {
   }
 
   /** Stores a secret under a name, in place of the one before. */
-  async put({ db, guard }: StoreTransaction, name: string, secret: Secret): Promise<void> {
+  async put(tx: StoreTransaction, name: string, secret: Secret): Promise<void> {
     const wrapped = secret.with(bytes => this.#wrap.wrap(bytes, Buffer.from(name)))
     const columns = { name, wrapped: Buffer.from(wrapped).toString('base64url') }
-    const row = { ...columns, ...guard.stamp<SecretsTable>('secrets', name, columns) }
-    await db
-      .insertInto('secrets')
-      .values(row)
-      .onConflict(conflict => conflict.column('name').doUpdateSet(row))
-      .execute()
+    tx.put('secrets', { ...columns, ...tx.guard.stamp<SecretsTable>('secrets', name, columns) })
   }
 }

@@ -1,27 +1,28 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Kysely } from 'kysely'
 import { RootChange, type RootKey } from '../root/index.ts'
-import { FEED_LENGTH, insertEntry, newEntry, pruneFeed, readEntries } from './change-feed.ts'
+import { entryRow, FEED_LENGTH, newEntry, pruneFeed, readEntries } from './change-feed.ts'
 import type { Database, StoredState } from './database.ts'
 import { kyselyOver } from './dialect.ts'
 import { StoreError } from './errors.ts'
 import { MAX_GROUP, type PendingWrite, pendingWrite, runTogether } from './group.ts'
 import { loadRows, requireRoot } from './load-rows.ts'
 import { Mutex } from './mutex.ts'
+import { Nesting } from './nesting.ts'
 import { type Rekeys, rekeyRows } from './rekey.ts'
 import { RowCache } from './row-cache.ts'
 import { type Known, knownKey, RowGuard } from './row-guard.ts'
 import { RowKeys } from './row-keys.ts'
 import type { Changes, RowSet } from './row-set.ts'
 import type { Schema, TrackedTable } from './schema.ts'
+import { RowStatements, STATE_ID, statementFrom } from './statements.ts'
 import {
+  type FindableTable,
+  keptRow,
   ReadingTransaction,
   STALENESS_MS,
   type StoreTransaction,
-  writingTransaction,
 } from './transaction.ts'
-
-const STATE_ID = 1
+import { type WritePlace, Writing } from './writing.ts'
 
 /** How often a transaction is tried that left nothing behind and may succeed another time. */
 const MAX_ATTEMPTS = 3
@@ -29,6 +30,9 @@ const MAX_ATTEMPTS = 3
 /** How long it is tried to find out what became of a commit when the connection was lost. */
 const SETTLE_MS = 10_000
 const SETTLE_PAUSE_MS = 250
+
+/** For how long whoever asks waits for its turn: longer than any one transaction may take. */
+const PATIENCE_MS = 60_000
 
 /** How often a replica that has nothing to do looks at what others did. */
 const POLL_MS = STALENESS_MS / 4
@@ -60,11 +64,15 @@ export class Store {
   readonly #database: Database
   readonly #db: Kysely<Schema>
   #rows: RowSet
-  readonly #cache = new RowCache()
+  #cache = new RowCache()
+  /** The transaction that writes, while there is one. */
+  #writing: Writing | undefined
+  readonly #writingDb: Kysely<Schema>
+  readonly #statements: RowStatements
   readonly #watchers = new Map<TrackedTable, (ids: readonly string[]) => void>()
   #continuity: Continuity | undefined
-  readonly #mutex = new Mutex()
-  readonly #inside = new AsyncLocalStorage<boolean>()
+  readonly #mutex = new Mutex(PATIENCE_MS)
+  readonly #nesting = new Nesting()
   #waiting: PendingWrite[] = []
   /** Until when the rows known are the database's, or as good as. */
   #freshUntil = Number.POSITIVE_INFINITY
@@ -77,6 +85,11 @@ export class Store {
     this.#feedLength = feedLength
     this.#db = db
     this.#rows = rows
+    this.#statements = new RowStatements(db)
+    this.#writingDb = kyselyOver(database.dialect, async (sql, parameters) => {
+      if (this.#writing === undefined) throw new StoreError('SQL', 'the transaction is over')
+      return await this.#writing.query(sql, parameters)
+    })
     if (!database.isShared) return
     this.#freshUntil = Number.NEGATIVE_INFINITY
     this.#polling = setInterval(() => this.#poll(), POLL_MS).unref()
@@ -94,16 +107,25 @@ export class Store {
    * @throws StoreError, and whatever `work` throws
    */
   async write<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    this.#assertOutside()
+    this.#nesting.assertOutside()
     return await new Promise<T>((resolve, reject) => {
       this.#waiting.push(pendingWrite(work, resolve, reject))
-      this.#alone(() => this.#writeGroup()).catch(reject)
+      if (this.#waiting.length === 1) this.#writeWaiting()
     })
   }
 
-  /** Runs the writes that wait; the first of them to get its turn does so for all. */
+  /** Has the writes that wait, and those that will until it is their turn, run together. */
+  #writeWaiting(): void {
+    this.#nesting.outside(() => {
+      this.#alone(() => this.#writeGroup()).catch((error: unknown) => {
+        for (const { reject } of this.#waiting.splice(0)) reject(error)
+      })
+    })
+  }
+
   async #writeGroup(): Promise<void> {
     const group = this.#waiting.splice(0, MAX_GROUP)
+    if (this.#waiting.length > 0) this.#writeWaiting()
     if (group.length > 1 && (await this.#committed(group))) return
     for (const write of group) await this.#committed([write])
   }
@@ -111,11 +133,9 @@ export class Store {
   /** Runs writes in one transaction and settles them; false when they are to be run one by one. */
   async #committed(group: readonly PendingWrite[]): Promise<boolean> {
     try {
-      const settle = await this.#changing(async tx => {
-        const [only, ...others] = group
-        const isOne = only !== undefined && others.length === 0
-        return isOne ? [await only.run(tx)] : await runTogether(tx, group)
-      })
+      const settle = await this.#changing(group.length > 1, (writing, place) =>
+        runTogether(writing, place, group),
+      )
       for (const tell of settle) tell()
       return true
     } catch (error) {
@@ -126,10 +146,13 @@ export class Store {
   }
 
   /** A transaction that writes, tried again when it left nothing behind and may succeed then. */
-  async #changing<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+  async #changing<T>(
+    isOfSeveral: boolean,
+    work: (writing: Writing, place: WritePlace) => Promise<T>,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#changingOnce(work)
+        return await this.#changingOnce(isOfSeveral, work)
       } catch (error) {
         const mayRetry = codeOf(error) === 'CONNECTION' || codeOf(error) === 'CONFLICT'
         if (!mayRetry || attempt === MAX_ATTEMPTS) throw error
@@ -137,29 +160,38 @@ export class Store {
     }
   }
 
-  async #changingOnce<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    await this.#begin('write')
+  async #changingOnce<T>(
+    isOfSeveral: boolean,
+    work: (writing: Writing, place: WritePlace) => Promise<T>,
+  ): Promise<T> {
+    const writing = new Writing(this.#database, isOfSeveral, () => this.#begin('write'))
+    // Where others write too, what they did comes first.
+    if (this.#database.isShared) await writing.begin()
+    this.#writing = writing
     try {
       const guard = this.#rows.begin()
-      const value = await work(writingTransaction(this.#db, guard))
-      await this.#commit(guard.changes)
+      const place = { db: this.#writingDb, guard, cache: this.#cache, rows: this.#statements }
+      const value = await work(writing, place)
+      await this.#commit(writing, guard.changes)
       return value
     } catch (error) {
-      await this.#database.rollback()
+      await writing.rollback()
       throw error
+    } finally {
+      this.#writing = undefined
     }
   }
 
-  async #commit(changes: Changes): Promise<void> {
-    if (changes.size === 0) return await this.#database.commit([])
+  async #commit(writing: Writing, changes: Changes): Promise<void> {
+    if (changes.size === 0) return await writing.commit([], undefined)
     const rows = this.#rows
     const place = rows.after(changes)
-    const { epoch, mac } = place
     const entry = newEntry(changes)
-    const feed = this.#database.isShared ? [insertEntry(this.#db, rows.keys, epoch, entry)] : []
-    const state = this.#db.updateTable('store_state').set({ epoch, mac }).where('id', '=', STATE_ID)
+    const feed = this.#database.isShared
+      ? [this.#statements.insert('store_changes', entryRow(rows.keys, place.epoch, entry))]
+      : []
     try {
-      await this.#database.commit([...feed, state])
+      await writing.commit(feed, this.#statements.moveState(rows.place, place))
     } catch (error) {
       if (codeOf(error) !== 'OUTCOME') throw error
       if (!(await this.#wasCommitted(entry.id))) {
@@ -182,9 +214,9 @@ export class Store {
         // Waits for the state row: then the lost connection's transaction is over, either way.
         const state = await this.#database.begin('write')
         try {
-          const { epoch, keys } = this.#rows
+          const { keys, place } = this.#rows
           if (state === undefined || this.#rows.isAt(state)) return false
-          const next = { after: epoch, to: epoch + 1, length: 1 }
+          const next = { after: place.epoch, to: place.epoch + 1, length: 1 }
           const entries = await readEntries(this.#db, keys, next)
           return entries?.[0]?.id === id
         } finally {
@@ -210,9 +242,9 @@ export class Store {
    * @throws StoreError, and whatever `work` throws
    */
   async read<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    this.#assertOutside()
+    this.#nesting.assertOutside()
     if (this.#closed) throw closed()
-    return await this.#inside.run(true, async () => {
+    return await this.#nesting.inside(async () => {
       let begun: Promise<() => void> | undefined
       const begin = () => {
         begun ??= this.#beginReading()
@@ -224,7 +256,7 @@ export class Store {
           return await this.#database.run(sql, parameters)
         })
       const { keys } = this.#rows
-      const guard = new RowGuard(keys, key => this.#rows.get(key))
+      const guard = new RowGuard(keys, key => this.#rows.known(key))
       try {
         if (performance.now() > this.#freshUntil) await begin()
         const value = await work(new ReadingTransaction(guard, this.#cache, connect))
@@ -238,9 +270,18 @@ export class Store {
     })
   }
 
+  /**
+   * A row of an id that is at hand and stands, as {@link StoreTransaction.find} would give it in a read,
+   * and at once; undefined where it must be asked for.
+   */
+  kept<T extends FindableTable>(table: T, id: string): Schema[T] | undefined {
+    if (performance.now() > this.#freshUntil) return undefined
+    return keptRow(this.#rows, this.#cache, table, id)
+  }
+
   /** Begins a transaction that reads, alone; gives what lets the next one in. */
   async #beginReading(): Promise<() => void> {
-    const release = await this.#mutex.acquire()
+    const release = await this.#turn()
     try {
       await this.#begin('read')
       return release
@@ -267,9 +308,7 @@ export class Store {
   async prune(): Promise<void> {
     if (!this.#database.isShared) return
     const length = this.#feedLength
-    await this.#alone(() =>
-      this.#changing(({ db }) => pruneFeed(db, { epoch: this.#rows.epoch, length })),
-    )
+    await this.write(({ db }) => pruneFeed(db, { epoch: this.#rows.place.epoch, length }))
   }
 
   /**
@@ -284,28 +323,33 @@ export class Store {
     last: (tx: StoreTransaction) => Promise<void>,
   ): Promise<void> {
     await this.#alone(async () => {
-      await this.#begin('write')
+      const writing = new Writing(this.#database, false, () => this.#begin('write'))
+      this.#writing = writing
       try {
-        const db = this.#db
+        await writing.begin()
+        const db = this.#writingDb
         const keys = new RowKeys(to)
         const change = new RootChange(from, to)
         const { size } = this.#rows
         const rows = await rekeyRows({ db, guard: this.#rows.begin(), size, keys, change, rekeys })
         const guard = rows.begin()
-        await last(writingTransaction(db, guard))
+        const cache = new RowCache()
+        await writing.run({ db, guard, cache, rows: this.#statements }, last)
         const place = rows.after(guard.changes)
         const { epoch, mac } = place
         const state = { root_check: keys.rootCheck(), epoch, mac }
-        await this.#database.commit([
-          // Its entries were for replicas of the root key before.
-          db.deleteFrom('store_changes'),
-          db.updateTable('store_state').set(state).where('id', '=', STATE_ID),
-        ])
+        const moved = db.updateTable('store_state').set(state).where('id', '=', STATE_ID)
+        // Its entries were for replicas of the root key before.
+        const feed = db.deleteFrom('store_changes')
+        await writing.commit([statementFrom(feed.compile())], statementFrom(moved.compile()))
         rows.commit(guard.changes, place)
         this.#rows = rows
+        this.#cache = cache
       } catch (error) {
-        await this.#database.rollback()
+        await writing.rollback()
         throw error
+      } finally {
+        this.#writing = undefined
       }
     })
   }
@@ -355,16 +399,17 @@ export class Store {
     if (state === undefined) throw new StoreError('ROW_MAC', 'the state row was taken away')
     requireRoot(state, rows.keys)
     if (rows.isAt(state)) return true
-    if (state.epoch < rows.epoch) {
+    const { epoch } = rows.place
+    if (state.epoch < epoch) {
       throw new StoreError(
         'ROLLED_BACK',
-        `the database stands at transaction ${state.epoch}, and this process has seen ${rows.epoch}: an older one was put back`,
+        `the database stands at transaction ${state.epoch}, and this process has seen ${epoch}: an older one was put back`,
       )
     }
-    if (state.epoch === rows.epoch || !this.#database.isShared) {
+    if (state.epoch === epoch || !this.#database.isShared) {
       throw new StoreError('ROW_MAC', 'the state row is not as this KMS last wrote it')
     }
-    const steps = { after: rows.epoch, to: state.epoch, length: this.#feedLength }
+    const steps = { after: epoch, to: state.epoch, length: this.#feedLength }
     const entries = await readEntries(this.#db, rows.keys, steps)
     if (entries === undefined) return false
     const changes = entries.map(entry => entry.changes)
@@ -380,7 +425,7 @@ export class Store {
         .flatMap(changes => [...changes.keys()])
         .filter(key => key.startsWith(prefix))
         .map(key => key.slice(prefix.length))
-      if (ids.length > 0) this.#inside.run(false, () => changed(ids))
+      if (ids.length > 0) this.#nesting.outside(() => changed(ids))
     }
   }
 
@@ -390,14 +435,16 @@ export class Store {
     const state = await this.#begun('read')
     try {
       const rows = await loadRows(this.#db, before.keys, state)
-      if (rows.epoch < before.epoch) {
+      if (rows.place.epoch < before.place.epoch) {
         throw new StoreError('ROLLED_BACK', 'an older database was put back')
       }
-      const tx = writingTransaction(this.#db, rows.begin())
-      await this.#continuity?.(tx, (table, id) => before.get(knownKey(table, id)))
+      const cache = new RowCache()
+      const tx = new ReadingTransaction(rows.begin(), cache, () => this.#db)
+      await this.#continuity?.(tx, (table, id) => before.known(knownKey(table, id)))
       this.#rows = rows
+      this.#cache = cache
       for (const [table, changed] of this.#watchers) {
-        this.#inside.run(false, () => changed(rows.ids(table)))
+        this.#nesting.outside(() => changed(rows.ids(table)))
       }
     } finally {
       await this.#database.rollback()
@@ -414,17 +461,24 @@ export class Store {
     }).catch(() => undefined)
   }
 
-  #assertOutside(): void {
-    if (this.#inside.getStore() !== true) return
-    throw new StoreError('NESTED', 'a transaction was asked for inside another')
+  async #alone<T>(task: () => Promise<T>): Promise<T> {
+    this.#nesting.assertOutside()
+    const release = await this.#turn()
+    try {
+      if (this.#closed) throw closed()
+      return await this.#nesting.inside(task)
+    } finally {
+      release()
+    }
   }
 
-  async #alone<T>(task: () => Promise<T>): Promise<T> {
-    this.#assertOutside()
-    return await this.#mutex.run(async () => {
-      if (this.#closed) throw closed()
-      return await this.#inside.run(true, task)
-    })
+  /** Waits for one's turn at the database; gives what ends it. @throws StoreError BUSY */
+  async #turn(): Promise<() => void> {
+    try {
+      return await this.#mutex.acquire()
+    } catch (cause) {
+      throw new StoreError('BUSY', 'the database is kept busy', { cause })
+    }
   }
 }
 

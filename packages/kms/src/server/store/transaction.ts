@@ -1,23 +1,36 @@
 import { type Kysely, sql } from 'kysely'
+import { StoreError } from './errors.ts'
 import type { RowCache } from './row-cache.ts'
-import { knownKey, type RowGuard } from './row-guard.ts'
+import { type Known, knownKey, type RowGuard } from './row-guard.ts'
 import { type Schema, TRACKED, type TrackedTable } from './schema.ts'
+import type { RowStatements, Statement } from './statements.ts'
 
 /** Tables whose rows are found by an id that is text. */
 export type FindableTable = Exclude<TrackedTable, 'audit_log'>
 
 /** One transaction: typed queries, and the guard that proves and stamps the rows. */
 export interface StoreTransaction {
+  /** A write has the store to itself from its beginning; a read from when it first asks the database. */
+  readonly mode: 'read' | 'write'
   readonly db: Kysely<Schema>
   readonly guard: RowGuard
 
   /**
-   * The row of an id, proven; undefined where there is none. In a read it may come from memory, and be
-   * as old as {@link STALENESS_MS}; the same object comes back for as long as the row stands, so that
-   * what is made of it can be kept beside it. Nobody changes it.
+   * The row of an id, proven; undefined where there is none. It may come from memory: in a read as old
+   * as {@link STALENESS_MS}, in a write never old. In reads the same object comes back for as long as
+   * the row stands, so that what is made of it can be kept beside it. Nobody changes it.
    * @throws StoreError ROW_MAC
    */
   find<T extends FindableTable>(table: T, id: string): Promise<Schema[T] | undefined>
+
+  /**
+   * Inserts a stamped row. Nobody waits for it: it is sent before the next question, or with the
+   * commit, which fails where it does.
+   */
+  insert<T extends keyof Schema>(table: T, row: Schema[T]): void
+
+  /** Inserts a stamped row, or puts it in the place of the one of its id; as {@link insert}. */
+  put<T extends TrackedTable>(table: T, row: Schema[T]): void
 }
 
 /**
@@ -26,8 +39,22 @@ export interface StoreTransaction {
  */
 export const STALENESS_MS = 1000
 
+/** A row that was kept, and stands. */
+export function keptRow<T extends FindableTable>(
+  rows: { known(key: string): Known | undefined },
+  cache: RowCache,
+  table: T,
+  id: string,
+): Schema[T] | undefined {
+  const key = knownKey(table, id)
+  // Kept under the same table's name, in ReadingTransaction.
+  return cache.get(key, rows.known(key)) as Schema[T] | undefined
+}
+
+const readOnly = () => new StoreError('SQL', 'a transaction that only reads was made to write')
+
 /** Reads and proves a row. @throws StoreError ROW_MAC */
-export async function findRow<T extends FindableTable>(
+async function findRow<T extends FindableTable>(
   { db, guard }: Pick<StoreTransaction, 'db' | 'guard'>,
   table: T,
   id: string,
@@ -38,13 +65,48 @@ export async function findRow<T extends FindableTable>(
   return guard.proven(table, id, row)
 }
 
-/** A transaction that writes: every row comes from the database. */
-export function writingTransaction(db: Kysely<Schema>, guard: RowGuard): StoreTransaction {
-  return { db, guard, find: (table, id) => findRow({ db, guard }, table, id) }
+/** What a transaction has that writes. */
+interface WritingParts {
+  readonly db: Kysely<Schema>
+  readonly guard: RowGuard
+  readonly cache: RowCache
+  readonly rows: RowStatements
+  readonly later: (statement: Statement) => void
+}
+
+/** A transaction that writes: the store's set of rows is the present one, and so is a row that stands. */
+export class WritingTransaction implements StoreTransaction {
+  readonly mode = 'write'
+  readonly db: Kysely<Schema>
+  readonly guard: RowGuard
+  readonly #cache: RowCache
+  readonly #rows: RowStatements
+  readonly #later: (statement: Statement) => void
+
+  constructor({ cache, db, guard, later, rows }: WritingParts) {
+    this.db = db
+    this.guard = guard
+    this.#cache = cache
+    this.#rows = rows
+    this.#later = later
+  }
+
+  async find<T extends FindableTable>(table: T, id: string): Promise<Schema[T] | undefined> {
+    return keptRow(this.guard, this.#cache, table, id) ?? (await findRow(this, table, id))
+  }
+
+  insert<T extends keyof Schema>(table: T, row: Schema[T]): void {
+    this.#later(this.#rows.insert(table, row))
+  }
+
+  put<T extends TrackedTable>(table: T, row: Schema[T]): void {
+    this.#later(this.#rows.upsert(table, row))
+  }
 }
 
 /** A transaction that reads: a row that stands may come from memory. */
 export class ReadingTransaction implements StoreTransaction {
+  readonly mode = 'read'
   readonly guard: RowGuard
   readonly #cache: RowCache
   readonly #connect: () => Kysely<Schema>
@@ -63,12 +125,18 @@ export class ReadingTransaction implements StoreTransaction {
   }
 
   async find<T extends FindableTable>(table: T, id: string): Promise<Schema[T] | undefined> {
-    const key = knownKey(table, id)
-    // Kept below, under the same table's name.
-    const kept = this.#cache.get(key, this.guard.known(key)) as Schema[T] | undefined
+    const kept = keptRow(this.guard, this.#cache, table, id)
     if (kept !== undefined) return kept
     const row = await findRow(this, table, id)
-    if (row !== undefined) this.#cache.keep(key, row)
+    if (row !== undefined) this.#cache.keep(knownKey(table, id), row)
     return row
+  }
+
+  insert(): void {
+    throw readOnly()
+  }
+
+  put(): void {
+    throw readOnly()
   }
 }

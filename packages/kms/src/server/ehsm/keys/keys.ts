@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import type { KeySpec } from '../../crypto/index.ts'
+import { createSecretKey, type KeyObject, randomUUID } from 'node:crypto'
+import { isSymmetric, type KeySpec } from '../../crypto/index.ts'
 import { KeyWrap, type RootKey } from '../../root/index.ts'
-import { type RowRekey, StoreError, type StoreTransaction } from '../../store/index.ts'
+import { type RowRekey, type Store, StoreError, type StoreTransaction } from '../../store/index.ts'
 import type { Columns, EhsmKeysTable } from '../../store/schema.ts'
 import { type EhsmKey, ehsmKeyFrom, type KeyOrigin, type KeyUsage } from './description.ts'
 
@@ -35,6 +35,8 @@ export interface NewKey {
 export interface OpenedKey {
   readonly key: EhsmKey
   readonly material: Uint8Array | undefined
+  /** The material of a symmetric key, as ciphers take it soonest. */
+  readonly cipherKey: KeyObject | undefined
 }
 
 /** Keys of the eHSM-compatible interface, in a table of their own: no other key is ever found here. */
@@ -64,13 +66,22 @@ export class EhsmKeys {
     return ehsmKeyFrom(row)
   }
 
+  /** A key with its material where it is at hand. */
+  kept(store: Store, keyId: string): OpenedKey | undefined {
+    const row = store.kept('ehsm_keys', keyId)
+    return row === undefined ? undefined : this.#opened.get(row)
+  }
+
   /** A key with its material; undefined where there is none. @throws StoreError ROW_MAC */
   async open(tx: StoreTransaction, keyId: string): Promise<OpenedKey | undefined> {
     const row = await tx.find('ehsm_keys', keyId)
     if (row === undefined) return undefined
     const known = this.#opened.get(row)
     if (known !== undefined) return known
-    const opened = { key: ehsmKeyFrom(row), material: this.#unwrapped(row) }
+    const [key, material] = [ehsmKeyFrom(row), this.#unwrapped(row)]
+    const isCipherKey = material !== undefined && isSymmetric(key.spec)
+    const cipherKey = isCipherKey ? createSecretKey(material) : undefined
+    const opened = { key, material, cipherKey }
     this.#opened.set(row, opened)
     return opened
   }

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import type { Call } from '../actions/action.ts'
 import { failed, refused } from '../wire/refusal.ts'
 import type { EhsmKey, KeyUsage } from './description.ts'
@@ -7,6 +8,7 @@ import type { OpenedKey } from './keys.ts'
 export interface UsableKey {
   readonly key: EhsmKey
   readonly material: Uint8Array
+  readonly cipherKey: KeyObject | undefined
 }
 
 /**
@@ -15,8 +17,8 @@ export interface UsableKey {
  * native interface, attested-only or open, is never found here
  */
 export async function findKey(call: Call, keyId: string): Promise<OpenedKey> {
-  const { at } = call
-  const opened = await readKey(call, keyId)
+  const { at, ehsm } = call
+  const opened = ehsm.keys.kept(ehsm.service.store, keyId) ?? (await readKey(call, keyId))
   const { key } = opened
   if (key.appId !== call.appId) throw refused('appid error', 'KEY_OF_ANOTHER_ACCOUNT')
   if (key.state === 'disabled') throw refused('keyid is disabled', 'KEY_DISABLED')
@@ -38,7 +40,7 @@ async function readKey({ ehsm }: Call, keyId: string): Promise<OpenedKey> {
  * @throws EhsmRefusal also where it is for another use, or has no material yet
  */
 export async function usableKey(call: Call, keyId: string, usage: KeyUsage): Promise<UsableKey> {
-  const { key, material } = await findKey(call, keyId)
+  const { cipherKey, key, material } = await findKey(call, keyId)
   if (material === undefined || key.usage !== usage) throw failed()
-  return { key, material }
+  return { key, material, cipherKey }
 }

@@ -59,13 +59,15 @@ function nonceIdentity(nonce: string | number | undefined): string | undefined {
 
 function membersOf(body: unknown): Record<string, unknown> {
   const members = isRecord(body) ? body : {}
-  const names = ['appid', 'nonce', 'payload', 'sign', 'timestamp']
-  return Object.fromEntries(
-    names.map(name => [
-      name,
-      Object.hasOwn(members, name) ? (members[name] ?? undefined) : undefined,
-    ]),
-  )
+  const own = (name: string) =>
+    Object.hasOwn(members, name) ? (members[name] ?? undefined) : undefined
+  return {
+    appid: own('appid'),
+    nonce: own('nonce'),
+    payload: own('payload'),
+    sign: own('sign'),
+    timestamp: own('timestamp'),
+  }
 }
 
 const isAbsent = (value: unknown): boolean => value === undefined || value === ''

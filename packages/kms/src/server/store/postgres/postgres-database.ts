@@ -1,13 +1,18 @@
 import {
-  type Compilable,
   type DataTypeNode,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
 } from 'kysely'
-import { type Database, type StoredState, storedStateFrom } from '../database.ts'
+import {
+  type CommitOptions,
+  type Database,
+  type StoredState,
+  storedStateFrom,
+} from '../database.ts'
 import type { DialectParts, QueryOutcome } from '../dialect.ts'
 import { StoreError } from '../errors.ts'
+import type { Statement } from '../statements.ts'
 import type { PostgresOptions } from './address.ts'
 import { DatabaseClock } from './clock.ts'
 import { PostgresConnection, type Presence } from './connection.ts'
@@ -97,13 +102,17 @@ export class PostgresDatabase implements Database {
     }
   }
 
-  async commit(last: readonly Compilable[]): Promise<void> {
+  async send(statements: readonly Statement[]): Promise<void> {
+    await Promise.all(statements.map(({ parameters, sql }) => this.run(sql, parameters)))
+  }
+
+  async commit({ state, statements }: CommitOptions): Promise<void> {
     const connection = this.#connection
     if (connection === undefined) throw lost()
-    const queries = last.map(query => query.compile())
+    const last = state === undefined ? statements : [...statements, state]
     // All are sent before any is answered.
     const [ran, [committed]] = await Promise.all([
-      Promise.allSettled(queries.map(({ parameters, sql }) => connection.run(sql, parameters))),
+      Promise.allSettled(last.map(({ parameters, sql }) => connection.run(sql, parameters))),
       Promise.allSettled([connection.command('commit')]),
     ])
     const failed = ran.find(end => end.status === 'rejected')
@@ -116,6 +125,10 @@ export class PostgresDatabase implements Database {
     if (failed !== undefined) throw failed.reason
     if (committed.value !== 'COMMIT') {
       throw new StoreError('SQL', 'a statement before had failed: nothing was committed')
+    }
+    const moved = ran.at(-1)
+    if (state !== undefined && moved?.status === 'fulfilled' && moved.value.changes !== 1) {
+      throw new StoreError('ROW_MAC', 'the state row is not as this KMS last wrote it')
     }
   }
 

@@ -1,12 +1,22 @@
 import { open } from 'node:fs/promises'
-import { type Compilable, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
-import { type Database, type StoredState, storedStateFrom } from '../database.ts'
+import { SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
+import {
+  type CommitOptions,
+  type Database,
+  type StoredState,
+  storedStateFrom,
+} from '../database.ts'
 import type { DialectParts, QueryOutcome } from '../dialect.ts'
+import { asSqlValue } from '../sql-value.ts'
+import type { Statement } from '../statements.ts'
 import { WorkerConnection } from './worker-connection.ts'
 
 const BUSY_TIMEOUT_MS = 5000
 
 const SELECT_STATE = 'select root_check, epoch, mac from store_state where id = 1'
+
+// Immediate: the write lock is taken before anything is read.
+const BEGIN = { read: 'begin', write: 'begin immediate' } as const
 
 const statement = (sql: string) => ({ sql, parameters: [] })
 
@@ -37,17 +47,25 @@ export class SqliteDatabase implements Database {
   }
 
   readonly run = async (sql: string, parameters: readonly unknown[]): Promise<QueryOutcome> =>
-    await this.#worker.query(sql, parameters)
+    await this.#worker.steps([{ sql, parameters: parameters.map(asSqlValue) }])
 
   async begin(mode: 'read' | 'write'): Promise<StoredState | undefined> {
-    // Immediate: the write lock is taken before anything is read.
-    const begin = mode === 'read' ? 'begin' : 'begin immediate'
-    const { rows } = await this.#worker.steps([statement(begin), statement(SELECT_STATE)])
+    const steps = [statement(BEGIN[mode]), statement(SELECT_STATE)]
+    const { rows } = await this.#worker.steps(steps)
     return storedStateFrom(rows[0])
   }
 
-  async commit(last: readonly Compilable[]): Promise<void> {
-    await this.#worker.steps([...last.map(query => query.compile()), statement('commit')])
+  async send(statements: readonly Statement[]): Promise<void> {
+    await this.#worker.steps(statements)
+  }
+
+  async commit({ isBegun, state, statements }: CommitOptions): Promise<void> {
+    await this.#worker.steps([
+      ...(isBegun ? [] : [statement(BEGIN.write)]),
+      ...statements,
+      ...(state === undefined ? [] : [{ ...state, changes: 1 }]),
+      statement('commit'),
+    ])
   }
 
   async rollback(): Promise<void> {

@@ -1,14 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { QueryOutcome } from '../dialect.ts'
 import { StoreError } from '../errors.ts'
-import { asSqlValue } from '../sql-value.ts'
-import type { WorkerOptions, WorkerReply } from './worker-protocol.ts'
-
-/** A statement and what it is run with, as Kysely compiles it. */
-interface Statement {
-  readonly sql: string
-  readonly parameters: readonly unknown[]
-}
+import type { SqlStatement, WorkerOptions, WorkerReply } from './worker-protocol.ts'
 
 interface Waiting {
   readonly resolve: (outcome: QueryOutcome) => void
@@ -46,22 +39,13 @@ export class WorkerConnection {
     return connection
   }
 
-  /** Runs one statement. @throws StoreError SQL, CLOSED, WORKER */
-  async query(sql: string, parameters: readonly unknown[]): Promise<QueryOutcome> {
-    const values = parameters.map(asSqlValue)
-    return await this.#ask(id => ({ id, kind: 'query', sql, parameters: values }))
-  }
-
   /**
    * Runs statements in one step, the beginning and end of a transaction among them; when one fails,
    * the transaction is over without its changes. Gives what the last one came to.
-   * @throws StoreError SQL, CLOSED, WORKER
+   * @throws StoreError SQL, ROW_MAC, CLOSED, WORKER
    */
-  async steps(statements: readonly Statement[]): Promise<QueryOutcome> {
-    const checked = statements.map(({ parameters, sql }) => {
-      return { sql, parameters: parameters.map(asSqlValue) }
-    })
-    return await this.#ask(id => ({ id, kind: 'steps', statements: checked }))
+  async steps(statements: readonly SqlStatement[]): Promise<QueryOutcome> {
+    return await this.#ask(id => ({ id, kind: 'steps', statements }))
   }
 
   /** Ends the transaction, if there is one, without its changes. */

@@ -20,11 +20,13 @@ const reply = (message: WorkerReply): void => port.postMessage(message)
 function failed(id: number, error: unknown): WorkerReply {
   const text = error instanceof Error ? error.message : String(error)
   const sqlite = error instanceof Error && 'code' in error ? `${String(error.code)}: ` : ''
-  const code = error instanceof LockedError ? 'LOCKED' : 'SQL'
+  const code =
+    error instanceof LockedError ? 'LOCKED' : error instanceof StateError ? 'ROW_MAC' : 'SQL'
   return { id, kind: 'failed', code, message: `${sqlite}${text}` }
 }
 
 class LockedError extends Error {}
+class StateError extends Error {}
 
 /** Holds the lock file until the thread, or the process, ends in whatever way. */
 function lock(path: string): Handle {
@@ -68,30 +70,41 @@ try {
     return statement
   }
 
-  const run = ({ parameters, sql }: SqlStatement): QueryOutcome => {
+  /** After an error in a transaction nothing is done until it is taken back: not half of it either. */
+  let isBroken = false
+
+  const run = ({ changes: wanted, parameters, sql }: SqlStatement): QueryOutcome => {
     const statement = prepare(sql)
     if (statement.reader) {
       const rows = statement.all([...parameters]) as Record<string, unknown>[]
       return { rows, changes: rows.length }
     }
-    return { rows: [], changes: statement.run([...parameters]).changes }
+    const { changes } = statement.run([...parameters])
+    if (wanted !== undefined && changes !== wanted) {
+      throw new StateError('the state row is not as this KMS last wrote it')
+    }
+    return { rows: [], changes }
   }
 
   const answer = (request: WorkerRequest): WorkerReply => {
     const { id } = request
     switch (request.kind) {
-      case 'query':
-        return { id, kind: 'done', ...run(request) }
-      case 'steps':
+      case 'steps': {
+        if (isBroken) throw new Error('a statement of the transaction failed before')
+        const wasInside = database.inTransaction
         try {
           const outcomes = request.statements.map(run)
           return { id, kind: 'done', ...(outcomes.at(-1) ?? { rows: [], changes: 0 }) }
         } catch (error) {
           if (database.inTransaction) database.exec('rollback')
+          // Whoever began it before still takes it for open.
+          isBroken = wasInside
           throw error
         }
+      }
       case 'rollback':
-        // A failed commit may have rolled back by itself.
+        isBroken = false
+        // A failed statement has rolled back already.
         if (database.inTransaction) database.exec('rollback')
         return { id, kind: 'done', rows: [], changes: 0 }
       case 'close':
