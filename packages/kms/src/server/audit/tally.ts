@@ -81,7 +81,7 @@ export class Tally {
   /** Counts a denial; the first few of its kind are kept whole. */
   denied({ action, reasons }: UnprovenDenial): void {
     const [{ code }] = reasons
-    const key = JSON.stringify([action, code])
+    const key = `${action}\n${code}`
     const { denials, samples } = this.#batch
     const counted = denials.get(key) ?? { action, code, count: 0 }
     counted.count++

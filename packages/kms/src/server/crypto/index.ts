@@ -18,5 +18,4 @@ export {
   signWith,
   verifyWith,
 } from './private-key.ts'
-export { pooledRandomBytes } from './random-pool.ts'
 export { decryptData, encryptData } from './symmetric.ts'

@@ -1,7 +1,7 @@
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto'
+import { pooledRandomBytes } from '../root/index.ts'
 import { CryptoError } from './errors.ts'
 import type { SymmetricSpec } from './key-spec.ts'
-import { pooledRandomBytes } from './random-pool.ts'
 
 const GCM_IV = 12
 const GCM_TAG = 16

@@ -81,7 +81,7 @@ async function asked(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
 /** Calls with a signature: form, time, replay, fields, MAC, and then the work. */
 async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const name = actionOf(request)
-  if (name === 'GetVersion' || name === 'Enroll') throw notFound()
+  if (name === 'GetVersion' || name === 'Enroll') return unsigned(ehsm, name)
   const action = ACTIONS.get(name)
   const at = ehsm.service.now()
   const signed = parseRequest(request.body, action?.needsPayload ?? false, at)
@@ -106,6 +106,15 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
     throw error
   }
 }
+
+/** What exists for GET only: told without a look at what came with it. */
+function unsigned({ service }: Ehsm, name: string): Envelope {
+  const reasons = [{ code: 'EHSM_404', message: NOT_FOUND.message }] as const
+  service.tally.denied({ action: `ehsm.${name}`, reasons })
+  return NOT_FOUND
+}
+
+const NOT_FOUND = { code: 404, message: 'API Not Found', result: {} } as const
 
 const notFound = () => new EhsmRefusal(404, 'API Not Found')
 const repeated = () => refused("Timestamp can't be repeated in 20 minutes")

@@ -263,11 +263,19 @@ export class Store {
         if (guard.changes.size === 0) return value
         throw new StoreError('SQL', 'a transaction that only reads was made to write')
       } finally {
-        const end = await begun?.catch(() => undefined)
-        if (end !== undefined) await this.#database.rollback()
-        end?.()
+        if (begun !== undefined) await this.#endReading(begun)
       }
     })
+  }
+
+  async #endReading(begun: Promise<() => void>): Promise<void> {
+    const release = await begun.catch(() => undefined)
+    if (release === undefined) return
+    try {
+      await this.#database.rollback()
+    } finally {
+      release()
+    }
   }
 
   /**

@@ -5,8 +5,8 @@ import {
   encryptTo,
   isRsa,
   isSymmetric,
-  pooledRandomBytes,
 } from '../../crypto/index.ts'
+import { pooledRandomBytes } from '../../root/index.ts'
 import { type UsableKey, usableKey } from '../keys/usable.ts'
 import { associatedData, base64, integer, text, uuid } from '../wire/fields.ts'
 import { failed } from '../wire/refusal.ts'
