@@ -1,3 +1,4 @@
+export { type AcceptedRestore, acceptRestored } from './client/accept-restored.ts'
 export {
   AttestedSession,
   type AttestOptions,

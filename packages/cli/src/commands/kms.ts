@@ -19,6 +19,7 @@ import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
+import { addBackupCommands } from './kms-backup.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
@@ -90,6 +91,7 @@ Examples:
       await serve(new Session(flags), flags)
     })
 
+  addBackupCommands(kms)
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
 

@@ -1,4 +1,5 @@
 export { CHALLENGE_LIFE_MS } from './attest/challenge.ts'
+export { backUp, type Restored, type RestoreOptions, restore } from './backup.ts'
 export type { EhsmOptions } from './ehsm/index.ts'
 export { AUDIT_TOKEN_FILE } from './identity/audit-token.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'

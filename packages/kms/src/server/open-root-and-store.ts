@@ -7,10 +7,11 @@ import {
   type PostgresOptions,
   rootCheckOf,
   type Store,
+  StoreError,
 } from './store/index.ts'
 
 /** Name of the database's file in the data folder. */
-const DATABASE_FILE = 'kms.db'
+export const DATABASE_FILE = 'kms.db'
 
 /** The root key of a data folder, and all that is under it. */
 export interface RootAndStore {
@@ -42,13 +43,14 @@ export async function isUnderStagedRoot(place: StorePlace): Promise<boolean> {
  * Opens the root key of a data folder and the store under it, making both at first start. Where a
  * rotation of the root key was interrupted, the key that the database belongs to is opened, and put
  * in its place.
- * @param options - `alone`: whether no key service may have the database open meanwhile
+ * @param options - `alone`: whether no key service may have the database open meanwhile; `mustExist`:
+ * whether nothing is made that is not there
  * @throws RootKeyError, StoreError
  */
 export async function openRootAndStore(
   place: StorePlace,
   keeping: RootKeeping,
-  options: { readonly alone?: boolean } = {},
+  options: { readonly alone?: boolean; readonly mustExist?: boolean } = {},
 ): Promise<RootAndStore> {
   const database = databaseOf(place)
   const staged = new StagedRoot(place.dataDir)
@@ -57,9 +59,12 @@ export async function openRootAndStore(
   const folder = isUnderStaged ? staged.folder : place.dataDir
   // A file that is there may be damaged; a root key made now would not open it.
   const isNew = 'path' in database ? !existsSync(database.path) : check === undefined
+  if (isNew && options.mustExist === true) {
+    throw new StoreError('OPEN', 'there is no database of a key service')
+  }
   const root = await openRootKey({ ...keeping, folder, mayCreate: isNew })
   try {
-    const store = await openStore({ ...database, ...options, root })
+    const store = await openStore({ ...database, root, alone: options.alone === true })
     if (isUnderStaged) await staged.settle()
     return { root, store }
   } catch (error) {

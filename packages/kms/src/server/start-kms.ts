@@ -17,6 +17,7 @@ import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-iden
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies } from './policy/index.ts'
+import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
 import {
@@ -57,7 +58,8 @@ export interface StartKmsOptions {
   readonly appraisal: AppraisalPolicy
   /**
    * File that holds the audit log's newest checkpoint, outside the reach of whoever could put back an
-   * older database: the service starts only if the log continues it.
+   * older database: the service starts only if the log continues it. With `postgres` a folder, which
+   * all replicas share.
    */
   readonly witnessFile?: string
   /** Seconds between two batches of counted uses and denials in the audit log; 60 unless told. */
@@ -119,7 +121,13 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const witness =
       witnessFile === undefined
         ? undefined
-        : await Witness.open(witnessFile, { store, audit, logKey })
+        : await Witness.open(witnessFile, {
+            store,
+            audit,
+            logKey,
+            isShared: options.postgres !== undefined,
+          })
+    const restoredAt = await store.read(tx => readRestoredAt(tx, secrets))
     tally = new Tally({ store, audit, witness, now })
     const service: KmsService = {
       identity,
@@ -133,7 +141,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       tally,
       enrolment: await EnrolmentToken.open(store, secrets, dataDir),
       auditToken: await AuditToken.open(store, secrets, dataDir),
-      challenges: new Challenges(identity.kmsId, root.derive('challenge')),
+      challenges: new Challenges(identity.kmsId, root.derive('challenge'), restoredAt),
+      restoredAt,
       collateral: new CollateralFolder(options.collateralDir),
       roots: options.roots,
       appraisal: options.appraisal,

@@ -83,8 +83,9 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const name = actionOf(request)
   if (name === 'GetVersion' || name === 'Enroll') return unsigned(ehsm, name)
   const action = ACTIONS.get(name)
+  const { restoredAt } = ehsm.service
   const at = ehsm.service.now()
-  const signed = parseRequest(request.body, action?.needsPayload ?? false, at)
+  const signed = parseRequest(request.body, action?.needsPayload ?? false, at, restoredAt)
   const use = useOf(signed)
   if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})

@@ -7,6 +7,16 @@ import { isSameToken } from './token-file.ts'
 /** Name of the file, in the data folder, that shows the token. */
 export const ENROLMENT_FILE = 'enrolment-token'
 
+/** The token as it is stored. */
+export function enrolmentTokenOf(
+  store: Store,
+  secrets: SealedSecrets,
+  dataDir: string,
+): StoredToken {
+  const file = { name: ENROLMENT_FILE, path: join(dataDir, ENROLMENT_FILE) }
+  return new StoredToken(store, secrets, file)
+}
+
 /**
  * The token that opens one account. Whoever may read the data folder may enrol; each token works
  * once, whichever replica it is offered to, and the file then shows the next.
@@ -26,8 +36,7 @@ export class EnrolmentToken {
     secrets: SealedSecrets,
     dataDir: string,
   ): Promise<EnrolmentToken> {
-    const file = { name: ENROLMENT_FILE, path: join(dataDir, ENROLMENT_FILE) }
-    const token = new StoredToken(store, secrets, file)
+    const token = enrolmentTokenOf(store, secrets, dataDir)
     await token.open()
     const enrolment = new EnrolmentToken(store, token)
     store.watch('secrets', ids => {

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, onTestFinished } from 'vitest'
 import type { RootKey } from '../root/index.ts'
@@ -27,6 +28,10 @@ export interface Backend {
   stop(): Promise<void>
   /** An empty database. */
   create(): Promise<TestDatabase>
+  /** Backs a database up with the server's own program, where it has one. */
+  dump?(database: string, file: string): void
+  /** Puts such a backup in the place of a database. */
+  undump?(database: string, file: string): void
 }
 
 class Sqlite implements Backend {
@@ -68,6 +73,17 @@ class Postgres implements Backend {
     const server = this.#server
     if (server === undefined) throw new Error('the server was not started')
     return postgresDatabase(server, server.createDatabase().database)
+  }
+
+  dump(database: string, file: string): void {
+    writeFileSync(file, this.#server?.program('pg_dump', database, '--format=plain') ?? '')
+  }
+
+  undump(database: string, file: string): void {
+    const server = this.#server
+    server?.psql('postgres', `drop database ${database}`, `create database ${database}`)
+    // The server's user may not read the test's folder.
+    server?.script(database, readFileSync(file, 'utf8'))
   }
 }
 

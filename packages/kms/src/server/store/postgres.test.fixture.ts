@@ -32,8 +32,9 @@ function asServer(program: string, argv: readonly string[]): [string, string[]] 
   return ['setpriv', [...who, '--pdeathsig', 'INT', join(POSTGRES_BIN ?? '', program), ...argv]]
 }
 
-function run(program: string, argv: readonly string[]): string {
-  const { status, stderr, stdout } = spawnSync(...asServer(program, argv), { encoding: 'utf8' })
+function run(program: string, argv: readonly string[], input = ''): string {
+  const options = { encoding: 'utf8', input, maxBuffer: 1 << 28 } as const
+  const { status, stderr, stdout } = spawnSync(...asServer(program, argv), options)
   if (status !== 0) throw new Error(`${program}: ${stderr}`)
   return stdout
 }
@@ -147,6 +148,12 @@ export class PostgresServer {
     const commands = statements.flatMap(sql => ['-c', sql])
     const where = ['-h', this.#folder, '-p', String(this.#port), '-U', USER, '-d', database]
     return run('psql', ['-XAt', '-v', 'ON_ERROR_STOP=1', ...where, ...commands])
+  }
+
+  /** Runs a script, as pg_dump writes them. */
+  script(database: string, text: string): void {
+    const where = ['-h', this.#folder, '-p', String(this.#port), '-U', USER, '-d', database]
+    run('psql', ['-Xq', '-v', 'ON_ERROR_STOP=1', ...where], text)
   }
 
   /** Runs one of PostgreSQL's programs against a database. */

@@ -55,10 +55,19 @@ function open(options: WorkerOptions): Handle {
   return database
 }
 
+function openOr(options: WorkerOptions, giveUp: () => void): Handle {
+  try {
+    return open(options)
+  } catch (error) {
+    giveUp()
+    throw error
+  }
+}
+
 try {
   const options: WorkerOptions = workerData
   const lockHandle = lock(options.lockPath)
-  const database = open(options)
+  const database = openOr(options, () => lockHandle.close())
   const statements = new Map<string, Statement>()
 
   const prepare = (sql: string): Statement => {
