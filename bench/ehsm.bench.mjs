@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
 import { KmsClient } from '@cloister/kms'
-import { askEhsm, DATABASES, enrol, load, startServer } from './kms-server.mjs'
+import { askEhsm, DATABASES, enrol, load, REQUESTS, startServer } from './kms-server.mjs'
 import { median, percentile } from './measure.mjs'
 
 const CLIENTS = [1, 8, 64]
@@ -61,8 +61,8 @@ async function inTurns({ empty, works }, clients, pin) {
   const every = { pin, clients, milliseconds: MILLISECONDS }
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, work] of works) {
-      const base = await load('kms-requests.mjs', { ...every, ...empty })
-      const own = await load('kms-requests.mjs', { ...every, ...work })
+      const base = await load(REQUESTS, { ...every, ...empty })
+      const own = await load(REQUESTS, { ...every, ...work })
       turns.get(name).push({ base, own, ratio: own.aSecond / base.aSecond })
     }
   }

@@ -1,6 +1,6 @@
 /** What a key service's memory comes to over a million signed requests. */
 import { readFileSync } from 'node:fs'
-import { askEhsm, load, startServer } from './kms-server.mjs'
+import { askEhsm, load, REQUESTS, startServer } from './kms-server.mjs'
 
 const REQUESTS = 1_000_000
 /** After so many it is warm: code is compiled, buffers have the size that they keep. */
@@ -19,7 +19,7 @@ export async function run() {
     let done = 0
     let warm
     while (done < REQUESTS) {
-      const { latencies } = await load('kms-requests.mjs', {
+      const { latencies } = await load(REQUESTS, {
         ...setting,
         milliseconds: TURN_MILLISECONDS,
       })

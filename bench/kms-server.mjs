@@ -16,6 +16,10 @@ import {
 
 const MAIN = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
 
+/** Loads, each a process of its own. */
+export const REQUESTS = new URL('kms-requests.mjs', import.meta.url)
+export const INSTANCES = new URL('kms-load.mjs', import.meta.url)
+
 /** Kinds of database that are here. */
 export const DATABASES = ['SQLite', ...(POSTGRES_BIN === undefined ? [] : ['PostgreSQL'])]
 
@@ -97,8 +101,9 @@ export async function askEhsm(pin, method, action, account, payload) {
 
 /** Runs a load in a process of its own, which takes JSON and gives JSON. */
 export async function load(script, setting) {
-  const path = fileURLToPath(new URL(script, import.meta.url))
-  const child = spawn(process.execPath, [path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [fileURLToPath(script)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   child.stdin.end(JSON.stringify(setting))
   const { cpu = 0, failed = 0, latencies, milliseconds } = JSON.parse(await text(child.stdout))
   if (failed > 0) throw new Error(`${failed} requests of ${setting.work} failed`)

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodePublicKey } from '@cloister/kms'
-import { askEhsm, DATABASES, enrol, load, startServer } from './kms-server.mjs'
+import { askEhsm, DATABASES, enrol, INSTANCES, load, REQUESTS, startServer } from './kms-server.mjs'
 import { median, percentile } from './measure.mjs'
 
 const CLIENTS = [1, 8, 64]
@@ -27,7 +27,7 @@ export async function run() {
         rows.push(await releaseRow(setting, database, clients, 'attest', 'describe'))
         rows.push(await releaseRow(setting, database, clients, 'release', 'ask'))
       }
-      if (existsSync(MEMORY)) rows.push(...(await durabilityRows(server, setting, database)))
+      if (existsSync(MEMORY)) rows.push(...(await durabilityRows(setting, database)))
     } finally {
       await server.stop()
     }
@@ -61,8 +61,8 @@ const BASELINES = {
 async function releaseRow({ native }, database, clients, work, baseline) {
   const turns = []
   for (let round = 0; round < ROUNDS; round++) {
-    const base = await load('kms-load.mjs', { ...native, clients, work: baseline })
-    const own = await load('kms-load.mjs', { ...native, clients, work })
+    const base = await load(INSTANCES, { ...native, clients, work: baseline })
+    const own = await load(INSTANCES, { ...native, clients, work })
     turns.push({ base, own, ratio: own.aSecond / base.aSecond })
   }
   const latencies = turns.flatMap(({ own }) => own.latencies)
@@ -79,19 +79,19 @@ async function releaseRow({ native }, database, clients, work, baseline) {
 }
 
 /** The same server with its data on disk and in memory, in turns. */
-async function durabilityRows(onDisk, setting, database) {
+async function durabilityRows(setting, database) {
   const inMemory = await startServer(database, { switches: SWITCHES, folder: MEMORY })
   try {
     const other = await settingOf(inMemory)
     const works = [
-      ['eHSM Encrypt, signed', 'kms-requests.mjs', setting.ehsm, other.ehsm],
-      ['release, instances that stay', 'kms-load.mjs', setting.native, other.native],
+      ['eHSM Encrypt, signed', REQUESTS, setting.ehsm, other.ehsm],
+      ['release, instances that stay', INSTANCES, setting.native, other.native],
     ]
     const rows = []
     for (const [name, script, disk, memory] of works) {
       const turns = []
       for (let round = 0; round < 2 * ROUNDS; round++) {
-        const more = { clients: 64, ...(script === 'kms-load.mjs' ? { work: 'release' } : {}) }
+        const more = { clients: 64, ...(script === INSTANCES ? { work: 'release' } : {}) }
         const base = await load(script, { ...memory, ...more })
         const own = await load(script, { ...disk, ...more })
         turns.push({ base, own, ratio: own.aSecond / base.aSecond })

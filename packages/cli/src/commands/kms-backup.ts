@@ -46,7 +46,7 @@ Examples:
       session.printer.note(
         'THE ROOT KEY IS NOT IN IT: without root.key or root.json, and what opens it, this backup is worth nothing',
       )
-      session.printer.result({ file: flags.out, ...content }, () => {
+      session.printer.result({ file: flags.out, ...content, holdsRootKey: false }, () => {
         return `${flags.out}: the database with ${content.logSize} rows of the audit log`
       })
     })

@@ -57,6 +57,10 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
+  'StoreError ADDRESS': EXIT.usage,
+  'StoreError ROW_MAC': EXIT.notAuthentic,
+  'StoreError ROLLED_BACK': EXIT.notAuthentic,
+  'StoreError WRONG_ROOT_KEY': EXIT.notAuthentic,
 }
 
 /** Node's error codes that have a meaning of their own for a person at the command line. */

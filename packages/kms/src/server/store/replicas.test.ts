@@ -337,6 +337,13 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     await (await replica(postgres)).close()
   })
 
+  it('need no more of a server than a database of their own', async () => {
+    server.psql('postgres', 'create role plain login', 'create database plain owner plain')
+    const store = await replica({ ...server.database('plain'), user: 'plain' })
+    expect(await taken(store, 1)).toBe(true)
+    expect(await taken(store, 1)).toBe(false)
+  })
+
   it('refuse a server that does not keep what it acknowledged', async () => {
     const careless = await PostgresServer.start(['fsync=off'])
     onTestFinished(() => careless.remove())
