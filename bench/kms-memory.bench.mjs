@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { askEhsm, load, REQUESTS, startServer } from './kms-server.mjs'
 
-const REQUESTS = 1_000_000
+const MILLION = 1_000_000
 /** After so many it is warm: code is compiled, buffers have the size that they keep. */
 const WARM = 100_000
 const TURN_MILLISECONDS = 10_000
@@ -18,7 +18,7 @@ export async function run() {
     const setting = { pin: server.pin, account, payload, work: 'Encrypt', clients: 64 }
     let done = 0
     let warm
-    while (done < REQUESTS) {
+    while (done < MILLION) {
       const { latencies } = await load(REQUESTS, {
         ...setting,
         milliseconds: TURN_MILLISECONDS,
