@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   CodedError as AttestationError,
   TokenError,
@@ -90,6 +91,9 @@ export async function use<T>(
   const { keyId } = details
   const key = typeof keyId === 'string' ? { keyId } : {}
   await service.tally.used({ actor, account, action, ...key })
+  // Answers to what came in at one moment go out at one moment: one by one each would cost a wake-up
+  // of whoever reads them, as much as the use itself.
+  await setImmediate()
   return value
 }
 
