@@ -10,10 +10,10 @@ export interface StoredState {
 
 /** How a transaction ends. */
 export interface CommitOptions {
-  /** Whether it was begun; where only this process writes, it may be all in one step. */
+  /** Whether it was begun; one that asked nothing is all in one step. */
   readonly isBegun: boolean
   readonly statements: readonly Statement[]
-  /** Moves the state row on from where it must be, as the last statement. */
+  /** Moves the state row on from where it must be, or nothing is committed. */
   readonly state: Statement | undefined
 }
 
@@ -43,7 +43,8 @@ export interface Database {
    * Runs the last statements of a transaction and ends it: its changes are on disk when this resolves,
    * and none is there when it throws, unless it throws OUTCOME.
    * @throws StoreError OUTCOME when the connection was lost and nobody told whether before or after
-   * the commit; ROW_MAC when the state row is not as it was; CONNECTION, CONFLICT, SQL, CLOSED, WORKER
+   * the commit; CONFLICT or ROW_MAC when the state row is not where it was; CONNECTION, SQL, CLOSED,
+   * WORKER
    */
   commit(end: CommitOptions): Promise<void>
 

@@ -35,6 +35,30 @@ onEveryDatabase('writes that wait for the disk together', backend => {
     await again.close()
   })
 
+  it('are taken back one by one, whether they asked the database before or not', async () => {
+    const { open, store } = await newStore(backend)
+    const asks = (n: number) => n % 3 !== 0
+    const fails = (n: number) => n % 4 === 1
+    const writes = Array.from({ length: 60 }, (_, n) =>
+      store.write(async tx => {
+        if (asks(n)) await getHead(tx, `d ${n}`)
+        await consume(tx, use(n))
+        if (asks(n + 1)) await getHead(tx, 'd')
+        await moveHead(tx, { datasetId: `d ${n}`, owner: 'a', expected: null, next: head(1) })
+        if (asks(n + 2)) expect(await getHead(tx, `d ${n}`)).toMatchObject({ version: 1 })
+        if (fails(n)) throw new RangeError(`no ${n}`)
+      }),
+    )
+    expect(await settled(writes)).toEqual(writes.map((_, n) => (fails(n) ? `no ${n}` : undefined)))
+    await store.close()
+    const again = await open()
+    for (let n = 0; n < writes.length; n++) {
+      const found = await again.read(tx => getHead(tx, `d ${n}`))
+      expect([n, found?.version]).toEqual([n, fails(n) ? undefined : 1])
+      expect(await again.write(tx => consume(tx, use(n)))).toBe(fails(n))
+    }
+  })
+
   it('move a head one after the other: of those that expect the same, one', async () => {
     const { open, store } = await newStore(backend)
     const move = (from: number) =>

@@ -56,6 +56,28 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     expect(await taken(two, 'x')).toBe(false)
   })
 
+  it('refuse and let pass by the present state, whatever they knew', async () => {
+    const postgres = server.createDatabase()
+    const one = await replica(postgres)
+    const late = await lateReplica(postgres)
+    const keys = new Keys(testRoot())
+    const { keyId } = await one.write(tx => keys.create(tx, { owner: 'a', mode: 'open', at }))
+    await late.store.read(tx => keys.usable(tx, keyId))
+    const used = () =>
+      late.store.write(async tx => {
+        // Nothing of this asks the database.
+        await keys.usable(tx, keyId)
+        return await consume(tx, use(Math.random()))
+      })
+    for (const state of ['disabled', 'enabled', 'disabled', 'enabled'] as const) {
+      late.shutOut()
+      await one.write(tx => keys.setState(tx, keyId, state))
+      await late.letIn()
+      if (state === 'enabled') expect(await used()).toBe(true)
+      else await expect(used()).rejects.toMatchObject({ code: 'KEY_DISABLED' })
+    }
+  })
+
   it('start at once on an empty database, and are one', async () => {
     const postgres = server.createDatabase()
     const all = await Promise.all([1, 2, 3, 4].map(() => replica(postgres)))
@@ -301,6 +323,8 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     })
     const asleep = one.write(async tx => {
       const isFirst = await consume(tx, use('asleep'))
+      // From its first question on it has the state row.
+      await getHead(tx, 'd')
       await sleep
       return isFirst
     })
@@ -360,6 +384,11 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     const store = await replica(own.createDatabase())
     await taken(store, 1)
     await own.stop('SIGKILL')
+    // Its children live a moment longer.
+    let n = 0
+    await expect
+      .poll(() => taken(store, `late ${n++}`).then(String, error => error.code))
+      .toBe('CONNECTION')
     const begun = performance.now()
     for (let n = 0; n < 20; n++) {
       await expect(taken(store, 2)).rejects.toMatchObject({ code: 'CONNECTION' })

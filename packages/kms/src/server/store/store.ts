@@ -34,6 +34,9 @@ const SETTLE_PAUSE_MS = 250
 /** For how long whoever asks waits for its turn: longer than any one transaction may take. */
 const PATIENCE_MS = 60_000
 
+/** After which a replica takes itself for the only one that writes, until it finds that it is not. */
+const ALONE_AFTER_MS = 1000
+
 /** How often a replica that has nothing to do looks at what others did. */
 const POLL_MS = STALENESS_MS / 4
 
@@ -77,6 +80,8 @@ export class Store {
   /** Until when the rows known are the database's, or as good as. */
   #freshUntil = Number.POSITIVE_INFINITY
   readonly #feedLength: number
+  /** When others were last found to have written. */
+  #othersSeenAt = Number.NEGATIVE_INFINITY
   readonly #polling: NodeJS.Timeout | undefined
   #closed = false
 
@@ -152,7 +157,7 @@ export class Store {
   ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#changingOnce(isOfSeveral, work)
+        return await this.#changingOnce(isOfSeveral, attempt === 1, work)
       } catch (error) {
         const mayRetry = codeOf(error) === 'CONNECTION' || codeOf(error) === 'CONFLICT'
         if (!mayRetry || attempt === MAX_ATTEMPTS) throw error
@@ -162,11 +167,22 @@ export class Store {
 
   async #changingOnce<T>(
     isOfSeveral: boolean,
+    isFirst: boolean,
     work: (writing: Writing, place: WritePlace) => Promise<T>,
   ): Promise<T> {
-    const writing = new Writing(this.#database, isOfSeveral, () => this.#begin('write'))
-    // Where others write too, what they did comes first.
-    if (this.#database.isShared) await writing.begin()
+    // Where others write just now, what they did comes first; else the commit tells whether they did.
+    const mayBeAlone = isFirst && performance.now() - this.#othersSeenAt > ALONE_AFTER_MS
+    const isEager = this.#database.isShared && !mayBeAlone
+    if (isEager) await this.#begin('write')
+    const rows = this.#rows
+    const { epoch } = rows.place
+    const writing = new Writing(this.#database, isOfSeveral, async () => {
+      if (isEager) return
+      await this.#begin('write')
+      // What was done so far went by what was known before.
+      if (this.#rows !== rows || rows.place.epoch !== epoch) throw moved()
+    })
+    if (isEager) await writing.begin()
     this.#writing = writing
     try {
       const guard = this.#rows.begin()
@@ -175,7 +191,12 @@ export class Store {
       await this.#commit(writing, guard.changes)
       return value
     } catch (error) {
-      await writing.rollback()
+      try {
+        // A refusal, too, must be one by the present state.
+        if (this.#database.isShared && !(error instanceof StoreError)) await writing.begin()
+      } finally {
+        await writing.rollback()
+      }
       throw error
     } finally {
       this.#writing = undefined
@@ -183,15 +204,22 @@ export class Store {
   }
 
   async #commit(writing: Writing, changes: Changes): Promise<void> {
-    if (changes.size === 0) return await writing.commit([], undefined)
+    if (changes.size === 0) {
+      // Also that there is nothing to change must be true now, and not of a while ago.
+      if (this.#database.isShared) await writing.begin()
+      return await writing.commit([], undefined)
+    }
     const rows = this.#rows
     const place = rows.after(changes)
     const entry = newEntry(changes)
     const feed = this.#database.isShared
       ? [this.#statements.insert('store_changes', entryRow(rows.keys, place.epoch, entry))]
       : []
+    const askedAt = performance.now()
     try {
       await writing.commit(feed, this.#statements.moveState(rows.place, place))
+      // The state row was where it had to be.
+      if (this.#database.isShared) this.#freshUntil = askedAt + STALENESS_MS
     } catch (error) {
       if (codeOf(error) !== 'OUTCOME') throw error
       if (!(await this.#wasCommitted(entry.id))) {
@@ -422,6 +450,7 @@ export class Store {
     if (entries === undefined) return false
     const changes = entries.map(entry => entry.changes)
     rows.follow(changes, state)
+    this.#othersSeenAt = performance.now()
     this.#tellWatchers(changes)
     return true
   }
@@ -489,5 +518,7 @@ export class Store {
     }
   }
 }
+
+const moved = () => new StoreError('CONFLICT', 'others wrote meanwhile')
 
 const closed = () => new StoreError('CLOSED', 'the database is closed')

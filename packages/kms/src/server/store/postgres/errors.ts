@@ -5,6 +5,7 @@ import { type StoreCode, StoreError } from '../errors.ts'
 const BY_STATE: Readonly<Record<string, StoreCode>> = {
   '40001': 'CONFLICT', // serialization_failure
   '40P01': 'CONFLICT', // deadlock_detected
+  '22012': 'CONFLICT', // division_by_zero: of no state row that is as it must be; see moveOrFail
   '55P03': 'BUSY', // lock_not_available
   '57014': 'BUSY', // query_canceled, by its timeout
   '25P03': 'CONNECTION', // idle_in_transaction_session_timeout

@@ -37,6 +37,13 @@ const BEGIN = {
   write: 'begin isolation level read committed read write',
 } as const
 
+/**
+ * Moves the state row on, or fails: what comes after it in the transaction fails then too. So one that
+ * asked nothing goes as a whole, without waiting for the answer to its beginning.
+ */
+const moveOrFail = (sql: string) =>
+  `with moved as (${sql} returning 1) select 1 / count(*) as moved from moved`
+
 /** Numbers of 64 bits, and text that is compared byte by byte whatever the database's language is. */
 class Compiler extends PostgresQueryCompiler {
   protected override visitDataType(node: DataTypeNode): void {
@@ -106,29 +113,28 @@ export class PostgresDatabase implements Database {
     await Promise.all(statements.map(({ parameters, sql }) => this.run(sql, parameters)))
   }
 
-  async commit({ state, statements }: CommitOptions): Promise<void> {
-    const connection = this.#connection
+  async commit({ isBegun, state, statements }: CommitOptions): Promise<void> {
+    const connection = isBegun ? this.#connection : await this.#connected()
     if (connection === undefined) throw lost()
-    const last = state === undefined ? statements : [...statements, state]
+    const move = state === undefined ? [] : [{ ...state, sql: moveOrFail(state.sql) }]
+    // First where it stands for the lock; else last, behind whatever takes a part back.
+    const all = isBegun ? [...statements, ...move] : [...move, ...statements]
     // All are sent before any is answered.
-    const [ran, [committed]] = await Promise.all([
-      Promise.allSettled(last.map(({ parameters, sql }) => connection.run(sql, parameters))),
+    const [[begun], ran, [committed]] = await Promise.all([
+      Promise.allSettled(isBegun ? [] : [connection.command(BEGIN.write)]),
+      Promise.allSettled(all.map(({ parameters, sql }) => connection.run(sql, parameters))),
       Promise.allSettled([connection.command('commit')]),
     ])
-    const failed = ran.find(end => end.status === 'rejected')
     if (committed.status === 'rejected') {
       const error: unknown = committed.reason
       const isLost = error instanceof StoreError && error.code === 'CONNECTION'
       if (!isLost) throw error
       throw new StoreError('OUTCOME', 'the connection was lost at a commit', { cause: error })
     }
-    if (failed !== undefined) throw failed.reason
+    const failed = [begun, ...ran].find(end => end?.status === 'rejected')
+    if (failed?.status === 'rejected') throw failed.reason
     if (committed.value !== 'COMMIT') {
       throw new StoreError('SQL', 'a statement before had failed: nothing was committed')
-    }
-    const moved = ran.at(-1)
-    if (state !== undefined && moved?.status === 'fulfilled' && moved.value.changes !== 1) {
-      throw new StoreError('ROW_MAC', 'the state row is not as this KMS last wrote it')
     }
   }
 
