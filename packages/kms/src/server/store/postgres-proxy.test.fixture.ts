@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { PostgresOptions } from './index.ts'
 
-/** What becomes of a connection at its next commit. */
-export type CommitFate = 'pass' | 'cut-before' | 'cut-after'
+/** What becomes of a connection at its next commit; `late`: cut, and all sent for it held back. */
+export type CommitFate = 'pass' | 'cut-before' | 'cut-after' | 'late'
 
 const COMMIT = Buffer.from('commit\0')
 
@@ -16,6 +16,7 @@ export class PostgresProxy {
   readonly #server: Server
   readonly #to: PostgresOptions
   readonly #sockets = new Set<Socket>()
+  #deliver: (() => void) | undefined
 
   private constructor(to: PostgresOptions) {
     this.#to = to
@@ -42,6 +43,11 @@ export class PostgresProxy {
     this.#sockets.clear()
   }
 
+  /** Has what was held back reach the server. */
+  deliver(): void {
+    this.#deliver?.()
+  }
+
   close(): void {
     this.#server.close()
     this.cut()
@@ -53,17 +59,26 @@ export class PostgresProxy {
       return
     }
     const far = connect({ host: this.#to.host, port: this.#to.port })
+    const held: Buffer[] = []
     for (const socket of [near, far]) {
       this.#sockets.add(socket)
       socket.on('error', () => undefined)
       socket.once('close', () => {
         near.destroy()
-        far.destroy()
+        if (held.length === 0) far.destroy()
       })
     }
     far.on('data', (chunk: Buffer) => near.write(chunk))
     near.on('data', (chunk: Buffer) => {
       const { fate } = this
+      if (fate === 'late') held.push(chunk)
+      if (fate === 'late' && chunk.includes(COMMIT)) {
+        this.fate = 'pass'
+        this.#deliver = () => far.end(Buffer.concat(held))
+        near.destroy()
+        return
+      }
+      if (fate === 'late') return
       if (fate === 'pass' || !chunk.includes(COMMIT)) {
         far.write(chunk)
         return

@@ -284,6 +284,28 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
       )
     })
 
+    it('at a commit that reaches the server late, have it fail then', async () => {
+      const postgres = server.createDatabase()
+      const proxy = await PostgresProxy.start(postgres)
+      onTestFinished(() => proxy.close())
+      const store = await replica(proxy.options)
+      proxy.fate = 'late'
+      let attempts = 0
+      const write = store.write(async tx => {
+        const isFirst = await consume(tx, use('late'))
+        if (++attempts > 1) throw new RangeError('refused now')
+        return isFirst
+      })
+      await expect(write).rejects.toThrow('refused now')
+      expect(attempts).toBe(2)
+      proxy.deliver()
+      await pause(500)
+      const { read } = postgresDatabase(server, postgres.database)
+      expect(read('select id from consumed')).toEqual([])
+      expect(await taken(store, 'late')).toBe(true)
+      expect(await taken(store, 'late')).toBe(false)
+    })
+
     it('at a commit, say so when it stays unknown what became of it', {
       timeout: 60_000,
     }, async () => {
@@ -341,6 +363,35 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     expect(await taken(one, 'patient')).toBe(false)
     expect(await taken(one, 'asleep')).toBe(false)
   })
+
+  it('do not take for done what went on although others had written', async () => {
+    const postgres = server.createDatabase()
+    const one = await replica(postgres)
+    const late = await lateReplica(postgres)
+    await taken(late.store, 1)
+    late.shutOut()
+    await moved(one, 1)
+    await late.letIn()
+    const seen = await late.store.write(async tx => {
+      await consume(tx, use(2))
+      const found = await getHead(tx, 'd').catch(() => 'swallowed')
+      return found
+    })
+    expect(seen).toMatchObject({ version: 1 })
+  })
+
+  it.runIf(process.env['SLOW'] === '1')(
+    'know the time, however much they have to write',
+    { timeout: 90_000 },
+    async () => {
+      const { one } = await replicas()
+      const until = performance.now() + 40_000
+      for (let n = 0; performance.now() < until; n++) {
+        await Promise.all([taken(one, `a ${n}`), taken(one, `b ${n}`)])
+        expect(Math.abs(one.now().getTime() - Date.now())).toBeLessThan(1000)
+      }
+    },
+  )
 
   it('share one clock, however theirs go', async () => {
     const { one, two } = await replicas()

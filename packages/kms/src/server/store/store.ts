@@ -40,6 +40,9 @@ const ALONE_AFTER_MS = 1000
 /** How often a replica that has nothing to do looks at what others did. */
 const POLL_MS = STALENESS_MS / 4
 
+/** How often it does so however much it has to do: writes tell it nothing of the time. */
+const LOOK_MS = 10_000
+
 /** What is wrong with the database or the way to it, and would be with every other write. */
 const OF_DATABASE: ReadonlySet<string> = new Set([
   'ROLLED_BACK',
@@ -51,6 +54,9 @@ const OF_DATABASE: ReadonlySet<string> = new Set([
   'OUTCOME',
   'BUSY',
 ])
+
+/** What may pass while it is tried to find out what became of a commit. */
+const MAY_SETTLE: ReadonlySet<string> = new Set(['CONNECTION', 'BUSY', 'OUTCOME'])
 
 const codeOf = (error: unknown): string | undefined =>
   error instanceof StoreError ? error.code : undefined
@@ -82,7 +88,10 @@ export class Store {
   readonly #feedLength: number
   /** When others were last found to have written. */
   #othersSeenAt = Number.NEGATIVE_INFINITY
+  /** When a transaction that reads was last begun. */
+  #lookedAt = Number.NEGATIVE_INFINITY
   readonly #polling: NodeJS.Timeout | undefined
+  #isPolling = false
   #closed = false
 
   constructor(database: Database, db: Kysely<Schema>, rows: RowSet, feedLength = FEED_LENGTH) {
@@ -232,27 +241,32 @@ export class Store {
   }
 
   /**
-   * Finds out what became of a transaction at whose commit the connection was lost.
+   * Finds out what became of a transaction at whose commit the connection was lost. It may not have
+   * reached the server yet: where the state row stands as before, it is moved on, so that what is still
+   * on its way fails.
    * @throws StoreError OUTCOME where that cannot be known
    */
   async #wasCommitted(id: string): Promise<boolean> {
     const until = performance.now() + SETTLE_MS
+    const before = this.#rows.place
     for (;;) {
       try {
         // Waits for the state row: then the lost connection's transaction is over, either way.
         const state = await this.#database.begin('write')
         try {
-          const { keys, place } = this.#rows
-          if (state === undefined || this.#rows.isAt(state)) return false
-          const next = { after: place.epoch, to: place.epoch + 1, length: 1 }
-          const entries = await readEntries(this.#db, keys, next)
+          if (state === undefined) return false
+          if (this.#rows.isAt(state)) {
+            await this.#moveOn()
+            return false
+          }
+          const next = { after: before.epoch, to: before.epoch + 1, length: 1 }
+          const entries = await readEntries(this.#db, this.#rows.keys, next)
           return entries?.[0]?.id === id
         } finally {
           await this.#database.rollback()
         }
       } catch (cause) {
-        const mayRetry = codeOf(cause) === 'CONNECTION' || codeOf(cause) === 'BUSY'
-        if (!mayRetry || performance.now() > until) {
+        if (!MAY_SETTLE.has(codeOf(cause) ?? '') || performance.now() > until) {
           throw new StoreError(
             'OUTCOME',
             'the connection was lost at a commit, and it is not known what became of it',
@@ -262,6 +276,20 @@ export class Store {
         await new Promise(resolve => setTimeout(resolve, SETTLE_PAUSE_MS))
       }
     }
+  }
+
+  /** Moves the state row on with nothing changed, in the transaction that was begun. */
+  async #moveOn(): Promise<void> {
+    const rows = this.#rows
+    const nothing: Changes = new Map()
+    const place = rows.after(nothing)
+    const entry = entryRow(rows.keys, place.epoch, newEntry(nothing))
+    await this.#database.commit({
+      isBegun: true,
+      statements: [this.#statements.insert('store_changes', entry)],
+      state: this.#statements.moveState(rows.place, place),
+    })
+    rows.commit(nothing, place)
   }
 
   /**
@@ -408,6 +436,7 @@ export class Store {
       try {
         if (await this.#caughtUp(state)) {
           if (this.#database.isShared) this.#freshUntil = askedAt + STALENESS_MS
+          if (mode === 'read') this.#lookedAt = askedAt
           return
         }
       } catch (error) {
@@ -480,6 +509,7 @@ export class Store {
       await this.#continuity?.(tx, (table, id) => before.known(knownKey(table, id)))
       this.#rows = rows
       this.#cache = cache
+      this.#othersSeenAt = performance.now()
       for (const [table, changed] of this.#watchers) {
         this.#nesting.outside(() => changed(rows.ids(table)))
       }
@@ -488,14 +518,21 @@ export class Store {
     }
   }
 
-  /** Keeps up with others while there is nothing else to do. */
+  /** Keeps up with others while there is nothing else to do, and with the time always. */
   #poll(): void {
-    if (this.#mutex.isTaken || this.#freshUntil - performance.now() > STALENESS_MS - POLL_MS) return
+    const now = performance.now()
+    const isUpToDate = this.#mutex.isTaken || this.#freshUntil - now > STALENESS_MS - POLL_MS
+    if (this.#isPolling || (isUpToDate && now - this.#lookedAt < LOOK_MS)) return
+    this.#isPolling = true
     this.#alone(async () => {
       await this.#begin('read')
       await this.#database.rollback()
+    })
       // Whoever asks next is told what is wrong.
-    }).catch(() => undefined)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isPolling = false
+      })
   }
 
   async #alone<T>(task: () => Promise<T>): Promise<T> {

@@ -95,6 +95,8 @@ export class Writing {
     const statements = [...this.#pending, ...last]
     const isBegun = this.#begun !== undefined
     if (!isBegun && statements.length === 0 && state === undefined) return
+    // Also where the work went on although its beginning had failed.
+    await this.#begun
     try {
       await this.#database.commit({ isBegun, statements, state })
     } catch (error) {
