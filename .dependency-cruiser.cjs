@@ -1,11 +1,12 @@
 /**
- * Imports run one way: cli → engine → enclave → kms → attestation, sealed; attester, collateral → attestation.
+ * Imports run one way: cli → engine → enclave → kms → attestation, pkcs11, sealed; attester, collateral → attestation.
  * A package is entered through the entry points in its package.json only.
  */
 const packages = [
   'attestation',
   'attester',
   'collateral',
+  'pkcs11',
   'sealed',
   'kms',
   'enclave',
@@ -16,9 +17,10 @@ const mayImport = {
   attestation: [],
   attester: ['attestation'],
   collateral: ['attestation'],
+  pkcs11: [],
   sealed: [],
-  kms: ['attestation', 'sealed'],
-  enclave: ['attestation', 'sealed', 'kms'],
+  kms: ['attestation', 'pkcs11', 'sealed'],
+  enclave: ['attestation', 'pkcs11', 'sealed', 'kms'],
   engine: ['attestation', 'sealed', 'kms', 'enclave'],
   cli: ['attestation', 'attester', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
 }
@@ -52,7 +54,7 @@ module.exports = {
       from: { path: '^packages/([^/]+)/', pathNot: `^packages/${name}/` },
       to: {
         path: `^packages/${name}/`,
-        pathNot: `^packages/${name}/dist/(index|server/index|sigstruct/index|inspect/index)\\.(js|d\\.ts)$`,
+        pathNot: `^packages/${name}/dist/(index|server/index|sigstruct/index|inspect/index|testing/index)\\.(js|d\\.ts)$`,
       },
     })),
   ],

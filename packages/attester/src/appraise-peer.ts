@@ -10,7 +10,7 @@ import {
   verifyEvidence,
 } from '@cloister/attestation'
 import { AttestedCertificateError, AttestedTlsError } from './errors.ts'
-import type { Evidence } from './evidence.ts'
+import type { PeerEvidence } from './evidence.ts'
 
 /** What the other side of a connection must prove. */
 export interface PeerRequirements {
@@ -19,7 +19,7 @@ export interface PeerRequirements {
   readonly policy: AppraisalPolicy
   /** Gets collateral for evidence that is not yet verified. */
   readonly collateralFor: (
-    evidence: Evidence,
+    evidence: PeerEvidence,
   ) => Promise<Collateral | SnpCollateral | VerifiedCollateral>
   /** The clock; the system's, if that can be trusted. */
   readonly now: () => Date
@@ -30,7 +30,7 @@ export interface PeerRequirements {
  * @throws AttestedTlsError COLLATERAL, EVIDENCE, BINDING, REJECTED
  */
 export async function appraisePeer(
-  evidence: Evidence,
+  evidence: PeerEvidence,
   { roots, policy, collateralFor, now }: PeerRequirements,
   assertBound: (verified: VerifiedEvidence, at: Date) => void,
 ): Promise<TrustedAppraisal> {

@@ -1,6 +1,6 @@
 import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
+import { INTEL_ROOT, readAppraisalPolicy, type TrustedAppraisal } from '@cloister/attestation'
 import { fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { issueTlsCredentials } from './certificate/credentials.ts'
@@ -9,6 +9,7 @@ import { createAttestedServer } from './tls/server.ts'
 import { AT, simWorld } from './world.test.support.ts'
 
 const { source, requirements } = simWorld()
+const OPTIONS = { commonName: 'http', notBefore: AT, validForDays: 1 }
 let quotes = 0
 const counting = {
   quote: (reportData: Uint8Array) => {
@@ -26,12 +27,8 @@ let server: ReturnType<typeof createAttestedServer>
 let origin: string
 
 beforeAll(async () => {
-  const credentials = await issueTlsCredentials({
-    commonName: 'http',
-    notBefore: AT,
-    validForDays: 1,
-  })
-  server = createAttestedServer({ credentials, source: counting }, socket => {
+  const credentials = await issueTlsCredentials(OPTIONS)
+  server = createAttestedServer({ credentials, source: counting, clients: 'anyone' }, socket => {
     connections += 1
     http.emit('connection', socket)
   })
@@ -102,6 +99,32 @@ describe('a dispatcher', () => {
     const response = await fetch(origin, init)
     expect(await response.text()).toBe('from the enclave')
     await dispatcher.close()
+  })
+
+  it('proves itself to a server that demands it, which knows whose each request is', async () => {
+    const seen = new WeakMap<object, TrustedAppraisal>()
+    const demanding = createHttpServer((request, response) => {
+      response.end(seen.get(request.socket)?.verdict)
+    })
+    const credentials = await issueTlsCredentials(OPTIONS)
+    const mutual = createAttestedServer(
+      { credentials, source: counting, clients: requirements },
+      (socket, appraisal) => {
+        seen.set(socket, appraisal)
+        demanding.emit('connection', socket)
+      },
+    )
+    await new Promise<void>(resolve => mutual.listen(0, '127.0.0.1', resolve))
+    const { port } = mutual.address() as AddressInfo
+    const dispatcher = attestedDispatcher({ ...requirements, source })
+    const response = await undiciFetch(`https://127.0.0.1:${port}/`, { dispatcher })
+    expect(await response.text()).toBe('trusted')
+    const without = attestedDispatcher(requirements)
+    const refused = undiciFetch(`https://127.0.0.1:${port}/`, { dispatcher: without })
+    await expect(refused).rejects.toMatchObject({ cause: { code: 'OWN_EVIDENCE' } })
+    await Promise.all([dispatcher.close(), without.destroy()])
+    mutual.close()
+    demanding.closeAllConnections()
   })
 
   it('sends nothing to a server that is not believed', async () => {

@@ -34,7 +34,10 @@ export class AttestedCertificateError extends CodedError<AttestedCertificateErro
  * handshake as demanded (version 1.3, the protocol's name, a certificate, no resumption); `TIMEOUT`
  * not done in time; `PROTOCOL` an answer the protocol does not know; `COLLATERAL` the caller's
  * function gave none; `EVIDENCE` the evidence does not verify; `BINDING` it is not about this
- * connection; `REJECTED` the policy refuses it, and {@link AttestedTlsError.appraisal} says why.
+ * connection, or a pinned server has another key; `REJECTED` the policy refuses it, and
+ * {@link AttestedTlsError.appraisal} says why; `OWN_EVIDENCE` the other side demands evidence, and
+ * there is none to give; `REFUSED` it was given, and the other side ended the connection; `EXPIRED`
+ * what the other side was appraised with has ended since.
  */
 export type AttestedTlsErrorCode =
   | 'UNREACHABLE'
@@ -45,8 +48,11 @@ export type AttestedTlsErrorCode =
   | 'EVIDENCE'
   | 'BINDING'
   | 'REJECTED'
+  | 'OWN_EVIDENCE'
+  | 'REFUSED'
+  | 'EXPIRED'
 
-/** A connection that was not made, because the other side was not believed. */
+/** A connection that was not made, or had to end, because one side is not believed. */
 export class AttestedTlsError extends CodedError<AttestedTlsErrorCode> {
   /** Every reason of the policy; there with `REJECTED` alone. */
   readonly appraisal?: RejectedAppraisal

@@ -1,4 +1,4 @@
-import { isSnpReport, parseQuote, parseSnpReport } from '@cloister/attestation'
+import { type Collateral, isSnpReport, parseQuote, parseSnpReport } from '@cloister/attestation'
 
 /** Evidence as a platform gives it. */
 export interface Evidence {
@@ -6,6 +6,15 @@ export interface Evidence {
   readonly evidence: Uint8Array
   /** The certificate table that comes with a SEV-SNP report. */
   readonly certificates?: Uint8Array
+}
+
+/** Evidence as the other side of a connection gave it. Nothing of it is verified. */
+export interface PeerEvidence extends Evidence {
+  /**
+   * Collateral that the other side sent along in its certificate. It may be used, and is verified
+   * like any other; it is as old as the other side chose, within its dates.
+   */
+  readonly endorsements?: Collateral
 }
 
 /** Bytes of report data. */

@@ -12,7 +12,7 @@ export {
   type TlsCredentialsOptions,
 } from './certificate/credentials.ts'
 export type { CertificateEvidence, EvidenceForm } from './certificate/evidence-extension.ts'
-export { type AttestedDispatcherOptions, attestedDispatcher } from './dispatcher.ts'
+export { attestedDispatcher } from './dispatcher.ts'
 export {
   AttestedCertificateError,
   type AttestedCertificateErrorCode,
@@ -21,16 +21,30 @@ export {
   QuoteSourceError,
   type QuoteSourceErrorCode,
 } from './errors.ts'
-export type { Evidence } from './evidence.ts'
+export type { Evidence, PeerEvidence } from './evidence.ts'
 export { type ConfigfsTsmOptions, configfsTsmSource } from './quote-source/configfs-tsm.ts'
 export type { DeviceFiles } from './quote-source/device-files.ts'
 export { type GramineOptions, gramineSource } from './quote-source/gramine.ts'
+export { type OcclumOptions, occlumSource } from './quote-source/occlum.ts'
 export type { QuoteSource } from './quote-source/quote-source.ts'
 export { simQuoteSource } from './quote-source/sim.ts'
 export {
   type AttestedConnection,
+  type AttestedConnectionOptions,
+  type CertificateClient,
   type ConnectAttestedOptions,
+  type ConnectOptions,
+  type ConnectPinnedOptions,
   connectAttested,
+  connectPinned,
+  type FreshClient,
 } from './tls/connect.ts'
-export { FRESH_PROTOCOL } from './tls/protocol.ts'
-export { type AttestedServerOptions, createAttestedServer } from './tls/server.ts'
+export { FRESH_PROTOCOL } from './tls/frames.ts'
+export {
+  type AttestedListener,
+  type AttestedServerOptions,
+  type CertificateServer,
+  type Clients,
+  createAttestedServer,
+  type FreshServer,
+} from './tls/server.ts'

@@ -30,6 +30,12 @@ export function derOf(pem: string): Uint8Array {
   return new Uint8Array(Buffer.from(body, 'base64'))
 }
 
+/** A certificate as PEM. */
+export function pemOf(der: Uint8Array): string {
+  const body = Buffer.from(der).toString('base64')
+  return `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`
+}
+
 /** Collateral of another case of the same kind of platform (FMSPC 00606A000000), and its instant. */
 export function iceLakeCollateral(): { readonly collateral: Collateral; readonly at: Date } {
   const folder = `${ROOT}/sgx/icelake-sw-hardening-2023`

@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { createPublicKey, webcrypto } from 'node:crypto'
+import { createPublicKey, KeyObject, webcrypto } from 'node:crypto'
 import {
   type AppraisalPolicy,
   createSimPlatform,
@@ -77,5 +77,6 @@ export async function issueWith(
   return {
     der: new Uint8Array(certificate.rawData),
     publicKey: createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }),
+    key: KeyObject.from(keys.privateKey).export({ format: 'pem', type: 'pkcs8' }),
   }
 }

@@ -43,10 +43,13 @@ export async function serveAttestedPin(options: {
     notBefore: new Date(),
     validForDays: CERTIFICATE_DAYS,
   })
-  const server = createAttestedServer({ credentials, source, onFailure }, socket => {
-    socket.setTimeout(TIMEOUT_MS, () => socket.destroy())
-    socket.end(JSON.stringify(pin))
-  })
+  const server = createAttestedServer(
+    { credentials, source, clients: 'anyone', onFailure },
+    socket => {
+      socket.setTimeout(TIMEOUT_MS, () => socket.destroy())
+      socket.end(JSON.stringify(pin))
+    },
+  )
   server.maxConnections = MAX_CONNECTIONS
   server.listen(port, host)
   await once(server, 'listening')

@@ -24,7 +24,11 @@ const platform = importSimPlatform(readFileSync(platformFile, 'utf8'))
 const enclave = await simulatedKmsEnclave()
 const quoting = (changes: Partial<typeof enclave>, says: string) =>
   createAttestedServer(
-    { credentials, source: simQuoteSource(platform, { ...enclave, ...changes }) },
+    {
+      credentials,
+      source: simQuoteSource(platform, { ...enclave, ...changes }),
+      clients: 'anyone',
+    },
     socket => socket.end(says),
   )
 

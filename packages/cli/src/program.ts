@@ -19,6 +19,10 @@ const FAMILIES: readonly Family[] = [
     load: async () => (await import('./commands/dataset.ts')).addDatasetCommands,
   },
   {
+    names: ['enroll', 'generatekeys', 'generatekey'],
+    load: async () => (await import('./commands/older.ts')).addOlderCommands,
+  },
+  {
     names: ['enclave'],
     load: async () => (await import('./commands/enclave.ts')).addEnclaveCommands,
   },

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { SimPlatform } from '@cloister/attestation'
 import { type BoundTo, type RootKeeping, Secret } from '@cloister/kms/server'
 import { simulatedSealing } from './kms-enclave.ts'
+import { parsePkcs11Uri } from './pkcs11-uri.ts'
 import { UsageError } from './usage-error.ts'
 
 /** What `--root-key` takes, for a command's help. */
@@ -49,40 +50,11 @@ async function passphraseFrom(file: string): Promise<Secret> {
   return secret
 }
 
-/**
- * Reads a PKCS#11 URI: of its attributes, those that name a token.
- * @see RFC 7512, section 2.3
- */
 function tokenFrom(flag: string, uri: string): RootKeeping {
-  const [path = '', query = ''] = uri.slice('pkcs11:'.length).split('?', 2)
-  const named = attributesOf(flag, path, ';')
-  const how = attributesOf(flag, query, '&')
-  // The URI is an argument, which every process of the machine can read.
-  if (how.has('pin-value')) throw refused(flag, 'a PIN is no argument: wanted pin-source=FILE')
-  const [tokenLabel, modulePath] = [named.get('token'), how.get('module-path')]
-  const pinFile = how.get('pin-source')?.replace(/^file:/, '')
-  const isWhole = named.size === 1 && how.size === 2
-  if (!isWhole || !tokenLabel || !modulePath || !pinFile) {
-    throw refused(flag, 'wanted token, and after the ?, module-path and pin-source, and no more')
-  }
-  return { kind: 'pkcs11', tokenLabel, modulePath, pinFile }
+  const { named, ...where } = parsePkcs11Uri(flag, uri, ['token'], NEXT_STEP)
+  return { kind: 'pkcs11', tokenLabel: named.token, ...where }
 }
 
-function attributesOf(flag: string, text: string, separator: string): ReadonlyMap<string, string> {
-  const attributes = new Map<string, string>()
-  for (const attribute of text.split(separator)) {
-    const [name = '', value] = attribute.split('=', 2)
-    if (value === undefined || attributes.has(name)) {
-      throw refused(flag, `wanted name=value, each name once; saw "${name}"`)
-    }
-    try {
-      attributes.set(name, decodeURIComponent(value))
-    } catch (cause) {
-      throw refused(flag, `the value of ${name} is not percent-encoded`, cause)
-    }
-  }
-  return attributes
-}
+const NEXT_STEP = 'see docs/root-key.md'
 
-const refused = (flag: string, why: string, cause?: unknown) =>
-  new UsageError(`${flag}: ${why}`, 'see docs/root-key.md', { cause })
+const refused = (flag: string, why: string) => new UsageError(`${flag}: ${why}`, NEXT_STEP)

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   CodedError,
   type Collateral,
@@ -6,11 +5,13 @@ import {
   type VerifiedCollateral,
   verifyCollateral,
 } from '@cloister/attestation'
-import { CollateralUnavailableError, UpstreamError } from './errors.ts'
-import { fetchCollateral } from './fetch-collateral.ts'
+import { collateralOf, type DocumentsOf, documentsOf } from './documents/collateral-of.ts'
+import { DocumentCache } from './documents/document-cache.ts'
+import { DocumentStore } from './documents/store.ts'
+import { CollateralUnavailableError } from './errors.ts'
 import { type Platform, platformName } from './platform.ts'
-import { CollateralStore } from './store.ts'
 import type { Upstream } from './upstream.ts'
+import { UpstreamPool } from './upstream-pool.ts'
 
 /** Options of {@link CollateralClient}. */
 export interface CollateralClientOptions {
@@ -35,18 +36,14 @@ export interface KeptCollateral {
   readonly collateral: Collateral
   /** For `verifyEvidence`, which it saves time. */
   readonly verified: VerifiedCollateral
-  /** The upstream's name, or `kept`. */
+  /** Names of the upstreams that it came from, or `kept`. */
   readonly from: string
 }
 
-interface Entry extends KeptCollateral {
-  readonly fetchedAt: number
+interface Composed extends KeptCollateral {
+  readonly parts: DocumentsOf
 }
 
-const ATTEMPTS = 3
-const BACKOFF_MS = 200
-const UNHEALTHY_MS = 60_000
-const REFRESH_AFTER_MS = 12 * 60 * 60 * 1000
 const MOST_KEPT = 256
 
 /**
@@ -55,14 +52,18 @@ const MOST_KEPT = 256
  */
 export class CollateralClient {
   readonly #options: CollateralClientOptions
-  readonly #store: CollateralStore | undefined
-  readonly #kept = new Map<string, Entry>()
-  readonly #underWay = new Map<string, Promise<Entry>>()
-  readonly #failedAt = new Map<Upstream, number>()
+  readonly #documents: DocumentCache
+  readonly #composed = new Map<string, Composed>()
 
   constructor(options: CollateralClientOptions) {
+    const { upstreams, folder, now = () => new Date(), ...rest } = options
     this.#options = options
-    this.#store = options.folder === undefined ? undefined : new CollateralStore(options.folder)
+    this.#documents = new DocumentCache({
+      ...rest,
+      ...(folder === undefined ? {} : { store: new DocumentStore(folder) }),
+      pool: new UpstreamPool(upstreams, now),
+      now,
+    })
   }
 
   /**
@@ -72,119 +73,36 @@ export class CollateralClient {
    */
   async get(platform: Platform): Promise<KeptCollateral> {
     const name = platformName(platform)
-    const kept = this.#kept.get(name) ?? (await this.#restore(name))
-    if (kept !== undefined && this.#isGood(kept.collateral, 0)) {
-      const { refreshAfterMs = REFRESH_AFTER_MS } = this.#options
-      const isOld = this.#now().getTime() - kept.fetchedAt > refreshAfterMs
-      // Whoever asks need not wait: what is kept is still in date.
-      if (isOld) this.#refresh(platform).catch(() => {})
-      return kept
-    }
+    const parts = await documentsOf(this.#documents, platform)
+    const known = this.#composed.get(name)
+    if (known !== undefined && isSame(known.parts, parts)) return known
+    const composed = { ...this.#compose(name, parts), parts }
+    this.#composed.delete(name)
+    this.#composed.set(name, composed)
+    const [oldest] = this.#composed.keys()
+    if (this.#composed.size > MOST_KEPT && oldest !== undefined) this.#composed.delete(oldest)
+    return composed
+  }
+
+  #compose(name: string, parts: DocumentsOf): KeptCollateral {
+    const { roots, now = () => new Date(), graceDays = 0 } = this.#options
+    const collateral = collateralOf(parts)
+    const froms = new Set(Object.values(parts).map(({ from }) => from))
+    const from = [...froms].join(', ')
     try {
-      return await this.#refresh(platform)
+      // Each part verified already; that they go together is seen here.
+      const at = now()
+      const verified = verifyCollateral({ collateral, roots, at, collateralGraceDays: graceDays })
+      return { collateral, verified, from }
     } catch (error) {
-      const { graceDays = 0 } = this.#options
-      if (kept !== undefined && this.#isGood(kept.collateral, graceDays)) return kept
-      throw error
+      if (!(error instanceof CodedError)) throw error
+      throw new CollateralUnavailableError('UNAVAILABLE', name, [{ from, error }])
     }
   }
+}
 
-  #now(): Date {
-    return this.#options.now?.() ?? new Date()
-  }
-
-  #isGood(collateral: Collateral, graceDays: number): boolean {
-    return this.#verified(collateral, graceDays) instanceof Error === false
-  }
-
-  #verified(collateral: Collateral, graceDays: number): VerifiedCollateral | CodedError<string> {
-    const { roots } = this.#options
-    try {
-      const at = this.#now()
-      return verifyCollateral({ collateral, roots, at, collateralGraceDays: graceDays })
-    } catch (error) {
-      if (error instanceof CodedError) return error
-      throw error
-    }
-  }
-
-  async #restore(name: string): Promise<Entry | undefined> {
-    const collateral = await this.#store?.get(name)
-    if (collateral === undefined) return undefined
-    const verified = this.#verified(collateral, this.#options.graceDays ?? 0)
-    if (verified instanceof Error) return undefined
-    // When it was fetched is not known: it is fetched anew soon.
-    return this.#keep(name, { collateral, verified, from: 'kept', fetchedAt: 0 })
-  }
-
-  #keep(name: string, entry: Entry): Entry {
-    this.#kept.delete(name)
-    const [oldest] = this.#kept.keys()
-    if (this.#kept.size >= MOST_KEPT && oldest !== undefined) this.#kept.delete(oldest)
-    this.#kept.set(name, entry)
-    return entry
-  }
-
-  #refresh(platform: Platform): Promise<Entry> {
-    const name = platformName(platform)
-    const underWay = this.#underWay.get(name)
-    if (underWay !== undefined) return underWay
-    const started = this.#fetch(platform).finally(() => this.#underWay.delete(name))
-    this.#underWay.set(name, started)
-    return started
-  }
-
-  async #fetch(platform: Platform): Promise<Entry> {
-    const name = platformName(platform)
-    const reasons: string[] = []
-    for (const upstream of this.#inOrder()) {
-      const found = await this.#ask(upstream, platform)
-      if (found instanceof Error) {
-        this.#failedAt.set(upstream, this.#now().getTime())
-        reasons.push(`${upstream.name}: ${found.message}`)
-        continue
-      }
-      this.#failedAt.delete(upstream)
-      await this.#store?.put(name, found.collateral)
-      const fetchedAt = this.#now().getTime()
-      return this.#keep(name, { ...found, from: upstream.name, fetchedAt })
-    }
-    throw new CollateralUnavailableError(name, reasons)
-  }
-
-  #inOrder(): readonly Upstream[] {
-    const now = this.#now().getTime()
-    const isIll = (upstream: Upstream) =>
-      now - (this.#failedAt.get(upstream) ?? Number.NEGATIVE_INFINITY) < UNHEALTHY_MS
-    const { upstreams } = this.#options
-    return [...upstreams.filter(one => !isIll(one)), ...upstreams.filter(isIll)]
-  }
-
-  /** Asks again after faults that pass, each time after a longer wait that nobody can foretell. */
-  async #ask(
-    upstream: Upstream,
-    platform: Platform,
-  ): Promise<Pick<Entry, 'collateral' | 'verified'> | Error> {
-    const { timeoutMs = 10_000 } = this.#options
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const collateral = await fetchCollateral(upstream, platform, timeoutMs)
-        const verified = this.#verified(collateral, 0)
-        if (verified instanceof Error) return verified
-        return this.#isOf(verified, platform)
-          ? { collateral, verified }
-          : new UpstreamError('FORMAT', 'it sent collateral of another platform', false)
-      } catch (error) {
-        if (!(error instanceof UpstreamError)) throw error
-        if (!error.isTransient || attempt === ATTEMPTS) return error
-      }
-      await sleep(BACKOFF_MS * 2 ** attempt * (0.5 + Math.random()))
-    }
-  }
-
-  #isOf(verified: VerifiedCollateral, { tee, fmspc }: Platform): boolean {
-    if (verified.of === 'SEV-SNP') return false
-    const isTee = verified.of === (tee === 'sgx' ? 'SGX' : 'TDX')
-    return isTee && Buffer.from(verified.fmspc).toString('hex') === fmspc
-  }
+function isSame(some: DocumentsOf, others: DocumentsOf): boolean {
+  return (['tcbInfo', 'identity', 'pckCrl', 'rootCaCrl'] as const).every(
+    part => some[part] === others[part],
+  )
 }

@@ -23,7 +23,7 @@ export function platformOfQuote(bytes: Uint8Array): Platform {
   const quote = parseQuote(bytes)
   const [der] = certificatesInQuote(quote)
   if (der === undefined) {
-    throw new UpstreamError('FORMAT', 'the quote bears no PCK certificate', false)
+    throw new UpstreamError('FORMAT', 'the quote bears no PCK certificate')
   }
   const leaf = parseCertificate(der)
   const { fmspc } = parsePckExtension(leaf)

@@ -1,12 +1,84 @@
-export { DefinitionError, type DefinitionErrorCode } from './definition/errors.ts'
+export { type ContainerOf, composeFile, dockerfile } from './backends/docker.ts'
+export { BackendError, type BackendErrorCode } from './backends/errors.ts'
+export {
+  type BuildGramineOptions,
+  type BuiltBackend,
+  buildGramine,
+  type GramineTools,
+} from './backends/gramine/build.ts'
+export { findGraminePal, requireGraminePal } from './backends/gramine/pal.ts'
+export { type RunGramineOptions, runGramine } from './backends/gramine/run.ts'
+export { type VerifiedGramine, verifyGramine } from './backends/gramine/verify.ts'
+export {
+  type BuildOcclumOptions,
+  type BuiltOcclum,
+  buildOcclum,
+  inspectOcclum,
+} from './backends/occlum/build.ts'
+export { type OcclumConfig, parseOcclumConfig } from './backends/occlum/config.ts'
+export {
+  IMAGE_INTEGRITY,
+  type OcclumWeakness,
+  occlumWeaknesses,
+} from './backends/occlum/weaknesses.ts'
+export { commandOf } from './definition/arguments.ts'
+export type { ArgumentRule, MeasuredEntry } from './definition/entry.ts'
+export { environmentOf, isForbiddenVariable } from './definition/environment.ts'
+export {
+  DefinitionError,
+  type DefinitionErrorCode,
+  RuleError,
+  type RuleErrorCode,
+} from './definition/errors.ts'
+export { definitionJsonSchema, SCHEMA_FILE } from './definition/json-schema.ts'
+export type { Mounts } from './definition/mounts.ts'
+export type { Network } from './definition/network.ts'
 export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
+export type { Resources } from './definition/resources.ts'
 export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
+export { ORIGINS_FILE } from './documents/origins.ts'
+export { PROVENANCE_FILE } from './documents/provenance.ts'
+export { SBOM_FILE } from './documents/sbom.ts'
+export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
+export { measurementFacts } from './enclave-file/facts.ts'
+export { type EnclaveFileKind, enclaveFileKind } from './enclave-file/kind.ts'
+export {
+  type MeasuredEnclave,
+  type MeasuredFile,
+  type MeasureOptions,
+  measureEnclaveFile,
+} from './enclave-file/measure.ts'
+export {
+  openSigningTarget,
+  type SignedStatements,
+  type SigningTarget,
+} from './enclave-file/signing-target.ts'
+export {
+  type VerifiedEnclave,
+  type VerifiedFile,
+  verifyEnclaveFile,
+} from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
+export {
+  diffImages,
+  type EntryChange,
+  type FieldChange,
+  type ImageDifference,
+  type PackageChange,
+} from './image/diff.ts'
+export { examineImage, type ImageFinding } from './image/doctor.ts'
 export { ImageError, type ImageErrorCode, type ImageProblem } from './image/errors.ts'
+export {
+  type Contribution,
+  contributions,
+  type Explanation,
+  explainImage,
+} from './image/explain.ts'
 export { type ImageSummary, inspectImage } from './image/inspect.ts'
 export { loadImage } from './image/load.ts'
 export { type ImageEntry, type ImageManifest, MOUNT_POINTS } from './image/manifest.ts'
 export { imageAttributes } from './image/pages.ts'
+export { isLocked, type LockedPackages } from './image/plan-image.ts'
 export {
   type ExpectedImage,
   type OpenedImage,
@@ -35,14 +107,48 @@ export {
 } from './launcher/launch.ts'
 export type { Confinement } from './launcher/sandbox.ts'
 export { findBubblewrap, strongestConfinement } from './launcher/start.ts'
+export { LockError, type LockErrorCode } from './lock/errors.ts'
+export { findLock, lockPath, readLock, writeLock } from './lock/file.ts'
+export { type Artefact, encodeLock, type Lock, parseLock } from './lock/format.ts'
+export { type Locked, type LockOptions, lockPackages } from './lock/lock.ts'
+export { type ByteSource, bytesSource, fileSource } from './measurement/byte-source.ts'
 export { SgxsError, type SgxsErrorCode } from './measurement/errors.ts'
 export { measureSgxs, type SgxsMeasurement, SgxsMeasurer } from './measurement/measure.ts'
+export { SdkEnclaveError, type SdkEnclaveErrorCode } from './measurement/sdk-elf/errors.ts'
+export { measureSdkEnclave, type SdkMeasurement } from './measurement/sdk-elf/measure.ts'
+export { MeasurementFileError, type MeasurementFileErrorCode } from './measurement-file/errors.ts'
+export {
+  type MeasurementExpectations,
+  type MeasurementFacts,
+  signMeasurementFile,
+  type VerifiedMeasurement,
+  verifyMeasurementFile,
+} from './measurement-file/measurement-file.ts'
+export { archivePackage } from './oci/archive.ts'
+export { PackageError, type PackageErrorCode } from './oci/errors.ts'
+export {
+  type BaseImage,
+  type PackagedImage,
+  type PackageOptions,
+  packageImages,
+  type WrittenPackage,
+} from './oci/package.ts'
+export { parsePackageKey, readPackageKey } from './oci/signature.ts'
+export { verifyPackage } from './oci/verify.ts'
 export { ReceiptError, type ReceiptErrorCode } from './receipt/errors.ts'
 export {
   type ReceiptSummary,
   type VerifyReceiptOptions,
   verifyReceipt,
 } from './receipt/verify.ts'
+export type { SecretNotice } from './secrets/judge.ts'
+export {
+  appraiseSigstruct,
+  assertSecretSigner,
+  type SigstructExpectations,
+  type SigstructReason,
+  type SigstructReasonCode,
+} from './sigstruct/appraise.ts'
 export { SigstructError, type SigstructErrorCode } from './sigstruct/errors.ts'
 export {
   encodeSigstruct,
@@ -52,10 +158,33 @@ export {
   type SigstructFields,
   sigstructSignedBytes,
 } from './sigstruct/format.ts'
-export { createSigningKey, readSigningKey } from './sigstruct/key.ts'
 export {
+  createSigningKey,
+  type KeyFileOptions,
+  modulusOf,
+  parseSignerPublicKey,
+  readSigningKey,
+} from './sigstruct/key.ts'
+export {
+  attachSignature,
+  mrSignerOf,
   signingKeyMrSigner,
   signSigstruct,
+  signSigstructBy,
   type VerifiedSigstruct,
   verifySigstruct,
 } from './sigstruct/sign.ts'
+export { type EnclaveSigner, keySigner } from './sigstruct/signer.ts'
+export {
+  createSigningKeyInToken,
+  type SigningToken,
+  tokenSigner,
+} from './sigstruct/token-signer.ts'
+export { Store } from './store/store.ts'
+export {
+  lookAtProgram,
+  type ProgramLook,
+  TEMPLATES,
+  type TemplateName,
+} from './template/look.ts'
+export { type OlderEnvironment, writeDefinition } from './template/write.ts'

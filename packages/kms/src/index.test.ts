@@ -7,7 +7,7 @@ function packagesOf(module: URL, seen = new Set<string>()): Set<string> {
   if (seen.has(module.href)) return packages
   seen.add(module.href)
   const code = readFileSync(module, 'utf8')
-  for (const [, specifier = ''] of code.matchAll(/\b(?:from|import)\s*["']([^"']+)["']/g)) {
+  for (const [, specifier = ''] of code.matchAll(/\b(?:from|import)\s*["']([\w@.:/-]+)["']/g)) {
     const found = specifier.startsWith('.')
       ? packagesOf(new URL(specifier, module), seen)
       : new Set([specifier.replace(/^((?:@[^/]+\/)?[^/]+).*$/, '$1')])

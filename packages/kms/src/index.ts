@@ -10,8 +10,19 @@ export {
   type ReleaseParts,
   type SessionEvidence,
 } from './client/attested-session.ts'
+export type { KmsClientOptions } from './client/calls.ts'
 export { KmsConnectionError, type KmsConnectionErrorCode } from './client/connection-error.ts'
-export { KmsClient, type KmsClientOptions } from './client/kms-client.ts'
+export type {
+  Bound,
+  DataKey,
+  Encrypted,
+  PublicKey,
+  SigningAlgorithm,
+  ToSign,
+} from './client/data-client.ts'
+export { type ImportParameters, wrapForImport } from './client/import-material.ts'
+export type { KeyAlias } from './client/key-client.ts'
+export { KmsClient } from './client/kms-client.ts'
 export type { LogFinding } from './client/log-export/block.ts'
 export {
   type LogVerdict,
@@ -27,6 +38,7 @@ export {
   type LogMemory,
   type SeenLog,
 } from './client/log-history.ts'
+export { decryptMessage, encryptMessage } from './client/message.ts'
 export {
   type OpenedPart,
   openOwnDataset,
@@ -38,8 +50,15 @@ export {
   type RewrappedDataset,
   rewrapDataset,
 } from './client/rewrap-dataset.ts'
+export {
+  type FailedFile,
+  type RewrapFolderOptions,
+  type RewrappedFolder,
+  rewrapFolder,
+} from './client/rewrap-folder.ts'
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
+export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'
 export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'
 export { KMS_STATUS, KmsError, type KmsErrorCode, type KmsReason } from './protocol/errors.ts'

@@ -104,5 +104,5 @@ export {
   type SealedFileReader,
   type SegmentRange,
 } from './reader.ts'
-export { replaceHeader, replaceSlots } from './rewrap.ts'
+export { isRewrapCopy, replaceHeader, replaceSlots } from './rewrap.ts'
 export { createSealedFile, type SealedFileSummary, type SealedFileWriter } from './writer.ts'

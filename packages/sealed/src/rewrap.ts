@@ -45,11 +45,22 @@ export async function replaceHeader(
   })
 }
 
+/** Ends the names of copies that are being rewritten. */
+const COPY_SUFFIX = '.rewrap'
+
+/**
+ * Whether a file's name is one that only replacing a header gives: where nobody is at it, what was
+ * left when it was ended from outside. The file that it is a copy of is whole.
+ */
+export function isRewrapCopy(name: string): boolean {
+  return /^\..+\.rewrap\.[0-9a-f]{16}\.tmp$/.test(name)
+}
+
 async function rewriteHeader(
   path: string,
   make: (current: UnverifiedHeader) => Uint8Array,
 ): Promise<void> {
-  const temporary = temporaryName(path)
+  const temporary = temporaryName(`${path}${COPY_SUFFIX}`)
   try {
     // The copy is what is checked and changed, so a file replaced meanwhile cannot mix in.
     await copyFile(path, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)

@@ -1,3 +1,4 @@
+import { hexOf } from '../bytes/text.ts'
 import { parseQuote } from '../quote/quote.ts'
 import { type Certificate, parseCertificate, parseRaTlsCertificate } from '../x509/certificate.ts'
 import { DerError } from '../x509/der.ts'
@@ -10,6 +11,10 @@ import { type Facts, factsOf } from './facts.ts'
 const OPEN_ENCLAVE_HEAD = '0100000002000000'
 const OPEN_ENCLAVE_HEADER_BYTES = 16
 
+/** Head of Open Enclave evidence: version 3, and how the id of SGX ECDSA begins. */
+const OPEN_ENCLAVE_EVIDENCE_HEAD = '03000000a3a21e87'
+const OPEN_ENCLAVE_EVIDENCE_HEADER_BYTES = 32
+
 /** CBOR: tag 60000 or 60001 over an array of two, then a byte string with two bytes of length. */
 const CONCEPTUAL_MESSAGE_HEAD = /^d9ea6[01]8259/
 const CONCEPTUAL_MESSAGE_HEADER_BYTES = 7
@@ -21,25 +26,25 @@ export function beginsAsQuote([version, high, keyType, keyHigh]: Uint8Array): bo
 
 /**
  * What the quote inside an extension of an RA-TLS certificate says: as it is (Gramine, Intel's SGX
- * SDK), after Open Enclave's header, or in a conceptual message (Confidential Computing Consortium).
+ * SDK), after a header of Open Enclave's, or in a conceptual message (Confidential Computing Consortium).
  * @returns `undefined` where the extension holds none.
  * @throws QuoteFormatError
  */
 function describeQuoteWithin(value: Uint8Array): Facts | undefined {
-  const head = Buffer.from(value.subarray(0, 8)).toString('hex')
-  const at =
-    head === OPEN_ENCLAVE_HEAD
-      ? OPEN_ENCLAVE_HEADER_BYTES
-      : CONCEPTUAL_MESSAGE_HEAD.test(head)
-        ? CONCEPTUAL_MESSAGE_HEADER_BYTES
-        : 0
-  const bytes = value.subarray(at)
+  const bytes = value.subarray(headerBytes(hexOf(value.subarray(0, 8))))
   if (!beginsAsQuote(bytes)) return undefined
   const quote = parseQuote(bytes)
   return {
     kind: `${quote.header.teeType.toUpperCase()} quote`,
     ...describeQuote(quote, quote.length),
   }
+}
+
+/** Bytes before the quote in an extension that begins like this. */
+function headerBytes(head: string): number {
+  if (head === OPEN_ENCLAVE_HEAD) return OPEN_ENCLAVE_HEADER_BYTES
+  if (head === OPEN_ENCLAVE_EVIDENCE_HEAD) return OPEN_ENCLAVE_EVIDENCE_HEADER_BYTES
+  return CONCEPTUAL_MESSAGE_HEAD.test(head) ? CONCEPTUAL_MESSAGE_HEADER_BYTES : 0
 }
 
 /**

@@ -132,18 +132,6 @@ export function spkiOf(key: KeyObject): Uint8Array {
   return new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }))
 }
 
-/** Concatenated PEM with a line break at the end. */
-export function pemOf(...certificates: readonly Uint8Array[]): string {
-  return certificates
-    .map(certificate => {
-      const lines = Buffer.from(certificate)
-        .toString('base64')
-        .replace(/.{64}(?=.)/g, '$&\n')
-      return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`
-    })
-    .join('')
-}
-
 const ES256 = sequence(oid(ECDSA_SHA256))
 const SHA384 = sequence(oid('2.16.840.1.101.3.4.2.2'))
 const PS384 = sequence(

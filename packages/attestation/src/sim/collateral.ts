@@ -1,8 +1,10 @@
 import { type KeyObject, sign } from 'node:crypto'
 import type { Collateral } from '../collateral/collateral.ts'
+import type { QeIdentity } from '../collateral/qe-identity.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { parsePckExtension } from '../x509/pck.ts'
-import { issueCrl, pemOf } from './certificate-writer.ts'
+import { encodePemCertificates } from '../x509/pem.ts'
+import { issueCrl } from './certificate-writer.ts'
 import type { SimConditions, SimExpirable, SimRevocable, SimTcbInfoForm } from './conditions.ts'
 import { SIM_NAMES } from './names.ts'
 import { SIM_QE, SIM_TCB, type SimState, wholeSeconds } from './state.ts'
@@ -53,11 +55,11 @@ export function simCollateral(
         .filter(revocable => conditions.revoked.includes(revocable))
         .map(revocable => parseCertificate(certificates[revocable]).serial),
     })
-  const signerChain = pemOf(certificates.tcbSigning, certificates.root)
+  const signerChain = encodePemCertificates(certificates.tcbSigning, certificates.root)
   const tcbInfo = tcbInfoText(state, validity('tcbInfo'), form, tdx)
   const qeIdentity = qeIdentityText(conditions, validity('qeIdentity'), tdx ? 'TD_QE' : 'QE')
   return {
-    pckCrlIssuerChain: pemOf(certificates.platformCa, certificates.root),
+    pckCrlIssuerChain: encodePemCertificates(certificates.platformCa, certificates.root),
     rootCaCrl: crl('rootCaCrl', 'root', ['platformCa', 'tcbSigning']),
     pckCrl: crl('pckCrl', 'platformCa', ['pck']),
     tcbInfoIssuerChain: signerChain,
@@ -71,7 +73,7 @@ export function simCollateral(
 
 /** A signed list of the one evaluation number that this platform's documents bear. */
 export function simEvaluationNumbers(state: SimState, at: Date, id: 'SGX' | 'TDX'): SimDocument {
-  const { conditions, keys, certificates } = state
+  const { conditions } = state
   const issued = wholeSeconds(at)
   const text = JSON.stringify({
     id,
@@ -86,10 +88,21 @@ export function simEvaluationNumbers(state: SimState, at: Date, id: 'SGX' | 'TDX
       },
     ],
   })
+  return signedDocument(state, text)
+}
+
+/** A signed identity of one of the vendor's enclaves: all of one signer, told by their id. */
+export function simIdentity(state: SimState, at: Date, id: QeIdentity['id']): SimDocument {
+  const issued = wholeSeconds(at)
+  const expires = new Date(issued.getTime() + SIM_COLLATERAL_DAYS * DAY)
+  return signedDocument(state, qeIdentityText(state.conditions, { issued, expires }, id))
+}
+
+function signedDocument({ keys, certificates }: SimState, text: string): SimDocument {
   return {
     text,
     signature: signText(keys.tcbSigning, text),
-    chain: pemOf(certificates.tcbSigning, certificates.root),
+    chain: encodePemCertificates(certificates.tcbSigning, certificates.root),
   }
 }
 
@@ -160,7 +173,11 @@ function tdxModules(
 }
 
 /** QE identity of version 2, its members in the vendor's order. */
-function qeIdentityText(conditions: SimConditions, validity: Validity, id: 'QE' | 'TD_QE'): string {
+function qeIdentityText(
+  conditions: SimConditions,
+  validity: Validity,
+  id: QeIdentity['id'],
+): string {
   return JSON.stringify({
     id,
     version: 2,

@@ -1,9 +1,12 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import type { Collateral } from '../collateral/collateral.ts'
+import type { QeIdentity } from '../collateral/qe-identity.ts'
 import type { SimRoot } from '../verify/roots.ts'
-import { SGX_EXTENSION } from '../x509/pck.ts'
+import { parseCertificate } from '../x509/certificate.ts'
+import { parsePckExtension, SGX_EXTENSION } from '../x509/pck.ts'
+import { encodePemCertificates } from '../x509/pem.ts'
 import { issueCertificate, spkiOf } from './certificate-writer.ts'
-import { type SimDocument, simCollateral, simEvaluationNumbers } from './collateral.ts'
+import { type SimDocument, simCollateral, simEvaluationNumbers, simIdentity } from './collateral.ts'
 import type { SimConditions, SimTcbInfoForm } from './conditions.ts'
 import { SIM_NAMES, SIM_QE_VENDOR_ID } from './names.ts'
 import { encodePckExtension } from './pck-extension.ts'
@@ -32,6 +35,26 @@ export interface SimPlatform {
   evaluationNumbers(at: Date, id: 'SGX' | 'TDX'): SimDocument
   /** Issues collateral for trust domains that is valid from `at` for 30 days. */
   tdxCollateral(at: Date, tdx?: SimTdxConditions): Collateral
+  /** Issues the identity of one of the vendor's enclaves, valid from `at` for 30 days. */
+  identity(at: Date, id: QeIdentity['id']): SimDocument
+  /**
+   * Issues a further PCK certificate under the platform's CA, for another TCB, or of another
+   * platform: a PEM chain, the certificate first. Nothing here holds its key.
+   */
+  pckCertificate(about?: SimPck): string
+}
+
+/** What a further PCK certificate says; what is left out is as in the platform's own. */
+export interface SimPck {
+  /** 16 security versions, of the CPUSVN too. */
+  readonly components?: readonly number[]
+  readonly pceSvn?: number
+  /** 16 bytes; another is another platform's. */
+  readonly ppid?: Uint8Array
+  /** 6 bytes. */
+  readonly fmspc?: Uint8Array
+  /** 2 bytes. */
+  readonly pceId?: Uint8Array
 }
 
 /** Options of {@link createSimPlatform}; conditions left out are those of a platform in order. */
@@ -114,6 +137,8 @@ export function platformOf(state: SimState): SimPlatform {
     collateral: (at, form) => simCollateral(state, at, form),
     evaluationNumbers: (at, id) => simEvaluationNumbers(state, at, id),
     tdxCollateral: (at, tdx = {}) => simCollateral(state, at, {}, tdx),
+    identity: (at, id) => simIdentity(state, at, id),
+    pckCertificate: about => furtherPck(state, about),
   }
   states.set(platform, state)
   return platform
@@ -124,6 +149,24 @@ export function stateOf(platform: SimPlatform): SimState {
   const state = states.get(platform)
   if (state === undefined) throw new TypeError('not a platform that this package made')
   return state
+}
+
+function furtherPck({ keys, certificates }: SimState, about: SimPck = {}): string {
+  const { notBefore, notAfter, ...own } = parseCertificate(certificates.pck)
+  const pck = parsePckExtension(own)
+  const { components = pck.tcbComponents, pceSvn = pck.pcesvn } = about
+  const value = encodePckExtension({
+    ...pck,
+    ...{ tcbComponents: components, cpusvn: Uint8Array.from(components), pcesvn: pceSvn },
+    ...{ ppid: about.ppid ?? pck.ppid, fmspc: about.fmspc ?? pck.fmspc },
+    pceid: about.pceId ?? pck.pceid,
+  })
+  const certificate = issueCertificate({
+    ...{ notBefore, notAfter, key: newKey(), commonName: SIM_NAMES.pck },
+    issuer: { commonName: SIM_NAMES.platformCa, key: keys.platformCa },
+    extensions: [{ oid: SGX_EXTENSION, value }],
+  })
+  return encodePemCertificates(certificate, certificates.platformCa, certificates.root)
 }
 
 function newKey() {

@@ -6,7 +6,7 @@ import { encodeSgxReportBody, SGX_FLAGS, type SgxReportBody } from '../sgx/repor
 import type { TdReport } from '../tdx/td-report.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { type PckExtension, parsePckExtension } from '../x509/pck.ts'
-import { pemOf } from './certificate-writer.ts'
+import { encodePemCertificates } from '../x509/pem.ts'
 import { SIM_QE_VENDOR_ID } from './names.ts'
 import { SIM_QE, type SimState } from './state.ts'
 
@@ -126,7 +126,7 @@ function certificationOf(state: SimState, type: CertificationData['type']): Cert
     return { type, ppid, cpuSvn: cpusvn, pceSvn: pcesvn, pceId: pceid }
   }
   const issuers = type === 5 ? [certificates.platformCa, certificates.root] : []
-  return { type, data: Buffer.from(pemOf(certificates.pck, ...issuers)) }
+  return { type, data: Buffer.from(encodePemCertificates(certificates.pck, ...issuers)) }
 }
 
 function pckOf({ certificates }: SimState): PckExtension {

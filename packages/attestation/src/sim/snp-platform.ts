@@ -12,7 +12,8 @@ import { IA5_STRING, VEK_EXTENSIONS } from '../sev-snp/vek.ts'
 import type { SimSnpRoot } from '../verify/roots.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { der, integer } from '../x509/der-writer.ts'
-import { issueCertificate, issueCrl, pemOf, spkiOf } from './certificate-writer.ts'
+import { encodePemCertificates } from '../x509/pem.ts'
+import { issueCertificate, issueCrl, spkiOf } from './certificate-writer.ts'
 import { wholeSeconds } from './state.ts'
 
 /** Certificates of a simulated SEV-SNP platform that its root can revoke. */
@@ -103,7 +104,7 @@ export function createSimSnpPlatform(options: SimSnpOptions): SimSnpPlatform {
       const thisUpdate = wholeSeconds(new Date(at.getTime() - late))
       return {
         vek: certificates.vek,
-        chain: pemOf(certificates.intermediate, certificates.root),
+        chain: encodePemCertificates(certificates.intermediate, certificates.root),
         crl: issueCrl({
           issuer: root,
           thisUpdate,

@@ -1,9 +1,12 @@
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
 import { certificatesInQuote } from '../quote/certificates.ts'
 import { parseQuote } from '../quote/quote.ts'
-import { pemOf } from '../sim/certificate-writer.ts'
+import { issueCertificate } from '../sim/certificate-writer.ts'
+import { SIM_NAMES } from '../sim/names.ts'
 import { createSimPlatform, withSimConditions } from '../sim/platform.ts'
+import { encodePemCertificates, splitPemCertificates } from '../x509/pem.ts'
 import {
   verifyPckCertificate,
   verifyPckCrl,
@@ -34,7 +37,7 @@ const quote = platform.quote({
   ...{ isvProdId: 0, isvSvn: 0, debug: false, reportData: new Uint8Array(64) },
 })
 const pck = {
-  chain: pemOf(...certificatesInQuote(parseQuote(quote))),
+  chain: encodePemCertificates(...certificatesInQuote(parseQuote(quote))),
   pckCrl: collateral.pckCrl,
   rootCaCrl: collateral.rootCaCrl,
 }
@@ -48,6 +51,10 @@ function codeOf(run: () => unknown): string {
   }
   return 'none'
 }
+
+const P256 = { namedCurve: 'P-256' } as const
+const spkiKey = (spki: Uint8Array) =>
+  createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
 
 const flipped = (bytes: Uint8Array) => bytes.map((byte, index) => (index === 40 ? byte ^ 1 : byte))
 
@@ -66,6 +73,41 @@ describe('a single document', () => {
     const rootCrl = { crl: collateral.rootCaCrl, chain: collateral.tcbInfoIssuerChain }
     expect(verifyRootCrl(rootCrl, options)).toEqual({ issued: AT, nextUpdate: end })
     expect(verifyPckCertificate(pck, options).ca).toBe('platform')
+  })
+
+  it('is known for each of the vendor’s enclaves, and for each TCB of a platform', () => {
+    for (const id of ['QE', 'TD_QE', 'QVE', 'QAE'] as const) {
+      const given = { ...platform.identity(AT, id), rootCaCrl: collateral.rootCaCrl }
+      expect(verifySignedDocument('enclaveIdentity', given, options).id).toBe(id)
+    }
+    const own = verifyPckCertificate(pck, options).extension
+    const older = platform.pckCertificate({ components: Array(16).fill(4), pceSvn: 11 })
+    const { extension } = verifyPckCertificate({ ...pck, chain: older }, options)
+    expect(extension).toEqual({
+      ...own,
+      ...{ tcbComponents: Array(16).fill(4), cpusvn: new Uint8Array(16).fill(4), pcesvn: 11 },
+    })
+    const another = platform.pckCertificate({ ppid: new Uint8Array(16) })
+    const other = verifyPckCertificate({ ...pck, chain: another }, options)
+    expect(other.extension.ppid).not.toEqual(own.ppid)
+  })
+
+  it('of the root needs the root’s certificate alone', () => {
+    const [root = new Uint8Array()] = splitPemCertificates(tcbInfo.chain).slice(-1)
+    const alone = encodePemCertificates(root)
+    const given = { crl: collateral.rootCaCrl, chain: alone }
+    expect(verifyRootCrl(given, options).issued).toEqual(AT)
+    const expired = { ...options, at: new Date(AT.getTime() + 5000 * DAY) }
+    expect(codeOf(() => verifyRootCrl(given, expired))).toBe('EXPIRED')
+    // The pinned key in a certificate that the root never signed.
+    const forged = encodePemCertificates(
+      issueCertificate({
+        issuer: { commonName: SIM_NAMES.root, key: generateKeyPairSync('ec', P256).privateKey },
+        ...{ commonName: SIM_NAMES.root, key: spkiKey(platform.trustRoot.spki) },
+        ...{ notBefore: AT, notAfter: new Date(AT.getTime() + DAY), pathLen: 1 },
+      }),
+    )
+    expect(codeOf(() => verifyRootCrl({ ...given, chain: forged }, options))).toBe('SIGNATURE')
   })
 
   const late = { ...options, at: new Date(AT.getTime() + 31 * DAY) }

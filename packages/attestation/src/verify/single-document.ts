@@ -4,12 +4,25 @@ import { parseQeIdentity, type QeIdentity } from '../collateral/qe-identity.ts'
 import { openSignedJson } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { ChainError, verifyChainKnowing, verifyCrlKnowing } from '../x509/chain.ts'
+import {
+  ChainError,
+  requireLength,
+  verifyChainKnowing,
+  verifyCrlKnowing,
+  verifyRoot,
+} from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import { Known } from '../x509/known.ts'
 import { type PckExtension, parsePckExtension } from '../x509/pck.ts'
 import type { Issued } from './claims.ts'
-import { graceMsOf, type Instant, requireInDate, requireSigner } from './documents.ts'
+import {
+  CA_CHAIN,
+  graceMsOf,
+  type Instant,
+  PCK_CHAIN,
+  requireInDate,
+  requireSigner,
+} from './documents.ts'
 import { EvidenceError } from './errors.ts'
 import { type QuoteRoot, quoteRootOf, type TrustRoot } from './roots.ts'
 
@@ -75,7 +88,7 @@ export function verifySignedDocument<M extends keyof SignedDocuments>(
 
 /**
  * Verifies the revocation list of the root: by a pinned root, in date.
- * @param given - `chain`: PEM, any chain of two that ends in the root's certificate; `crl`: DER
+ * @param given - `chain`: PEM, the root's certificate, or any chain that ends in it; `crl`: DER
  * @throws DerError, ChainError
  */
 export function verifyRootCrl(
@@ -83,12 +96,11 @@ export function verifyRootCrl(
   options: SingleDocumentOptions,
 ): Issued {
   const { known, root, chain, instant } = begin(given.chain, options)
-  const crl = parseCrl(new Uint8Array(given.crl))
-  const issued = inDate(known, crl, chain.at(-1), instant)
-  // The root's own certificate is signed by none but itself; whoever it revoked is on the list.
-  const path = { chain, roots: [root.spki], crls: [crl], at: instant.at }
-  verifyChainKnowing(known, path, instant.graceMs)
-  return issued
+  const certificate = chain.at(-1)
+  if (certificate !== undefined) {
+    verifyRoot(known, certificate, { roots: [root.spki], at: instant.at })
+  }
+  return inDate(known, parseCrl(new Uint8Array(given.crl)), certificate, instant)
 }
 
 /**
@@ -107,6 +119,7 @@ export function verifyPckCrl(
   const { known, root, chain, instant } = begin(given.chain, options)
   const crls = [parseCrl(new Uint8Array(given.rootCaCrl))]
   verifyChainKnowing(known, { chain, roots: [root.spki], crls, at: instant.at }, instant.graceMs)
+  requireLength('issuer of the PCK list', chain, CA_CHAIN)
   const crl = parseCrl(new Uint8Array(given.crl))
   return { ...inDate(known, crl, chain[0], instant), ca: caOf(chain[0]) }
 }
@@ -132,6 +145,7 @@ export function verifyPckCertificate(
   if (leaf === undefined || leaf.isCa || !name.includes('SGX PCK Certificate')) {
     throw new EvidenceError('PCK', `"${name}" is no PCK certificate`)
   }
+  requireLength('PCK chain', chain, PCK_CHAIN)
   return { extension: parsePckExtension(leaf), ca: caOf(issuer), notAfter: leaf.notAfter }
 }
 

@@ -83,9 +83,7 @@ export function verifyPath(
   if (root === undefined || chain.length < 2 || chain.length > MAX_CHAIN) {
     throw new ChainError('LENGTH', `chain has ${chain.length} certificates, not 2 to ${MAX_CHAIN}`)
   }
-  if (!roots.some(spki => sameBytes(spki, root.spki))) {
-    throw new ChainError('UNTRUSTED_ROOT', `${label(root)} is not a trusted root`)
-  }
+  requirePinned(root, roots)
   // From the root down, so that every key is trusted before it is used.
   for (let i = chain.length - 1; i >= 0; i--) {
     const certificate = chain[i]
@@ -95,6 +93,37 @@ export function verifyPath(
     if (i > 0) checkAuthority(certificate, i - 1)
     checkValidity(certificate, at)
     if (certificate !== root) inspect(certificate, issuer)
+  }
+}
+
+/**
+ * Requires a chain to have as many certificates as the vendor's have, the root's among them: a longer
+ * one would let a CA that is for something else vouch for it.
+ * @throws ChainError LENGTH
+ */
+export function requireLength(what: string, chain: readonly Certificate[], wanted: number): void {
+  if (chain.length === wanted) return
+  throw new ChainError('LENGTH', `${what}: wanted ${wanted} certificates, saw ${chain.length}`)
+}
+
+/**
+ * A root's certificate on its own: pinned, self-signed, and valid at `at`.
+ *
+ * @throws ChainError with the reason.
+ */
+export function verifyRoot(
+  known: Known,
+  root: Certificate,
+  { roots, at }: Pick<VerifyChainOptions, 'roots' | 'at'>,
+): void {
+  requirePinned(root, roots)
+  checkIssued(known, root, root)
+  checkValidity(root, at)
+}
+
+function requirePinned(root: Certificate, roots: readonly Uint8Array[]): void {
+  if (!roots.some(spki => sameBytes(spki, root.spki))) {
+    throw new ChainError('UNTRUSTED_ROOT', `${label(root)} is not a trusted root`)
   }
 }
 

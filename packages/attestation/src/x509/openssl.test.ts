@@ -6,12 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
 import { certificatesInQuote } from '../quote/certificates.ts'
 import { parseQuote } from '../quote/quote.ts'
-import {
-  type CertificateFields,
-  issueCertificate,
-  issueCrl,
-  pemOf,
-} from '../sim/certificate-writer.ts'
+import { type CertificateFields, issueCertificate, issueCrl } from '../sim/certificate-writer.ts'
 import type { SimRevocable } from '../sim/conditions.ts'
 import { SIM_NAMES } from '../sim/names.ts'
 import { createSimPlatform, stateOf, withSimConditions } from '../sim/platform.ts'
@@ -19,7 +14,7 @@ import { CASES, collateralOf, HAS_VECTORS, SKIPPED } from '../vectors.test.suppo
 import { parseCertificate } from './certificate.ts'
 import { verifyChain } from './chain.ts'
 import { parseCrl } from './crl.ts'
-import { splitPemCertificates } from './pem.ts'
+import { encodePemCertificates, splitPemCertificates } from './pem.ts'
 
 const AT = new Date('2026-03-01T00:00:00Z')
 const DAY = 24 * 60 * 60 * 1000
@@ -65,16 +60,17 @@ function openssl({ chain, lists, at }: Shown): string {
   }
   const listed = lists.flatMap((list, index) => [
     '-CRLfile',
-    file(`${index}.crl`, pemOf(list).replaceAll('CERTIFICATE', 'X509 CRL')),
+    file(`${index}.crl`, encodePemCertificates(list).replaceAll('CERTIFICATE', 'X509 CRL')),
   ])
-  const between = issuers.length === 0 ? [] : ['-untrusted', file('ca.pem', pemOf(...issuers))]
+  const between =
+    issuers.length === 0 ? [] : ['-untrusted', file('ca.pem', encodePemCertificates(...issuers))]
   const { stdout, stderr } = spawnSync(
     'openssl',
     [
       ...['verify', '-x509_strict', '-check_ss_sig', '-crl_check_all'],
       ...['-attime', String(Math.floor(at.getTime() / 1000))],
-      ...['-CAfile', file('root.pem', pemOf(root)), ...listed, ...between],
-      file('leaf.pem', pemOf(leaf)),
+      ...['-CAfile', file('root.pem', encodePemCertificates(root)), ...listed, ...between],
+      file('leaf.pem', encodePemCertificates(leaf)),
     ],
     { encoding: 'utf8' },
   )
@@ -229,7 +225,8 @@ describe.skipIf(!HAS_VECTORS)(`the vendor's chains beside OpenSSL${SKIPPED}`, ()
     const collateral = collateralOf({ name, ...one })
     if (collateral === undefined || one.expected.verdict !== 'ok') return []
     const pem =
-      collateral.pckCertificateChain ?? pemOf(...certificatesInQuote(parseQuote(one.evidence)))
+      collateral.pckCertificateChain ??
+      encodePemCertificates(...certificatesInQuote(parseQuote(one.evidence)))
     const chains = [pem, collateral.tcbInfoIssuerChain, collateral.qeIdentityIssuerChain]
     return [{ name, collateral, chains, seconds: one.expected.time }]
   })

@@ -17,6 +17,8 @@ import {
   issueTlsCredentials,
   type TlsCredentials,
 } from './credentials.ts'
+import { openEnclaveEvidence, openEnclaveReport, pemWithNul } from './legacy.test.support.ts'
+import { readOpenEnclaveEvidence, readOpenEnclaveReport } from './open-enclave.ts'
 
 const world = simWorld()
 const OPTIONS = { commonName: 'instance', notBefore: AT, validForDays: 1 }
@@ -44,15 +46,6 @@ function verified(quote: Uint8Array) {
 function quoteOf(digest: Uint8Array): Uint8Array {
   const reportData = Buffer.concat([digest, new Uint8Array(32)])
   return world.platform.quote({ ...ENCLAVE, reportData: new Uint8Array(reportData) })
-}
-
-const pemOfKey = (spki: Uint8Array) =>
-  `${createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }).export({ format: 'pem', type: 'spki' })}\0`
-
-function openEnclave(quote: Uint8Array): Uint8Array {
-  const header = Buffer.from('01000000020000000000000000000000', 'hex')
-  header.writeBigUInt64LE(BigInt(quote.length), 8)
-  return Buffer.concat([header, quote])
 }
 
 describe('the interoperable form', () => {
@@ -175,6 +168,18 @@ describe('the interoperable form', () => {
   })
 })
 
+function changed(bytes: Uint8Array, at: number, to: number): Uint8Array {
+  const copy = Uint8Array.from(bytes)
+  const index = at < 0 ? copy.length + at : at
+  copy[index] = copy[index] === to ? to ^ 1 : to
+  return copy
+}
+
+const openEnclaveEvidenceFor = (spki: Uint8Array) => {
+  const claims = pemWithNul(spki)
+  return openEnclaveEvidence(quoteOf(sha256(claims)), claims)
+}
+
 describe('legacy forms', () => {
   it.each([
     ['gramine', '0.6.9.42.840.113741.1337.6', (spki: Uint8Array) => quoteOf(sha256(spki))],
@@ -183,13 +188,15 @@ describe('legacy forms', () => {
     [
       'open-enclave',
       '1.2.840.113556.10.1.1',
-      (spki: Uint8Array) => openEnclave(quoteOf(sha256(Buffer.from(pemOfKey(spki))))),
+      (spki: Uint8Array) => openEnclaveReport(quoteOf(sha256(pemWithNul(spki)))),
     ],
     [
       'open-enclave',
       '1.3.6.1.4.1.311.105.1',
-      (spki: Uint8Array) => openEnclave(quoteOf(sha256(Buffer.from(pemOfKey(spki))))),
+      (spki: Uint8Array) => openEnclaveReport(quoteOf(sha256(pemWithNul(spki)))),
     ],
+    ['open-enclave-evidence', '1.2.840.113556.10.1.2', openEnclaveEvidenceFor],
+    ['open-enclave-evidence', '1.3.6.1.4.1.311.105.2', openEnclaveEvidenceFor],
   ])('%s, OID %s, binds the key', async (form, oid, valueFor) => {
     const made = await issueWith(spki => [{ oid, value: valueFor(spki) }])
     const attested = parseAttestedCertificate(made.der)
@@ -203,11 +210,80 @@ describe('legacy forms', () => {
     ['lies about its length', 9, 0xff],
   ])('refuses an Open Enclave report that %s', async (_, offset, value) => {
     const made = await issueWith(spki => {
-      const bytes = openEnclave(quoteOf(sha256(Buffer.from(pemOfKey(spki)))))
+      const bytes = openEnclaveReport(quoteOf(sha256(pemWithNul(spki))))
       bytes[offset] = value
       return [{ oid: '1.3.6.1.4.1.311.105.1', value: bytes }]
     })
     expect(() => parseAttestedCertificate(made.der)).toThrow(code('EVIDENCE'))
+  })
+
+  it.each<[string, (spki: Uint8Array) => Uint8Array, string]>([
+    ['of another version', spki => changed(openEnclaveEvidenceFor(spki), 0, 2), 'EVIDENCE'],
+    ['of another format', spki => changed(openEnclaveEvidenceFor(spki), 4, 0), 'EVIDENCE'],
+    [
+      'that lies about its length',
+      spki => changed(openEnclaveEvidenceFor(spki), 24, 0),
+      'EVIDENCE',
+    ],
+    [
+      'whose quote is longer than it is',
+      spki => changed(openEnclaveEvidenceFor(spki), 32 + 434, 0xff),
+      'EVIDENCE',
+    ],
+    [
+      'whose quote is of version 4',
+      spki => changed(openEnclaveEvidenceFor(spki), 32, 4),
+      'EVIDENCE',
+    ],
+    [
+      'with another key in its claims',
+      spki => changed(openEnclaveEvidenceFor(spki), -40, 1),
+      'BINDING',
+    ],
+    [
+      'without claims',
+      spki => openEnclaveEvidence(quoteOf(sha256(pemWithNul(spki))), new Uint8Array()),
+      'BINDING',
+    ],
+  ])('refuses Open Enclave evidence %s', async (_, value, wanted) => {
+    const oid = '1.3.6.1.4.1.311.105.2'
+    const made = await issueWith(spki => [{ oid, value: value(spki) }])
+    expect(() => parseAttestedCertificate(made.der)).toThrow(code(wanted))
+  })
+
+  it('refuses Open Enclave evidence whose quote is not about its claims', async () => {
+    const made = await issueWith(spki => [
+      {
+        oid: '1.3.6.1.4.1.311.105.2',
+        value: openEnclaveEvidence(quoteOf(sha256(spki)), pemWithNul(spki)),
+      },
+    ])
+    const attested = parseAttestedCertificate(made.der)
+    expect(() =>
+      assertCertificateBinds(attested, verified(attested.quote), made.publicKey, AT),
+    ).toThrow(code('BINDING'))
+  })
+
+  it('gives a value or a coded error, whatever Open Enclave’s extensions hold', () => {
+    const spki = new Uint8Array(createPublicKey(own.key).export({ format: 'der', type: 'spki' }))
+    const whole = openEnclaveEvidenceFor(spki)
+    const values = fc.oneof(
+      fc.uint8Array({ maxLength: 100 }),
+      fc.tuple(fc.nat(whole.length - 1), fc.nat(255)).map(([at, to]) => changed(whole, at, to)),
+      fc.nat(whole.length).map(end => whole.subarray(0, end)),
+    )
+    for (const read of [readOpenEnclaveEvidence, readOpenEnclaveReport]) {
+      fc.assert(
+        fc.property(values, value => {
+          try {
+            expect(read(value, spki).boundDigest.length).toBe(32)
+          } catch (error) {
+            expect(error).toBeInstanceOf(AttestedCertificateError)
+          }
+        }),
+        { numRuns: process.env['SLOW'] === '1' ? 50_000 : 1000 },
+      )
+    }
   })
 
   it('are not looked at beside the interoperable form, be that as bad as it is', async () => {

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { decode, encode, Tagged } from 'cborg'
-import { AttestedCertificateError } from '../errors.ts'
+import { encode, Tagged } from 'cborg'
+import { asList, decodeCbor, malformed } from './cbor.ts'
 
 /** OID of the conceptual message wrapper, which the interoperable form is an extension of. */
 export const INTEROPERABLE_OID = '2.23.133.5.4.9'
 
-/** CBOR tag: [quote, claims]. */
-const QUOTE_TAG = 60000
+/** CBOR tag: [quote, claims]; and endorsements of such a quote. */
+export const QUOTE_TAG = 60000
 /** CBOR tags of reports that only the machine itself can verify. */
 const LOCAL_REPORT_TAGS = [60001, 60002] as const
 
@@ -25,16 +25,6 @@ export interface ConceptualMessage {
   readonly claims: Uint8Array
 }
 
-const STRICT = {
-  strict: true,
-  useMaps: true,
-  rejectDuplicateMapKeys: true,
-  allowIndefinite: false,
-  allowUndefined: false,
-  allowNaN: false,
-  allowInfinity: false,
-} as const
-
 /** Encodes quote and claims as the interoperable extension has them. */
 export function encodeConceptualMessage({ quote, claims }: ConceptualMessage): Uint8Array {
   return encode(new Tagged(QUOTE_TAG, [quote, claims]))
@@ -45,12 +35,12 @@ export function encodeConceptualMessage({ quote, claims }: ConceptualMessage): U
  * @throws AttestedCertificateError EVIDENCE
  */
 export function parseConceptualMessage(bytes: Uint8Array): ConceptualMessage {
-  const message = decoded(bytes, Tagged.preserve(QUOTE_TAG, ...LOCAL_REPORT_TAGS))
+  const message = decodeCbor(bytes, Tagged.preserve(QUOTE_TAG, ...LOCAL_REPORT_TAGS))
   if (!(message instanceof Tagged)) throw malformed('wanted CBOR tag 60000')
   if (message.tag !== QUOTE_TAG) {
     throw malformed(`tag ${message.tag} is a report that only its own machine can verify`)
   }
-  const [quote, claims, ...more] = listOf(message.value)
+  const [quote, claims, ...more] = asList(message.value)
   if (!(quote instanceof Uint8Array && claims instanceof Uint8Array) || more.length > 0) {
     throw malformed('wanted a list of quote and claims, two byte strings')
   }
@@ -69,31 +59,14 @@ export function encodeKeyClaims(spki: Uint8Array): Uint8Array {
  * @throws AttestedCertificateError EVIDENCE when they are no claims about a key
  */
 export function claimsNameKey(claims: Uint8Array, spki: Uint8Array): boolean {
-  const map = decoded(claims)
+  const map = decodeCbor(claims)
   if (!(map instanceof Map) || map.size > MAX_CLAIMS) throw malformed('the claims are no map')
   const wrapped: unknown = map.get(PUBKEY_HASH)
   if (!(wrapped instanceof Uint8Array)) throw malformed(`the claims lack ${PUBKEY_HASH}`)
-  const [algorithm, hash, ...more] = listOf(decoded(wrapped))
+  const [algorithm, hash, ...more] = asList(decodeCbor(wrapped))
   const name = HASHES.get(algorithm)
   if (name === undefined || !(hash instanceof Uint8Array) || more.length > 0) {
     throw malformed(`${PUBKEY_HASH}: wanted SHA-256 (1), SHA-384 (7) or SHA-512 (8) and the hash`)
   }
   return createHash(name).update(spki).digest().equals(hash)
-}
-
-function decoded(bytes: Uint8Array, tags: ReturnType<typeof Tagged.preserve> = {}): unknown {
-  try {
-    return decode(bytes, { ...STRICT, tags })
-  } catch (cause) {
-    throw malformed('not the strict CBOR it should be', cause)
-  }
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw malformed('wanted a list')
-  return value
-}
-
-function malformed(message: string, cause?: unknown): AttestedCertificateError {
-  return new AttestedCertificateError('EVIDENCE', message, { cause })
 }

@@ -1,11 +1,13 @@
 import { isSnpReport } from '@cloister/attestation'
 import 'reflect-metadata'
 import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypto'
+import { isIP } from 'node:net'
 import {
   BasicConstraintsExtension,
   Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509'
 import { AttestedCertificateError } from '../errors.ts'
@@ -33,6 +35,8 @@ export interface TlsCredentialsOptions {
   readonly commonName: string
   readonly notBefore: Date
   readonly validForDays: number
+  /** DNS names and IP addresses that clients may reach the server by; none unless told. */
+  readonly hosts?: readonly string[]
 }
 
 /** Options of {@link issueAttestedCredentials}. */
@@ -71,7 +75,7 @@ export async function issueAttestedCredentials(
 }
 
 async function issue(
-  { commonName, notBefore, validForDays }: TlsCredentialsOptions,
+  { commonName, notBefore, validForDays, hosts = [] }: TlsCredentialsOptions,
   evidenceFor: (spki: Uint8Array) => Promise<readonly Extension[]>,
 ): Promise<TlsCredentials> {
   const { subtle } = webcrypto
@@ -88,6 +92,7 @@ async function issue(
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      ...(hosts.length === 0 ? [] : [new SubjectAlternativeNameExtension(hosts.map(nameOf))]),
       ...(await evidenceFor(spki)),
     ],
   })
@@ -97,6 +102,10 @@ async function issue(
     key: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
     cert: certificate.toString('pem'),
   }
+}
+
+function nameOf(host: string): { readonly type: 'dns' | 'ip'; readonly value: string } {
+  return { type: isIP(host) === 0 ? 'dns' : 'ip', value: host }
 }
 
 /** Positive, 16 bytes, the first of them not zero. */

@@ -1,13 +1,21 @@
-import { createHash, createPublicKey } from 'node:crypto'
-import type { Certificate } from '@cloister/attestation'
+import { createHash } from 'node:crypto'
+import type { Certificate, Collateral } from '@cloister/attestation'
 import { AttestedCertificateError } from '../errors.ts'
 import { claimsNameKey, INTEROPERABLE_OID, parseConceptualMessage } from './conceptual-message.ts'
+import { ENDORSEMENTS_OID, parseEndorsements } from './endorsements.ts'
+import { readOpenEnclaveEvidence, readOpenEnclaveReport } from './open-enclave.ts'
 
 /**
  * How a certificate holds its evidence: `interoperable` as the Confidential Computing Consortium
- * has it; the others are what Gramine, Open Enclave and Intel's SGX SDK wrote before.
+ * has it; the others are what Gramine, Open Enclave (evidence, and reports before it) and Intel's
+ * SGX SDK wrote before.
  */
-export type EvidenceForm = 'interoperable' | 'gramine' | 'open-enclave' | 'intel-sgx-sdk'
+export type EvidenceForm =
+  | 'interoperable'
+  | 'gramine'
+  | 'open-enclave-evidence'
+  | 'open-enclave'
+  | 'intel-sgx-sdk'
 
 /** The evidence of a certificate. Nothing of it is verified. */
 export interface CertificateEvidence {
@@ -15,12 +23,17 @@ export interface CertificateEvidence {
   readonly quote: Uint8Array
   /** What the first 32 bytes of the report data must be for the evidence to be about the key. */
   readonly boundDigest: Uint8Array
+  /** Collateral beside evidence of the interoperable form, if its writer sent any along. */
+  readonly endorsements?: Collateral
 }
 
 interface Form {
   readonly form: EvidenceForm
   readonly oids: readonly string[]
-  readonly read: (value: Uint8Array, spki: Uint8Array) => Omit<CertificateEvidence, 'form'>
+  readonly read: (
+    value: Uint8Array,
+    spki: Uint8Array,
+  ) => Pick<CertificateEvidence, 'quote' | 'boundDigest'>
 }
 
 /** In order of preference: the first that is there is read, the others are not looked at. */
@@ -33,9 +46,14 @@ const FORMS: readonly Form[] = [
     read: (quote, spki) => ({ quote, boundDigest: sha256(spki) }),
   },
   {
+    form: 'open-enclave-evidence',
+    oids: ['1.3.6.1.4.1.311.105.2', '1.2.840.113556.10.1.2'],
+    read: readOpenEnclaveEvidence,
+  },
+  {
     form: 'open-enclave',
     oids: ['1.3.6.1.4.1.311.105.1', '1.2.840.113556.10.1.1'],
-    read: readOpenEnclave,
+    read: readOpenEnclaveReport,
   },
   {
     form: 'intel-sgx-sdk',
@@ -49,10 +67,14 @@ const FORMS: readonly Form[] = [
  * @throws AttestedCertificateError NO_EVIDENCE, EVIDENCE, BINDING
  */
 export function evidenceOf({ extensions, spki }: Certificate): CertificateEvidence {
+  const extensionValue = (oid: string) => extensions.find(candidate => candidate.oid === oid)?.value
   for (const { form, oids, read } of FORMS) {
     for (const oid of oids) {
-      const extension = extensions.find(candidate => candidate.oid === oid)
-      if (extension !== undefined) return { form, ...read(extension.value, spki) }
+      const value = extensionValue(oid)
+      if (value === undefined) continue
+      const beside = form === 'interoperable' ? extensionValue(ENDORSEMENTS_OID) : undefined
+      const endorsements = beside && { endorsements: parseEndorsements(beside) }
+      return { form, ...read(value, spki), ...endorsements }
     }
   }
   throw new AttestedCertificateError('NO_EVIDENCE', 'the certificate has no evidence extension')
@@ -64,32 +86,6 @@ function readInteroperable(value: Uint8Array, spki: Uint8Array) {
     throw new AttestedCertificateError('BINDING', 'the claims name another key')
   }
   return { quote, boundDigest: sha256(claims) }
-}
-
-/** Version 1 of a report header, of type 2, remote: u32, u32, u64 length. */
-const OPEN_ENCLAVE_HEADER = Buffer.from('0100000002000000', 'hex')
-const OPEN_ENCLAVE_HEADER_BYTES = 16
-
-function readOpenEnclave(value: Uint8Array, spki: Uint8Array) {
-  const header = Buffer.from(value.subarray(0, OPEN_ENCLAVE_HEADER_BYTES))
-  const quote = value.subarray(OPEN_ENCLAVE_HEADER_BYTES)
-  const isRemote =
-    header.length === OPEN_ENCLAVE_HEADER_BYTES &&
-    header.subarray(0, 8).equals(OPEN_ENCLAVE_HEADER) &&
-    header.readBigUInt64LE(8) === BigInt(quote.length)
-  if (!isRemote) {
-    throw new AttestedCertificateError(
-      'EVIDENCE',
-      'wanted an Open Enclave report: version 1, remote, of the length it says',
-    )
-  }
-  return { quote, boundDigest: sha256(pemWithNul(spki)) }
-}
-
-/** Open Enclave hashes the key as a C string: PEM with the NUL at its end. */
-function pemWithNul(spki: Uint8Array): Uint8Array {
-  const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-  return Buffer.from(`${key.export({ format: 'pem', type: 'spki' })}\0`, 'latin1')
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { QuoteSourceError } from '../errors.ts'
 import { ENCLAVE, simWorld } from '../world.test.support.ts'
-import { configfsTsmSource } from './configfs-tsm.ts'
+import { type ConfigfsTsmOptions, configfsTsmSource } from './configfs-tsm.ts'
+import { machineFiles } from './device-files.ts'
 import { gramineSource } from './gramine.ts'
 import { type KernelBehaviour, TsmKernel } from './tsm-kernel.test.support.ts'
 
@@ -20,10 +21,13 @@ const code = (wanted: string) =>
   expect.objectContaining({ name: QuoteSourceError.name, code: wanted })
 const quoteOf = (reportData: Uint8Array) => platform.quote({ ...ENCLAVE, reportData })
 
-function kernel(behaviour: Partial<KernelBehaviour> = {}) {
+function kernel(
+  behaviour: Partial<KernelBehaviour> = {},
+  options: Partial<ConfigfsTsmOptions> = {},
+) {
   const report = (inblob: Uint8Array) => ({ outblob: quoteOf(inblob) })
   const files = new TsmKernel({ provider: 'tdx_guest', report, ...behaviour })
-  return { files, source: configfsTsmSource({ folder: '/tsm', files }) }
+  return { files, source: configfsTsmSource({ folder: '/tsm', files, ...options }) }
 }
 
 describe('configfs-tsm, on the kernel’s state machine in memory', () => {
@@ -47,6 +51,37 @@ describe('configfs-tsm, on the kernel’s state machine in memory', () => {
       })
       expect((await without.source.quote(REPORT_DATA)).certificates).toBeUndefined()
     }
+  })
+
+  it.each<[string, number, number | undefined, number | string]>([
+    ['at the guest’s own level', 0, undefined, 0],
+    ['at the guest’s own level, which a paravisor raised', 2, undefined, 2],
+    ['at a level that is told', 1, 3, 3],
+    ['and not below the guest’s own', 2, 1, 'DEVICE'],
+    ['and at none that there is not', 0, 4, 'DEVICE'],
+  ])('reports of a SEV-SNP guest %s', async (_, floor, privilegeLevel, wanted) => {
+    let seen: number | undefined
+    const report = (inblob: Uint8Array, level: number) => {
+      seen = level
+      return { outblob: quoteOf(inblob) }
+    }
+    const behaviour = { provider: 'sev_guest', report, floor }
+    const { files, source } = kernel(
+      behaviour,
+      privilegeLevel === undefined ? {} : { privilegeLevel },
+    )
+    const outcome = await source.quote(REPORT_DATA).then(
+      () => seen,
+      (error: QuoteSourceError) => error.code,
+    )
+    expect(outcome).toBe(wanted)
+    expect(files.entries.size).toBe(0)
+  })
+
+  it('says what failed first when the entry cannot be removed either', async () => {
+    const { files, source } = kernel({ failures: ['ETIMEDOUT'] })
+    files.removeFolder = () => Promise.reject(new Error('busy'))
+    await expect(source.quote(REPORT_DATA)).rejects.toThrow('ETIMEDOUT')
   })
 
   it('tries again while the platform is busy', async () => {
@@ -94,7 +129,7 @@ function gramineFolder(type: string, quote: string) {
     cwd: folder,
     stdio: 'ignore',
   })
-  return { source: gramineSource({ folder }), stop: () => device.kill('SIGKILL') }
+  return { folder, source: gramineSource({ folder }), stop: () => device.kill('SIGKILL') }
 }
 
 describe('Gramine, on a folder whose quote another process answers', () => {
@@ -110,6 +145,38 @@ describe('Gramine, on a folder whose quote another process answers', () => {
     } finally {
       stop()
     }
+  })
+
+  it('serves two sources in one process, which share the files', async () => {
+    const { folder, source, stop } = gramineFolder(
+      'dcap',
+      'sh -c "exec 3>quote; cat head user_report_data tail >&3"',
+    )
+    try {
+      const other = gramineSource({ folder })
+      const asked = [1, 2, 3, 4].map(value => new Uint8Array(64).fill(value))
+      const answers = await Promise.all(
+        asked.map((reportData, index) => (index % 2 ? source : other).quote(reportData)),
+      )
+      expect(answers.map(({ evidence }) => evidence.slice(368, 432))).toEqual(asked)
+    } finally {
+      stop()
+    }
+  })
+
+  it('says where to look when quoting fails, of which Gramine says EACCES', async () => {
+    const { folder, stop } = gramineFolder('dcap', 'cat head user_report_data tail')
+    stop()
+    const files = {
+      ...machineFiles,
+      read: (path: string, maxBytes: number) =>
+        path.endsWith('/quote')
+          ? Promise.reject(Object.assign(new Error('EACCES'), { code: 'EACCES' }))
+          : machineFiles.read(path, maxBytes),
+    }
+    const attempt = gramineSource({ folder, files }).quote(REPORT_DATA)
+    await expect(attempt).rejects.toThrow(code('DEVICE'))
+    await expect(attempt).rejects.toThrow('AESM')
   })
 
   it('refuses a quote of something else', async () => {

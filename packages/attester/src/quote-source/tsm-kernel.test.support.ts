@@ -4,7 +4,12 @@ import type { DeviceFiles } from './device-files.ts'
 export interface KernelBehaviour {
   readonly provider: string
   /** Makes the report: `report_new` of a provider. */
-  readonly report: (inblob: Uint8Array) => { outblob: Uint8Array; auxblob?: Uint8Array }
+  readonly report: (
+    inblob: Uint8Array,
+    privlevel: number,
+  ) => { outblob: Uint8Array; auxblob?: Uint8Array }
+  /** SEV-SNP: the VMPL that the guest runs at. */
+  readonly floor?: number
   /** How often `report_new` fails first, and with what. */
   readonly failures?: readonly string[]
   /** Called after each write to `inblob`, with a write of somebody else's. */
@@ -15,12 +20,16 @@ export interface KernelBehaviour {
 
 interface Entry {
   inblob: Uint8Array
+  privlevel: number
   written: number
   read: number
   cached: { outblob: Uint8Array; auxblob?: Uint8Array } | undefined
 }
 
-/** The state machine of drivers/virt/coco/tsm.c, in memory, behind the same file calls. */
+/**
+ * The state machine of drivers/virt/coco/guest/report.c (earlier tsm.c), and what sev-guest.c
+ * and tdx-guest.c make of it, in memory, behind the same file calls.
+ */
 export class TsmKernel implements DeviceFiles {
   readonly entries = new Map<string, Entry>()
   readonly #behaviour: KernelBehaviour
@@ -33,7 +42,9 @@ export class TsmKernel implements DeviceFiles {
 
   async makeFolder(path: string): Promise<void> {
     if (this.entries.has(path)) throw errno('EEXIST')
-    this.entries.set(path, { inblob: new Uint8Array(), written: 0, read: 0, cached: undefined })
+    const counters = { written: 0, read: 0 }
+    const entry = { inblob: new Uint8Array(), privlevel: 0, ...counters, cached: undefined }
+    this.entries.set(path, entry)
   }
 
   async removeFolder(path: string): Promise<void> {
@@ -42,6 +53,7 @@ export class TsmKernel implements DeviceFiles {
 
   async write(path: string, bytes: Uint8Array): Promise<void> {
     const { entry, name } = this.#find(path)
+    if (name === 'privlevel') return this.#setLevel(entry, Buffer.from(bytes).toString())
     if (name !== 'inblob') throw errno('EACCES')
     if (bytes.length > 64) throw errno('EFBIG')
     if (this.#behaviour.losesWrites === true) return
@@ -60,6 +72,9 @@ export class TsmKernel implements DeviceFiles {
         return Buffer.from(`${this.#behaviour.provider}\n`)
       case 'generation':
         return Buffer.from(`${entry.written}\n`)
+      case 'privlevel_floor':
+        this.#assertSev()
+        return Buffer.from(`${this.#behaviour.floor ?? 0}\n`)
       case 'outblob':
         return this.#report(entry).outblob
       case 'auxblob': {
@@ -72,12 +87,29 @@ export class TsmKernel implements DeviceFiles {
     }
   }
 
+  #setLevel(entry: Entry, text: string): void {
+    this.#assertSev()
+    const level = Number(text)
+    if (!/^\d+\n?$/.test(text) || level < (this.#behaviour.floor ?? 0) || level > 3) {
+      throw errno('EINVAL')
+    }
+    entry.privlevel = level
+    entry.written += 1
+  }
+
+  /** Only SEV-SNP guests have levels. */
+  #assertSev(): void {
+    if (this.#behaviour.provider !== 'sev_guest') throw errno('ENOENT')
+  }
+
   #report(entry: Entry) {
     if (entry.inblob.length === 0) throw errno('EINVAL')
+    // SEV_RET_INVALID_PARAM, of the firmware: no guest reports at a level below its own.
+    if (entry.privlevel < (this.#behaviour.floor ?? 0)) throw errno('EINVAL')
     if (entry.cached !== undefined && entry.read === entry.written) return entry.cached
     const failure = this.#failures.shift()
     if (failure !== undefined) throw errno(failure)
-    entry.cached = this.#behaviour.report(entry.inblob)
+    entry.cached = this.#behaviour.report(entry.inblob, entry.privlevel)
     entry.read = entry.written
     return entry.cached
   }

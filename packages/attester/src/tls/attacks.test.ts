@@ -9,7 +9,7 @@ import { AttestedTlsError } from '../errors.ts'
 import { derOf } from '../vectors.test.support.ts'
 import { simWorld } from '../world.test.support.ts'
 import { connectAttested } from './connect.ts'
-import { encodeChallenge, FRESH_PROTOCOL } from './protocol.ts'
+import { encodeFrame, encodeHello, FRESH_PROTOCOL } from './frames.ts'
 import { type Peer, Peers } from './start-peer.test.support.ts'
 
 const { platform, requirements } = simWorld()
@@ -72,20 +72,31 @@ describe('the other side is not believed, and sent nothing', () => {
     ['has evidence over an old nonce', 'stale-nonce', 'BINDING'],
     ['has evidence about another connection', 'other-connection', 'BINDING'],
     ['has evidence over another certificate', 'other-certificate', 'BINDING'],
+    ['has evidence of a client', 'as-client', 'BINDING'],
+    ['demands otherwise than its evidence says', 'other-demand', 'BINDING'],
+    ['sends back what it was sent', 'echoes-hello', 'PROTOCOL'],
     ['answers with garbage', 'garbage', 'PROTOCOL'],
     ['answers with evidence that is garbage', 'garbage-evidence', 'EVIDENCE'],
-    ['answers with no evidence', 'no-evidence', 'PROTOCOL'],
+    ['answers with no evidence', 'no-evidence', 'EVIDENCE'],
     ['answers with 64 MiB', 'huge', 'PROTOCOL'],
     ['ends within its answer', 'cut-short', 'PROTOCOL'],
     ['speaks TLS 1.2 alone', 'tls-1.2', 'TLS'],
     ['names no protocol', 'no-protocol', 'TLS'],
     ['names another protocol', 'other-protocol', 'TLS'],
+    ['speaks the version before alone', 'old-protocol', 'TLS'],
     ['speaks no TLS', 'no-tls', 'TLS'],
   ])('when it %s', async (_, kind, code) => {
-    const peer = await peers.start(kind, platform, genuine.port)
+    const peer = await peers.start(kind, platform, { genuinePort: genuine.port })
     expect(await refusalOf(connectAttested(to(peer)))).toBe(code)
     expect(await refusalOf(connectAttested(to(peer)))).toBe(code)
     expect(peer.received).toEqual([])
+  })
+
+  it('when it ends the connection as soon as it stands', async () => {
+    const peer = await peers.start('ends-at-once', platform)
+    for (let i = 0; i < 20; i++) {
+      expect(['TLS', 'PROTOCOL']).toContain(await refusalOf(connectAttested(to(peer))))
+    }
   })
 
   it.each([
@@ -150,11 +161,20 @@ describe('a client cannot hold the genuine server', () => {
       ALPNProtocols: [FRESH_PROTOCOL],
     })
 
+  const hello = encodeHello({ demandsEvidence: true, nonce: new Uint8Array(32) })
   it.each<[string, Uint8Array]>([
     ['nothing', new Uint8Array()],
-    ['half a challenge', encodeChallenge(new Uint8Array(32)).subarray(0, 20)],
-    ['a challenge too long', encodeChallenge(new Uint8Array(33))],
-    ['a challenge too short', encodeChallenge(new Uint8Array(31))],
+    ['half a hello', encodeFrame(hello).subarray(0, 20)],
+    ['a hello too long', encodeFrame(Buffer.concat([hello, new Uint8Array(1)]))],
+    ['a hello too short', encodeFrame(hello.subarray(0, 33))],
+    [
+      'a hello that demands nothing, of one that demands nothing',
+      encodeFrame(encodeHello({ demandsEvidence: false, nonce: new Uint8Array(32) })),
+    ],
+    [
+      'a hello that demands what nobody knows',
+      encodeFrame(Buffer.concat([Uint8Array.of(1, 2), new Uint8Array(32)])),
+    ],
     ['a frame of 4 GiB', Uint8Array.of(255, 255, 255, 255)],
   ])('by sending %s', async (_, bytes) => {
     const socket = tls()
@@ -172,6 +192,17 @@ describe('a client cannot hold the genuine server', () => {
     const socket = connectTcp(genuine.port, '127.0.0.1')
     socket.on('error', () => {}).resume()
     await once(socket, 'close')
+    expect(await echo(genuine, 'fresh')).toBe('hello')
+  })
+
+  it('by ending the connection as soon as it stands', async () => {
+    for (let i = 0; i < 20; i++) {
+      const socket = tls()
+      socket.on('error', () => {})
+      await once(socket, 'secureConnect')
+      if (i % 2) socket.write(encodeFrame(hello))
+      socket.destroy()
+    }
     expect(await echo(genuine, 'fresh')).toBe('hello')
   })
 

@@ -1,40 +1,61 @@
-import { randomBytes, type X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import type { TrustedAppraisal } from '@cloister/attestation'
-import { reportDataOf } from '@cloister/attestation'
-import { appraisePeer, type PeerRequirements } from '../appraise-peer.ts'
-import {
-  assertCertificateBinds,
-  parseAttestedCertificate,
-} from '../certificate/attested-certificate.ts'
-import { AttestedCertificateError, AttestedTlsError } from '../errors.ts'
-import {
-  encodeChallenge,
-  exporterOf,
-  FRESH_PROTOCOL,
-  freshReportData,
-  MAX_FRAME_BYTES,
-  NONCE_BYTES,
-  parseAnswer,
-} from './protocol.ts'
-import { readFrame } from './read-frame.ts'
+import type { PeerRequirements } from '../appraise-peer.ts'
+import type { TlsCredentials } from '../certificate/credentials.ts'
+import { AttestedTlsError } from '../errors.ts'
+import type { QuoteSource } from '../quote-source/quote-source.ts'
+import { appraiseCertificate } from './certificate-peer.ts'
+import { endWithAppraisal } from './end-with-appraisal.ts'
+import { type ClientSide, exchangeAsClient } from './exchange-as-client.ts'
+import { FRESH_PROTOCOL } from './frames.ts'
+import { inTime } from './in-time.ts'
+import { assertKeyIsPinned } from './pinned-key.ts'
 
 /** Milliseconds until a connection must stand, evidence and all. */
 const TIMEOUT_MS = 10_000
 
-/** Options of {@link connectAttested}. */
-export interface ConnectAttestedOptions extends PeerRequirements {
+/** Where a connection leads, and how long it may take to stand. */
+export interface ConnectOptions {
   readonly host: string
   readonly port: number
-  /**
-   * `fresh`, unless told: evidence about this very connection. `certificate`: evidence in the
-   * server's certificate, which says that its key was made there, and not when.
-   */
-  readonly mode?: 'fresh' | 'certificate'
-  /** Milliseconds for all of it, collateral too; 10 s unless told. */
+  /** Milliseconds for all of it, collateral and quotes too; 10 s unless told. */
   readonly timeoutMs?: number
 }
+
+/** A client of fresh mode: evidence is about this very connection. */
+export interface FreshClient {
+  readonly mode?: 'fresh'
+  /**
+   * Where own evidence comes from. It is given to a server that demands it, and not before the
+   * server was believed.
+   */
+  readonly source?: QuoteSource
+  /** A certificate for the server to know the client by, which own evidence is bound to as well. */
+  readonly credentials?: TlsCredentials
+}
+
+/**
+ * A client of certificate mode: evidence is in the certificates, which says that their keys were
+ * made there, and not when.
+ */
+export interface CertificateClient {
+  readonly mode: 'certificate'
+  /**
+   * A certificate with own evidence. TLS shows it to any server that asks for one, before there is
+   * anything to believe that server by.
+   */
+  readonly credentials?: TlsCredentials
+}
+
+/** Options of each connection of {@link connectAttested}, but where it leads. */
+export type AttestedConnectionOptions = PeerRequirements &
+  Pick<ConnectOptions, 'timeoutMs'> &
+  (FreshClient | CertificateClient)
+
+/** Options of {@link connectAttested}. */
+export type ConnectAttestedOptions = ConnectOptions & AttestedConnectionOptions
 
 /** A connection to a workload that was appraised as trusted. */
 export interface AttestedConnection {
@@ -44,19 +65,70 @@ export interface AttestedConnection {
 
 /**
  * Connects with TLS 1.3 and gives the connection once the other side's evidence is about it,
- * verifies and meets the policy. Until then not one byte of the caller's is sent. Names in
- * certificates decide nothing: the evidence does.
+ * verifies and meets the policy, and own evidence was accepted if it was demanded. Until then not
+ * one byte of the caller's is sent. Names in certificates decide nothing: the evidence does. The
+ * connection is destroyed, `EXPIRED`, when what the other side was appraised with ends.
  * @throws AttestedTlsError
  */
 export async function connectAttested(
   options: ConnectAttestedOptions,
 ): Promise<AttestedConnection> {
-  const { host, port, mode = 'fresh', timeoutMs = TIMEOUT_MS } = options
+  return await connected(options, options, async (socket, certificate, deadline) => {
+    const appraisal =
+      options.mode === 'certificate'
+        ? await inTime(appraiseCertificate(certificate, options), deadline)
+        : await exchangeAsClient(socket, sideOf(socket, certificate, options, options), deadline)
+    // Evidence was demanded, so that there is an appraisal.
+    if (appraisal === undefined) throw new AttestedTlsError('EVIDENCE', 'nothing was proved')
+    endWithAppraisal(socket, appraisal, options.now)
+    return { socket, appraisal }
+  })
+}
+
+/** Options of {@link connectPinned}. */
+export interface ConnectPinnedOptions extends ConnectOptions {
+  /** SHA-256 over the SubjectPublicKeyInfo of each server that is meant, 32 bytes each. */
+  readonly serverKeys: readonly Uint8Array[]
+  readonly source: QuoteSource
+  /** As in {@link FreshClient}. */
+  readonly credentials?: TlsCredentials
+}
+
+/**
+ * Connects with TLS 1.3 to a server that gives no evidence and is known by its key, and gives it
+ * own evidence about the connection.
+ * @throws AttestedTlsError
+ */
+export async function connectPinned(options: ConnectPinnedOptions): Promise<TLSSocket> {
+  return await connected(options, options, async (socket, certificate, deadline) => {
+    assertKeyIsPinned(certificate, options.serverKeys)
+    await exchangeAsClient(socket, sideOf(socket, certificate, 'nothing', options), deadline)
+    return socket
+  })
+}
+
+function sideOf(
+  socket: TLSSocket,
+  certificate: X509Certificate,
+  server: PeerRequirements | 'nothing',
+  { source }: Pick<FreshClient, 'source'>,
+): ClientSide {
+  const leaves = { server: certificate.raw, client: socket.getX509Certificate()?.raw }
+  return { server, source, leaves }
+}
+
+/** Makes a handshake and goes on with it; the connection ends with any error. */
+async function connected<T>(
+  { host, port, timeoutMs = TIMEOUT_MS }: ConnectOptions,
+  { mode = 'fresh', credentials }: FreshClient | CertificateClient,
+  goOn: (socket: TLSSocket, certificate: X509Certificate, deadline: AbortSignal) => Promise<T>,
+): Promise<T> {
   const deadline = AbortSignal.timeout(timeoutMs)
   const socket = connect({
     host,
     port,
     ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...credentials,
     minVersion: 'TLSv1.3',
     // The certificate is self-signed: the evidence is what is believed, and it is bound to it.
     rejectUnauthorized: false,
@@ -66,12 +138,7 @@ export async function connectAttested(
   socket.on('error', () => {})
   try {
     await handshake(socket, deadline)
-    const certificate = certificateOf(socket, mode)
-    const appraising =
-      mode === 'fresh'
-        ? appraiseFresh(socket, certificate, options, deadline)
-        : appraiseCertificate(certificate, options)
-    return { socket, appraisal: await inTime(appraising, deadline) }
+    return await goOn(socket, certificateOf(socket, mode), deadline)
   } catch (error) {
     socket.destroy()
     throw error
@@ -108,57 +175,4 @@ function certificateOf(socket: TLSSocket, mode: 'fresh' | 'certificate'): X509Ce
     throw new AttestedTlsError('TLS', `the server does not speak ${FRESH_PROTOCOL}`)
   }
   return certificate
-}
-
-async function appraiseFresh(
-  socket: TLSSocket,
-  certificate: X509Certificate,
-  requirements: PeerRequirements,
-  deadline: AbortSignal,
-): Promise<TrustedAppraisal> {
-  const nonce = randomBytes(NONCE_BYTES)
-  const wanted = freshReportData({ nonce, exporter: exporterOf(socket), leaf: certificate.raw })
-  socket.write(encodeChallenge(nonce))
-  const evidence = parseAnswer(await readFrame(socket, MAX_FRAME_BYTES, deadline))
-  return appraisePeer(evidence, requirements, verified => {
-    if (Buffer.compare(reportDataOf(verified), wanted) !== 0) {
-      throw new AttestedTlsError('BINDING', 'the evidence is not about this connection')
-    }
-  })
-}
-
-async function appraiseCertificate(
-  certificate: X509Certificate,
-  requirements: PeerRequirements,
-): Promise<TrustedAppraisal> {
-  const attested = attestedFrom(certificate)
-  return appraisePeer({ evidence: attested.quote }, requirements, (verified, at) =>
-    assertCertificateBinds(attested, verified, certificate.publicKey, at),
-  )
-}
-
-function attestedFrom({ raw }: X509Certificate) {
-  try {
-    return parseAttestedCertificate(raw)
-  } catch (cause) {
-    if (!(cause instanceof AttestedCertificateError)) throw cause
-    const code = cause.code === 'BINDING' ? 'BINDING' : 'EVIDENCE'
-    throw new AttestedTlsError(code, `no attested certificate: ${cause.message}`, { cause })
-  }
-}
-
-async function inTime<T>(work: Promise<T>, deadline: AbortSignal): Promise<T> {
-  // Whatever it comes to after the deadline, nobody waits for it any more.
-  work.catch(() => {})
-  let stop = () => {}
-  const late = new Promise<never>((_, reject) => {
-    stop = () => reject(new AttestedTlsError('TIMEOUT', 'the connection was not made in time'))
-    deadline.addEventListener('abort', stop, { once: true })
-    if (deadline.aborted) stop()
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    deadline.removeEventListener('abort', stop)
-  }
 }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { AttestedTlsError } from '../errors.ts'
-import { FRAME_HEAD_BYTES, parseFrameHead } from './protocol.ts'
+import { FRAME_HEAD_BYTES, parseFrameHead } from './frames.ts'
 
 /**
  * Reads one frame's payload and not a byte more: what follows is the application's.

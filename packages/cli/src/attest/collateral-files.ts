@@ -6,17 +6,19 @@ import {
   readCollateralJson,
   type SnpCollateral,
 } from '@cloister/attestation'
+import { platformOfQuote } from '@cloister/collateral'
 import { UsageError } from '../usage-error.ts'
 import { readInput, readInputText } from './input-file.ts'
 
 const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
 
 /**
- * Collateral of a quote: a JSON file, or a folder that holds `collateral.json`.
+ * Collateral of a quote: a JSON file, or a folder that holds `collateral.json` or, as of key services,
+ * `<fmspc>.json` for enclaves and `<fmspc>.tdx.json` for trust domains.
  * @throws UsageError, CollateralError
  */
-export async function readQuoteCollateral(path: string): Promise<Collateral> {
-  const file = (await stat(path)).isDirectory() ? join(path, 'collateral.json') : path
+export async function readQuoteCollateral(path: string, quote: Uint8Array): Promise<Collateral> {
+  const file = (await stat(path)).isDirectory() ? await fileIn(path, quote) : path
   const text = await readInputText(file)
   let value: unknown
   try {
@@ -27,6 +29,19 @@ export async function readQuoteCollateral(path: string): Promise<Collateral> {
     })
   }
   return readCollateralJson(value)
+}
+
+async function fileIn(folder: string, quote: Uint8Array): Promise<string> {
+  const files = await readdir(folder)
+  const only = 'collateral.json'
+  if (files.includes(only)) return join(folder, only)
+  const { fmspc, tee } = platformOfQuote(quote)
+  const own = `${fmspc}${tee === 'tdx' ? '.tdx' : ''}.json`
+  if (files.includes(own)) return join(folder, own)
+  throw new UsageError(
+    `${folder}: wanted ${only} or ${own}`,
+    'get it: cloister pccs get QUOTE --out FILE, or cloister pccs unpack BUNDLE --out FOLDER',
+  )
 }
 
 /**

@@ -1,20 +1,28 @@
-import { existsSync } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import {
   configfsTsmSource,
   gramineSource,
+  occlumSource,
   type QuoteSource,
   simQuoteSource,
 } from '@cloister/attester'
 import { Home } from '../home.ts'
 import { UsageError } from '../usage-error.ts'
 
-/** Where evidence can come from, and by which path a machine shows that it can. */
+/** What a machine shows that has a source of evidence. */
+interface Shown {
+  readonly path: string
+  readonly isIt: (seen: Stats) => boolean
+}
+
+/** Where evidence can come from. Hosts have a folder where Occlum has its device. */
 const SOURCES = {
-  'configfs-tsm': '/sys/kernel/config/tsm/report',
-  gramine: '/dev/attestation/quote',
+  'configfs-tsm': { path: '/sys/kernel/config/tsm/report', isIt: seen => seen.isDirectory() },
+  gramine: { path: '/dev/attestation/quote', isIt: () => true },
+  occlum: { path: '/dev/sgx', isIt: seen => seen.isCharacterDevice() },
   simulated: undefined,
-} as const
+} as const satisfies Readonly<Record<string, Shown | undefined>>
 
 /** Name of a source of evidence. */
 export type SourceName = keyof typeof SOURCES
@@ -57,18 +65,19 @@ export async function writeQuote(flags: QuoteFlags): Promise<WrittenQuote> {
 /** The source of evidence that this machine shows; undefined where it shows none. */
 export function quoteSourceHere(): SourceName | undefined {
   return SOURCE_NAMES.find(name => {
-    const path = SOURCES[name]
-    return path !== undefined && existsSync(path)
+    const shown: Shown | undefined = SOURCES[name]
+    const seen = shown && statSync(shown.path, { throwIfNoEntry: false })
+    return seen !== undefined && shown?.isIt(seen) === true
   })
 }
 
 function found(): SourceName {
   const here = quoteSourceHere()
   if (here !== undefined) return here
-  const paths = Object.values(SOURCES).filter(path => path !== undefined)
+  const paths = Object.values(SOURCES).flatMap(shown => shown?.path ?? [])
   throw new UsageError(
     `this machine shows no source of evidence: neither ${paths.join(' nor ')} is there`,
-    'run it in a TDX or SEV-SNP guest or under Gramine, or give --source simulated',
+    'run it in a TDX or SEV-SNP guest, under Gramine or under Occlum, or give --source simulated',
   )
 }
 
@@ -94,6 +103,8 @@ export async function quoteSourceOf(
       return configfsTsmSource()
     case 'gramine':
       return gramineSource()
+    case 'occlum':
+      return occlumSource()
     case 'simulated': {
       const { simulatedPlatform } = await import('../simulated-platform.ts')
       const zero = new Uint8Array(32)

@@ -7,15 +7,14 @@ import {
   parseCertificate,
   parseQuote,
   parseVekExtensions,
-  splitPemCertificates,
   type TrustRoot,
   type VerifiedEvidence,
   verifyEvidence,
 } from '@cloister/attestation'
 import { readQuoteCollateral, readSnpCollateral } from './collateral-files.ts'
 import { readEvidence } from './evidence-file.ts'
-import { readInput } from './input-file.ts'
 import { instantOf } from './instant.ts'
+import { spkiOf } from './trust-root.ts'
 
 /** Flags of the commands that verify evidence. */
 export interface VerifyFlags {
@@ -60,17 +59,9 @@ export async function verifyFile(
   const given = await spkiOf(flags.trustRoot)
   return verifyEvidence({
     evidence,
-    collateral: await readQuoteCollateral(flags.collateral),
+    collateral: await readQuoteCollateral(flags.collateral, evidence),
     roots: given === undefined ? pins : [{ kind: 'intel', spki: given, qeVendorId }],
     at,
     collateralGraceDays: policy?.platform?.collateralGraceDays ?? 0,
   })
-}
-
-/** Public key of the certificate that a person trusts in the vendors' place. */
-async function spkiOf(file: string | undefined): Promise<Uint8Array | undefined> {
-  if (file === undefined) return undefined
-  const bytes = await readInput(file)
-  const [der = bytes] = bytes[0] === 0x30 ? [bytes] : splitPemCertificates(bytes)
-  return parseCertificate(der).spki
 }

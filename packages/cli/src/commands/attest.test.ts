@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +13,7 @@ import {
   createSimPlatform,
   createSimSnpPlatform,
   encodeEventLog,
+  encodeQuote,
   encodeSnpCertificateTable,
   exportSimPlatform,
   parseQuote,
@@ -27,6 +29,12 @@ const VECTORS = `${
 }/attestation`
 const HAS_VECTORS = existsSync(VECTORS)
 const SKIPPED = HAS_VECTORS ? '' : ` (SKIPPED: no folder ${VECTORS}; set CLOISTER_VECTORS)`
+
+/** Plays Occlum's device to a process that is run on its C library, and needs a compiler for that. */
+const OCCLUM = fileURLToPath(
+  new URL('../../../attester/dist/quote-source/occlum-stand-in.test.support.js', import.meta.url),
+)
+const CAN_STAND_IN = ['cc', 'bwrap'].every(tool => spawnSync(tool, ['--version']).status === 0)
 
 const AT = new Date('2026-03-01T00:00:00Z')
 const MR_ENCLAVE = 'e1'.repeat(32)
@@ -52,6 +60,30 @@ function cloister(...argv: readonly string[]) {
   })
 }
 
+/** A certificate that OpenSSL makes, with an extension of any content. */
+async function certificateWith(oid: string, value: Uint8Array): Promise<string> {
+  const config = join(folder, 'openssl.cnf')
+  const hex = Buffer.from(value).toString('hex')
+  const parts = ['[req]', 'distinguished_name=name', '[name]', '[ext]', `${oid}=DER:${hex}`, '']
+  await writeFile(config, parts.join('\n'))
+  const options = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  const argv = ['req', ...options, '-keyout', join(folder, 'key.pem'), '-subj', '/CN=made']
+  const { stdout } = await promisify(execFile)('openssl', [
+    ...argv,
+    ...['-config', config, '-extensions', 'ext'],
+  ])
+  return stdout
+}
+
+/** A quote as Open Enclave has it in certificates, with claims after it. */
+function openEnclaveEvidence(): Uint8Array {
+  const claims = Buffer.from('a key\0')
+  const header = Buffer.alloc(32)
+  header.set(Buffer.from('03000000a3a21e871b4d4014b70aa125d2fbcd8c', 'hex'))
+  header.writeBigUInt64LE(BigInt(quote.length + claims.length), 24)
+  return Buffer.concat([header, quote, claims])
+}
+
 const ofQuote = (...argv: readonly string[]) =>
   cloister(
     ...['attest', ...argv, '--collateral', 'collateral.json', '--at', '2026-03-02'],
@@ -75,6 +107,15 @@ beforeAll(async () => {
   await put('pck.der', certificatesInQuote(parseQuote(quote))[0] ?? '')
   await put('chain.pem', collateral.pckCrlIssuerChain)
   await put('crl.der', collateral.pckCrl)
+  const pemOf = (crl: Uint8Array) => {
+    const lines = Buffer.from(crl).toString('base64').replace(/.{64}/g, '$&\n')
+    return `-----BEGIN X509 CRL-----\n${lines}\n-----END X509 CRL-----\n`
+  }
+  await put('crl.pem', pemOf(collateral.pckCrl))
+  const lists = { root_ca_crl: pemOf(collateral.rootCaCrl), pck_crl: pemOf(collateral.pckCrl) }
+  await put('pem-lists.json', JSON.stringify({ ...collateralJson(collateral), ...lists }))
+  const oddChain = { type: 5, data: certificatesInQuote(parseQuote(quote))[0] ?? quote } as const
+  await put('odd-chain.bin', encodeQuote({ ...parseQuote(quote), certificationData: oddChain }))
   await put('tcb.json', `{"tcbInfo":${collateral.tcbInfo},"signature":""}`)
   await put('identity.json', `{"enclaveIdentity":${collateral.qeIdentity},"signature":""}`)
   const snp = milan.collateral(AT)
@@ -102,6 +143,10 @@ beforeAll(async () => {
   otherVek.write('Naxos', product)
   await put('other-vek.der', otherVek)
   await put('cut.bin', quote.subarray(0, 500))
+  await put(
+    'open-enclave.pem',
+    await certificateWith('1.3.6.1.4.1.311.105.2', openEnclaveEvidence()),
+  )
   await promisify(execFile)('mkfifo', [join(folder, 'pipe')])
   await put('zeros', '')
   await truncate(join(folder, 'zeros'), 64 << 20)
@@ -121,6 +166,12 @@ describe('cloister attest verify', () => {
       expect(stdout).toMatch(/what fixes it +the enclave’s software has to mitigate/)
       expect(stdout).toMatch(/debug +no/)
     }
+  })
+
+  it('takes revocation lists in PEM', async () => {
+    const files = ['attest', 'verify', 'quote.bin', '--collateral', 'pem-lists.json']
+    const at = ['--at', '2026-03-02', '--allow-simulated-platform']
+    expect((await cloister(...files, ...at)).code).toBe(0)
   })
 
   it('trusts or rejects by a policy, with the change that would pass', async () => {
@@ -197,6 +248,34 @@ describe('cloister attest verify', () => {
     expect([twice.code, twice.stderr.includes('twice.yaml:3:1')]).toEqual([EXIT.usage, true])
   })
 
+  it('takes days, instants in UTC and seconds to judge at, and nothing that could mean another', async () => {
+    const at = (text: string) =>
+      cloister(
+        ...['attest', 'verify', 'quote.bin', '--collateral', 'collateral.json', '--at', text],
+      )
+    for (const text of [
+      'March 5',
+      '2026-03-02T00:00:00',
+      '2026-02-30',
+      '2026-3-2',
+      '20260302Z',
+      '',
+    ]) {
+      const { code, stderr } = await at(text)
+      expect([text, code, stderr.includes('midnight UTC')]).toEqual([text, EXIT.usage, true])
+    }
+    const day = Date.parse('2026-03-02') / 1000
+    for (const text of [
+      '2026-03-02',
+      '2026-03-02T00:00:00Z',
+      '2026-03-02T00:00:00.000Z',
+      `${day}`,
+    ]) {
+      const { code } = await at(`${text}`)
+      expect([text, code]).toEqual([text, EXIT.notAuthentic])
+    }
+  })
+
   it.skipIf(!HAS_VECTORS)(`verifies quotes of real hardware at their time${SKIPPED}`, async () => {
     const tdx = `${VECTORS}/tdx/v5-td-relaunch-advised`
     const files = ['attest', 'verify', `${tdx}/quote.bin`, '--collateral', tdx, '--json']
@@ -220,9 +299,40 @@ describe('cloister attest quote', () => {
     expect(stdout).toContain(`${about}${'00'.repeat(32)}`)
   })
 
+  it.skipIf(!CAN_STAND_IN)(
+    `finds Occlum’s device, and quotes there${CAN_STAND_IN ? '' : ' (SKIPPED: no cc or bwrap)'}`,
+    async () => {
+      const standIn = spawn(process.execPath, [OCCLUM, '/dev/sgx'], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
+      const [said] = await once(standIn.stdout, 'data')
+      const set = Object.entries(JSON.parse(String(said))).flatMap(([name, value]) => [
+        '--setenv',
+        name,
+        String(value),
+      ])
+      const about = 'cd'.repeat(32)
+      const quote = ['attest', 'quote', '--report-data', about, '--out', join(folder, 'occlum.bin')]
+      // A machine on which /dev/sgx is a device, as it is in Occlum.
+      const inside = [
+        ...['--ro-bind', '/', '/', '--dev', '/dev', '--dev-bind', '/dev/null', '/dev/sgx'],
+        ...['--bind', folder, folder, ...set],
+        ...[process.execPath, MAIN, '--json', ...quote],
+      ]
+      const { stdout } = await promisify(execFile)('bwrap', inside)
+      standIn.stdin.end()
+      expect(JSON.parse(stdout)).toMatchObject({ source: 'occlum' })
+      const inspected = await cloister('attest', 'inspect', 'occlum.bin')
+      expect(inspected.stdout).toContain(`${about}${'00'.repeat(32)}`)
+    },
+  )
+
   it('says where evidence could come from', async () => {
     const none = await cloister('attest', 'quote', '--source', 'tpm', '--out', 'own.bin')
-    expect([none.code, none.stderr.includes('configfs-tsm, gramine')]).toEqual([EXIT.usage, true])
+    expect([none.code, none.stderr.includes('configfs-tsm, gramine, occlum')]).toEqual([
+      EXIT.usage,
+      true,
+    ])
     const long = ['--source', 'simulated', '--report-data', 'ab'.repeat(65), '--out', 'own.bin']
     expect((await cloister('attest', 'quote', ...long)).code).toBe(EXIT.usage)
   })
@@ -238,6 +348,8 @@ describe('cloister attest inspect', () => {
     ['snp/vek.der', 'certificate', 'chip id'],
     ['chain.pem', 'certificate chain', 'Platform CA'],
     ['crl.der', 'revocation list', 'next update'],
+    ['crl.pem', 'revocation list', 'next update'],
+    ['odd-chain.bin', 'SGX quote', 'not readable: '],
     ['tcb.json', 'TCB info', 'SWHardeningNeeded'],
     ['identity.json', 'identity', 'ISVSVN'],
     ['collateral.json', 'collateral', 'TCB signing chain'],
@@ -265,6 +377,8 @@ describe('cloister attest inspect', () => {
     ['dumped.pem', 'certificate chain', 'Platform CA'],
     ['table.bin', 'SEV-SNP certificate table', 'VCEK'],
     ['other-vek.der', 'certificate', 'MALFORMED: '],
+    ['open-enclave.pem', 'certificate chain', 'evidence in 1.3.6.1.4.1.311.105.2'],
+    ['open-enclave.pem', 'certificate chain', MR_ENCLAVE],
   ])('reads %s, as services and tools write it', async (file, kind, fact) => {
     const { code, stdout } = await cloister('attest', 'inspect', file)
     expect([code, stdout.split('\n')[0]]).toEqual([0, kind])

@@ -104,7 +104,10 @@ function addRegisterCommand(attest: Command): void {
     .description('let an image use a key, as `policy add` does, and print its policy_Id')
     .addHelpText(
       'after',
-      '\nExample:\n  cloister attest register --key patients --job job.yaml --tee sgx',
+      `
+Examples:
+  cloister attest register --key patients --job job.yaml --tee sgx
+  cloister attest register --key patients --job job.yaml --tee sgx --measurement-file measurement.json --signer $MRSIGNER --minimum-svn 3`,
     )
     .action(async (_flags, command: Command) => {
       const { addReleasePolicy } = await import('../policy/add.ts')
@@ -120,7 +123,10 @@ function addQuoteCommand(attest: Command): void {
     .description('have the platform quote this guest or enclave')
     .requiredOption('--out <file>', 'where to write the quote or report')
     .option('--report-data <hex>', 'what the evidence is to be about, up to 64 bytes', '')
-    .option('--source <name>', 'configfs-tsm, gramine or simulated (default: what is there)')
+    .option(
+      '--source <name>',
+      'configfs-tsm, gramine, occlum or simulated (default: what is there)',
+    )
     .addHelpText(
       'after',
       `

@@ -1,19 +1,20 @@
-import { randomBytes } from 'node:crypto'
-import { open, rename, rm, stat } from 'node:fs/promises'
-import { extname } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { extname, join } from 'node:path'
 import {
   openOwnDataset,
   plaintextOf,
   rewrapDataset,
+  rewrapFolder,
   sealFile,
   unverifiedDatasetId,
 } from '@cloister/kms'
-import { datasetIdFrom } from '@cloister/sealed'
+import { datasetIdFrom, MANIFEST_NAME } from '@cloister/sealed'
 import type { Command } from 'commander'
+import { writeWhole } from '../files/write-whole.ts'
 import { keyIdOf } from '../key-name.ts'
+import { EXIT } from '../output/exit-codes.ts'
 import { startProgress } from '../output/progress.ts'
 import { type GlobalFlags, Session } from '../session.ts'
-import { UsageError } from '../usage-error.ts'
 
 const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.csv': 'text/csv',
@@ -87,38 +88,70 @@ Examples:
 
   program
     .command('rewrap')
-    .description(
-      "wrap a dataset's data keys under the newest version of their CMK; data stays as it is",
-    )
-    .argument('<folder>', "the dataset's folder")
-    .option('--dataset <id>', 'the dataset that is wanted; otherwise the one the folder names')
+    .description('wrap data keys under the newest version of their CMK; the data stays as it is')
+    .argument('<folder>', "a dataset's folder, or one with sealed files and datasets below it")
+    .option('--dataset <id>', 'the dataset that is wanted, checked against its head')
     .addHelpText(
       'after',
       `
-Example:
+Each file is replaced whole or not at all; interrupted, it goes on when called again.
+
+Examples:
   cloister key rotate patients
-  cloister rewrap sealed/patients --dataset 9a41…`,
+  cloister rewrap sealed/patients --dataset 9a41…
+  cloister rewrap sealed --json`,
     )
     .action(async (folder: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string }>()
       const session = new Session(flags)
-      const datasetId = await datasetIn(session, folder, flags.dataset)
-      const progress = startProgress('rewrapping')
-      const done = await session
-        .withClient(client =>
-          rewrapDataset({
-            client,
-            folder,
-            datasetId,
-            onProgress: ({ parts, of }) => progress.update(parts, of),
-          }),
-        )
-        .finally(() => progress.stop())
-      session.printer.result(
-        { folder, datasetId, ...done },
-        () => `${done.rewrapped} of ${done.parts} parts of dataset ${datasetId} rewrapped`,
-      )
+      const isDataset = flags.dataset !== undefined || (await holdsManifest(folder))
+      if (isDataset) await rewrapOne(session, folder, flags.dataset)
+      else await rewrapAll(session, folder)
     })
+}
+
+async function holdsManifest(folder: string): Promise<boolean> {
+  return await stat(join(folder, MANIFEST_NAME)).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function rewrapOne(session: Session, folder: string, dataset: string | undefined) {
+  const datasetId = await datasetIn(session, folder, dataset)
+  const progress = startProgress('rewrapping')
+  const done = await session
+    .withClient(client =>
+      rewrapDataset({
+        client,
+        folder,
+        datasetId,
+        onProgress: ({ parts, of }) => progress.update(parts, of),
+      }),
+    )
+    .finally(() => progress.stop())
+  session.printer.result(
+    { folder, datasetId, ...done },
+    () => `${done.rewrapped} of ${done.parts} parts of dataset ${datasetId} rewrapped`,
+  )
+}
+
+async function rewrapAll(session: Session, folder: string): Promise<void> {
+  const progress = startProgress('rewrapping')
+  const done = await session
+    .withClient(client =>
+      rewrapFolder({ client, folder, onProgress: ({ files, of }) => progress.update(files, of) }),
+    )
+    .finally(() => progress.stop())
+  session.printer.result({ folder, ...done }, () =>
+    [
+      `${done.rewrapped} of ${done.files} sealed files below ${folder} rewrapped`,
+      `  ${done.current} were current, ${done.foreign} are of other key services`,
+      ...done.failed.map(({ code, message, path }) => `  ${path}: ${message} [${code}]`),
+    ].join('\n'),
+  )
+  // Told above, file by file: the others are done.
+  if (done.failed.length > 0) process.exitCode = EXIT.refused
 }
 
 /** The dataset a person wants, or else the one that the folder names. */
@@ -127,30 +160,4 @@ async function datasetIn(session: Session, folder: string, wanted: string | unde
   const datasetId = await unverifiedDatasetId(folder)
   session.printer.note(`the folder names dataset ${datasetId}; --dataset pins it`)
   return datasetId
-}
-
-/** Writes a file whole or not at all; refuses to replace one. */
-async function writeWhole(file: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
-  const exists = await stat(file).then(
-    () => true,
-    () => false,
-  )
-  if (exists) throw new UsageError(`${file} is already there`, 'name another file, or remove it')
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  const handle = await open(temporary, 'wx', 0o600)
-  let bytes = 0
-  try {
-    for await (const piece of pieces) {
-      await handle.write(piece)
-      bytes += piece.length
-    }
-    await handle.sync()
-    await handle.close()
-    await rename(temporary, file)
-  } catch (error) {
-    await handle.close().catch(() => undefined)
-    await rm(temporary, { force: true })
-    throw error
-  }
-  return bytes
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { runDemo } from '../demo/demo.ts'
 import { type GlobalFlags, Session } from '../session.ts'
-import { UsageError } from '../usage-error.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 const MAX_ROWS = 1_000_000_000
 
@@ -35,15 +35,4 @@ export function addDemoCommand(program: Command): void {
         ].join('\n'),
       )
     })
-}
-
-function wholeNumber(flag: string, text: string, min: number, max: number): number {
-  const number = Number(text)
-  if (!Number.isInteger(number) || number < min || number > max) {
-    throw new UsageError(
-      `${flag}: wanted a whole number from ${min} to ${max}, saw ${text}`,
-      'give another',
-    )
-  }
-  return number
 }

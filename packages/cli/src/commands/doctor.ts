@@ -1,7 +1,13 @@
 import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
-import { findBubblewrap, strongestConfinement } from '@cloister/enclave'
+import { join } from 'node:path'
+import {
+  findBubblewrap,
+  findGraminePal,
+  IMAGE_INTEGRITY,
+  strongestConfinement,
+} from '@cloister/enclave'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { table } from '../output/table.ts'
@@ -25,8 +31,11 @@ export function addDoctorCommand(program: Command): void {
         node(),
         await isolation(),
         mkfifo(),
+        packagers(),
         await memory(),
         sgx(),
+        gramine(),
+        ...occlum(),
         await keyService(session),
       ]
       session.printer.result(findings, () =>
@@ -65,6 +74,18 @@ function mkfifo(): Finding {
     : { what: 'pipes', state: 'missing', detail: `${path} (coreutils): queries over CSV need it` }
 }
 
+/** What `enclave lock` fetches and unpacks packages with. */
+const PACKAGERS = ['apt-get', 'dpkg-deb', 'python3', 'npm', 'mvn'] as const
+
+function packagers(): Finding {
+  const what = 'packages'
+  const folders = (process.env['PATH'] ?? '').split(':')
+  const missing = PACKAGERS.filter(name => !folders.some(folder => existsSync(join(folder, name))))
+  return missing.length === 0
+    ? { what, state: 'good', detail: PACKAGERS.join(', ') }
+    : { what, state: 'weak', detail: `enclave lock lacks ${missing.join(', ')}` }
+}
+
 async function memory(): Promise<Finding> {
   const shared = await statfs('/dev/shm').catch(() => undefined)
   const mebibytes = Math.round(freemem() / 2 ** 20)
@@ -77,6 +98,20 @@ function sgx(): Finding {
   return existsSync('/dev/sgx_enclave')
     ? { what: 'SGX', state: 'weak', detail: 'there, and not used yet: the TEE is simulated' }
     : { what: 'SGX', state: 'weak', detail: 'not here: the TEE is simulated, it protects nothing' }
+}
+
+function gramine(): Finding {
+  const what = 'Gramine'
+  const libpal = findGraminePal()
+  return libpal === undefined
+    ? { what, state: 'weak', detail: 'not installed: images are not made ready for it here' }
+    : { what, state: 'good', detail: libpal }
+}
+
+/** Where Occlum is installed, what no configuration of it mends. */
+function occlum(): readonly Finding[] {
+  if (!existsSync('/opt/occlum/build/bin/occlum')) return []
+  return [{ what: 'Occlum', state: 'weak', detail: IMAGE_INTEGRITY.message }]
 }
 
 async function keyService(session: Session): Promise<Finding> {

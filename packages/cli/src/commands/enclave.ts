@@ -1,68 +1,51 @@
-import { createPrivateKey } from 'node:crypto'
-import {
-  buildImage,
-  createSigningKey,
-  type ImageSummary,
-  inspectImage,
-  readDefinition,
-} from '@cloister/enclave'
-import { queryRunnerDefinition } from '@cloister/engine'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ImageSummary, inspectImage, inspectOcclum } from '@cloister/enclave'
 import type { Command } from 'commander'
+import { weaknessesText } from '../enclave/backend.ts'
+import { addBuildCommand } from '../enclave/build.ts'
+import { addDiffCommand } from '../enclave/diff.ts'
+import { addImageDoctorCommand } from '../enclave/doctor.ts'
+import { addExplainCommand } from '../enclave/explain.ts'
+import { addInitCommand } from '../enclave/init.ts'
+import { addLockCommand } from '../enclave/lock.ts'
+import { mebibytes } from '../enclave/sizes.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
+import { addBackendCommands } from './enclave-backends.ts'
+import { addPackageCommand } from './enclave-package.ts'
+import { addSigningCommands } from './enclave-signing.ts'
 
 /** `cloister enclave …`: build and look at images. */
 export function addEnclaveCommands(program: Command): void {
   const enclave = program.command('enclave').description('enclave images')
 
-  enclave
-    .command('build')
-    .description('build, measure and sign an image from a definition')
-    .argument('<definition>', 'an enclave.yaml, or query-runner for the image that runs SQL jobs')
-    .argument('<folder>', 'where the image goes; nothing may be there yet')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  cloister enclave build query-runner query-runner.image
-  cloister enclave build enclave.yaml reports.image`,
-    )
-    .action(async (definitionFile: string, folder: string, _flags, command: Command) => {
-      const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const { definition, baseDir } =
-        definitionFile === 'query-runner'
-          ? queryRunnerDefinition()
-          : await readDefinition(definitionFile)
-      const built = await buildImage({
-        definition,
-        baseDir,
-        out: folder,
-        signKey: await signingKey(session),
-      })
-      session.printer.result(
-        built,
-        () =>
-          `measurement ${built.measurement}\nsigner      ${built.mrSigner}\n${built.fileCount} files, ${mebibytes(built.totalBytes)} in ${built.folder}`,
-      )
-    })
+  addInitCommand(enclave)
+  addLockCommand(enclave)
+  addBuildCommand(enclave)
+  addExplainCommand(enclave)
+  addDiffCommand(enclave)
+  addImageDoctorCommand(enclave)
 
   enclave
     .command('inspect')
-    .description('verify an image and say what it is')
-    .argument('<folder>', 'the image')
+    .description('verify an image and say what it is; of an Occlum instance, what weakens it')
+    .argument('<folder>', 'the image, or any Occlum instance')
     .addHelpText('after', '\nExample:\n  cloister enclave inspect people-query.image')
     .action(async (folder: string, _flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
+      if (existsSync(join(folder, 'Occlum.json'))) {
+        const weaknesses = await inspectOcclum(folder)
+        session.printer.result({ kind: 'occlum', weaknesses }, () => weaknessesText(weaknesses))
+        return
+      }
       const image = await inspectImage(folder)
       session.printer.result(image, () => describe(image))
     })
-}
 
-/** The RSA key that signs the person's images; made at first use. */
-export async function signingKey(session: Session) {
-  const found = await session.home.find('signingKey')
-  if (found !== undefined) return createPrivateKey(found)
-  return await createSigningKey(session.home.path('signingKey'))
+  addSigningCommands(enclave)
+  addBackendCommands(enclave)
+  addPackageCommand(enclave)
 }
 
 function describe(image: ImageSummary): string {
@@ -76,7 +59,7 @@ function describe(image: ImageSummary): string {
         ['signer', image.mrSigner],
         ['product id, SVN', `${identity.isvProdId}, ${identity.isvSvn}`],
         ['debug', identity.debug ? 'YES: its memory can be read' : 'no'],
-        ['network', image.network],
+        ['network', networkOf(image)],
         ['init', image.entry.init.join(' ')],
         ['program', image.entry.program.join(' ')],
         ['files', `${image.fileCount}, ${mebibytes(image.totalBytes)}`],
@@ -86,6 +69,7 @@ function describe(image: ImageSummary): string {
   ].join('\n')
 }
 
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`
+function networkOf({ network }: ImageSummary): string {
+  if (network === 'none') return 'none'
+  return network.connect.map(({ host, port }) => `${host}:${port}`).join(', ')
 }

@@ -1,40 +1,33 @@
 import type { KeyDescription, KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
+import { addAliasCommands } from '../key/aliases.ts'
+import { addKeyDataCommands } from '../key/data.ts'
+import { pairsFrom, several, wordFrom } from '../key/flags.ts'
+import { addKeyLifeCommands } from '../key/life.ts'
+import { describeForPeople, keyTable } from '../key/print.ts'
+import { addSignCommands } from '../key/sign.ts'
 import { keyIdOf } from '../key-name.ts'
-import { table } from '../output/table.ts'
-import type { GlobalFlags } from '../session.ts'
-import { Session } from '../session.ts'
+import { type GlobalFlags, Session } from '../session.ts'
+
+const SPECS = [
+  ...['SYMMETRIC_DEFAULT', 'RSA_2048', 'RSA_3072', 'RSA_4096', 'ECC_NIST_P256'],
+  ...['ECC_NIST_P384', 'ECC_NIST_P521', 'ECC_SECG_P256K1', 'SM2'],
+] as KeyDescription['keySpec'][]
+
+interface CreateFlags extends GlobalFlags {
+  readonly open?: true
+  readonly alias?: string
+  readonly spec?: string
+  readonly usage?: string
+  readonly external?: true
+  readonly description?: string
+  readonly tag?: readonly string[]
+}
 
 /** `cloister key …`: customer master keys. */
 export function addKeyCommands(program: Command): void {
   const key = program.command('key').description('customer master keys (CMKs)')
-
-  key
-    .command('create')
-    .description('make a CMK; attested-only for good unless --open is given')
-    .option('--open', 'lets the owner open data outside any enclave; for results, never for inputs')
-    .option('--alias <name>', 'a name for people')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  cloister key create --alias patients
-  cloister key create --open --alias results`,
-    )
-    .action(async (_flags, command: Command) => {
-      const flags = command.optsWithGlobals<GlobalFlags & { open?: true; alias?: string }>()
-      const session = new Session(flags)
-      const made = await session.withClient(client =>
-        client.createKey({
-          mode: flags.open === true ? 'open' : 'attested-only',
-          ...(flags.alias === undefined ? {} : { alias: flags.alias }),
-        }),
-      )
-      if (made.mode === 'open') {
-        session.printer.note('open: whoever holds your credential can decrypt under this key')
-      }
-      session.printer.result(made, () => made.keyId)
-    })
+  addCreateCommand(key)
 
   key
     .command('list')
@@ -46,6 +39,12 @@ Examples:
       session.printer.result(keys, () => keyTable(keys))
     })
 
+  addVerb(key, {
+    name: 'describe',
+    description: 'all that there is to say of a key',
+    act: (client, keyId) => client.describeKey(keyId),
+    say: describeForPeople,
+  })
   addVerb(key, {
     name: 'rotate',
     description:
@@ -65,6 +64,59 @@ Examples:
     act: (client, keyId) => client.enableKey(keyId),
     say: made => `key ${made.keyId} is ${made.state}`,
   })
+  addVerb(key, {
+    name: 'cancel-deletion',
+    description: 'cancel a planned deletion; the key is then disabled',
+    act: (client, keyId) => client.cancelKeyDeletion(keyId),
+    say: made => `key ${made.keyId} is ${made.state}`,
+  })
+  addKeyLifeCommands(key)
+  addAliasCommands(key)
+  addKeyDataCommands(key)
+  addSignCommands(key)
+}
+
+function addCreateCommand(key: Command): void {
+  key
+    .command('create')
+    .description('make a CMK; attested-only for good unless --open is given')
+    .option('--open', 'lets the owner open data outside any enclave; for results, never for inputs')
+    .option('--alias <name>', 'a name for people; an account has each once')
+    .option('--spec <kind>', `${SPECS.join(', ')} (with --open; default: SYMMETRIC_DEFAULT)`)
+    .option('--usage <usage>', 'ENCRYPT_DECRYPT or SIGN_VERIFY, for kinds that do both')
+    .option('--external', 'without material: cloister key import brings it')
+    .option('--description <text>', 'what it is for')
+    .option('--tag <name=value>', 'a tag; may be given several times', several)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister key create --alias patients
+  cloister key create --open --alias results --tag team=statistics
+  cloister key create --open --spec ECC_NIST_P256 --alias reports`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<CreateFlags>()
+      const session = new Session(flags)
+      const { alias, description, spec, usage } = flags
+      const keyUsage = usage && wordFrom('--usage', usage, ['ENCRYPT_DECRYPT', 'SIGN_VERIFY'])
+      const wanted = {
+        mode: flags.open === true ? 'open' : 'attested-only',
+        ...(alias === undefined ? {} : { alias }),
+        ...(spec === undefined ? {} : { keySpec: wordFrom('--spec', spec, SPECS) }),
+        ...(keyUsage ? { keyUsage } : {}),
+        ...(flags.external === true ? { origin: 'external' as const } : {}),
+        ...(description === undefined ? {} : { description }),
+        ...(flags.tag === undefined ? {} : { tags: pairsFrom('--tag', flags.tag) }),
+      } as const
+      const made = await session.withClient(client => client.createKey(wanted))
+      if (made.mode === 'open') {
+        session.printer.note(
+          'open: whoever holds your credential can use and decrypt under this key',
+        )
+      }
+      session.printer.result(made, () => made.keyId)
+    })
 }
 
 interface Verb {
@@ -87,18 +139,4 @@ function addVerb(parent: Command, { name, description, act, say }: Verb): void {
       )
       session.printer.result(key, () => say(key))
     })
-}
-
-function keyTable(keys: readonly KeyDescription[]): string {
-  return table(
-    ['key', 'alias', 'mode', 'state', 'version', 'created'],
-    keys.map(key => [
-      key.keyId,
-      key.alias ?? '',
-      key.mode,
-      key.state,
-      String(key.currentVersion),
-      key.createdAt,
-    ]),
-  )
 }

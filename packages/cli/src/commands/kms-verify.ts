@@ -79,7 +79,7 @@ async function requirementsOf(
       if (collateral !== undefined) {
         return isSnpReport(evidence)
           ? await readSnpCollateral(collateral, false)
-          : await readQuoteCollateral(collateral)
+          : await readQuoteCollateral(collateral, evidence)
       }
       if (platform !== undefined) return platform.collateral(now())
       throw new UsageError('there is no collateral', 'give --collateral: cloister pccs get --help')

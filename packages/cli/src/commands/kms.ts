@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type AppraisalPolicy,
@@ -7,7 +6,7 @@ import {
   type SimPlatform,
 } from '@cloister/attestation'
 import { type QuoteSource, simQuoteSource } from '@cloister/attester'
-import { KmsClient, type KmsPin } from '@cloister/kms'
+import type { KmsPin } from '@cloister/kms'
 import { type RootKeeping, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
@@ -16,9 +15,10 @@ import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
 import { logLines } from '../output/log-lines.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
-import { type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { type GlobalFlags, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
+import { addEnrolCommand } from './enrol.ts'
 import { addBackupCommands } from './kms-backup.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
@@ -95,34 +95,7 @@ Examples:
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
 
-  kms
-    .command('enrol')
-    .description('open an account and pin the key service')
-    .requiredOption('--pin <file>', "the key service's kms.json, got over a channel you trust")
-    .requiredOption('--token-file <file>', 'the enrolment token, from the key service')
-    .addHelpText(
-      'after',
-      '\nExample:\n  cloister kms enrol --pin kms/kms.json --token-file kms/enrolment-token',
-    )
-    .action(async (_flags, command: Command) => {
-      const flags = command.optsWithGlobals<GlobalFlags & { pin: string; tokenFile: string }>()
-      const session = new Session(flags)
-      const pinText = await readFile(flags.pin, 'utf8')
-      const pin = pinFrom(pinText, flags.pin)
-      const client = new KmsClient(pin)
-      try {
-        const token = (await readFile(flags.tokenFile, 'utf8')).trim()
-        const account = await session.watching(client, () => client.enrol(token))
-        await session.home.write('pin', pinText)
-        await session.home.write('credential', account.credential)
-        session.printer.result(
-          { accountId: account.accountId, kmsId: pin.kmsId, url: pin.url },
-          () => `account ${account.accountId} at ${pin.url}; key service ${pin.kmsId}`,
-        )
-      } finally {
-        client.close()
-      }
-    })
+  addEnrolCommand(kms, 'enrol')
 }
 
 /** What a key service of the command line demands of platforms. */

@@ -1,20 +1,18 @@
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createSimPlatform, exportSimPlatform } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT } from '../output/exit-codes.ts'
+import { startPcs } from './simulated-pcs.test.support.ts'
 
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const platform = createSimPlatform({ createdAt: new Date(Date.now() - 60_000) })
-const collateral = platform.collateral(new Date(Date.now() - 30_000))
 
 let folder: string
-let server: Server
+let server: Awaited<ReturnType<typeof startPcs>>
 let url: string
 
 function cloister(...argv: readonly string[]) {
@@ -36,33 +34,11 @@ beforeAll(async () => {
     ...{ debug: false, reportData: new Uint8Array(64) },
   })
   await writeFile(join(folder, 'quote.bin'), quote)
-  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
-  const signed = (name: string, text: string, signature: Uint8Array) =>
-    `{"${name}":${text},"signature":"${hex(signature)}"}`
-  // Answers as a PCCS does: https://download.01.org/intel-sgx/sgx-dcap, PCCS API
-  server = createServer((request, response) => {
-    const path = request.url ?? ''
-    const chain = (name: string, pem: string) => response.setHeader(name, encodeURIComponent(pem))
-    if (path.includes('/tcb')) {
-      chain('TCB-Info-Issuer-Chain', collateral.tcbInfoIssuerChain)
-      response.end(signed('tcbInfo', collateral.tcbInfo, collateral.tcbInfoSignature))
-    } else if (path.includes('/qe/identity')) {
-      chain('SGX-Enclave-Identity-Issuer-Chain', collateral.qeIdentityIssuerChain)
-      const { qeIdentity, qeIdentitySignature } = collateral
-      response.end(signed('enclaveIdentity', qeIdentity, qeIdentitySignature))
-    } else if (path.includes('/pckcrl')) {
-      chain('SGX-PCK-CRL-Issuer-Chain', collateral.pckCrlIssuerChain)
-      response.end(Buffer.from(collateral.pckCrl))
-    } else {
-      response.end(hex(collateral.rootCaCrl))
-    }
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  server = await startPcs(platform, new Date(Date.now() - 30_000), '')
+  url = server.url
 })
 
 afterAll(async () => {
-  server.closeAllConnections()
   server.close()
   await rm(folder, { recursive: true, force: true })
 })

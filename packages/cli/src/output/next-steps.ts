@@ -8,6 +8,12 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'KmsError KEY_ATTESTED_ONLY':
     'run a job over the data, with its result under an open key: cloister run --help',
   'KmsError KEY_DISABLED': 'ask the owner of the key why it is disabled',
+  'KmsError KEY_STATE': 'cloister key describe KEY says where the key is in its life',
+  'KmsError KEY_USAGE': 'cloister key describe KEY says what the key is for',
+  'KmsError ALIAS_TAKEN': 'have the alias name this key instead: cloister key alias update',
+  'KmsError CIPHERTEXT_INVALID':
+    'give the key and the encryption context (--context) that it was encrypted with',
+  'KmsError IMPORT_TOKEN': 'begin the import anew: a token serves once, within a day',
   'KmsError UNAUTHENTICATED': 'enrol again: cloister kms enrol --help',
   'KmsError APPRAISAL_REJECTED':
     "the platform is not one that the key service's appraisal policy accepts; run elsewhere",
@@ -44,20 +50,53 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
+  'BackendError TOOL_MISSING': 'install it, or say where it is: docs/gramine.md, docs/occlum.md',
+  'BackendError MEASUREMENT':
+    'the tool, its PAL or what was built is not what it seems: trust neither, and look which changed',
+  'SigstructError TEST_KEY':
+    'make a key of your own: cloister enclave key generate FILE; for tests, a debug enclave',
+  'SigstructError PASSPHRASE': 'give its passphrase: --passphrase-file FILE',
+  'EnclaveFileError MEASUREMENT':
+    'it was altered after it was signed: build it again, or get it again from whoever signed it',
+  'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
+  'ImageError SECRET':
+    'keep it out of the image, under exclude; a file that only looks like a secret is named under allowedSecrets, with its SHA-256 and a reason',
+  'LockError LOCK_MISSING': 'cloister enclave lock',
+  'LockError LOCK_STALE': 'cloister enclave lock',
+  'LockError LOCK_FORMAT': 'put the lock back from version control, or remove it and lock again',
+  'LockError ARTEFACT_MISSING': 'cloister enclave lock fetches what the store lacks',
+  'LockError ARTEFACT_CHANGED':
+    'remove that file of the store and lock again; find out who could write to it',
   'EngineError MEMORY_LIMIT': 'raise resources.memoryMiB in the job, or read fewer columns',
   'EngineError COLUMN': 'name the columns that the file has',
   'AttestedTlsError REJECTED':
     'compare what was wanted and seen; if what runs there is what you mean, name it in the policy',
   'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
+  'PccsAdminError UNREACHABLE':
+    'is it running, and does --ca name its certificate? cloister pccs serve prints both',
+  'BundleError REFUSED':
+    'fetch it again; with --data, --partial takes what verifies without the rest',
+  'DataInUseError IN_USE':
+    'stop the service, or give it the bundle while it runs: --url in place of --data',
+  'TokenFileError MODE': 'chmod 600 that file, and think about who has read it',
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
+  QuoteFormatError: 'cloister attest inspect FILE says what a file is',
+  'CollateralError EXPIRED': 'fetch newer collateral, or judge at its time: --at',
+  'ChainError CRL_EXPIRED': 'fetch newer collateral, or judge at its time: --at',
+  'CollateralError NOT_YET_VALID': 'look at the clock, or at --at',
+  'ChainError NOT_YET_VALID': 'look at the clock, or at --at',
+  'CollateralError FMSPC': 'fetch the collateral of the quote’s own FMSPC',
+  'CollateralError OTHER_TEE': 'give --collateral of the kind of evidence that the file is',
   InspectError:
     'it is cut short, altered, or of a form that nobody signs: get it again from where it came',
   ENOENT: 'look at the path',
   EACCES: 'look at who may read and write there',
   ENOSPC: 'make room on that disk',
+  EADDRINUSE: 'give another --port, or stop what listens there',
+  EADDRNOTAVAIL: 'give a --host that this machine has',
   ECONNREFUSED: 'is the key service running? cloister doctor asks it',
 }
 

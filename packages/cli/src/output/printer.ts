@@ -2,6 +2,8 @@
 export interface Printer {
   /** Prints the command's result. `human` is not called with `--json`. */
   result(value: unknown, human: () => string): void
+  /** Prints bytes as they are; with `--json` the value. */
+  bytes(value: unknown, bytes: Uint8Array): void
   /** A line for people on standard error; silent with `--json`. */
   note(line: string): void
 }
@@ -12,6 +14,10 @@ export function createPrinter(options: { readonly json: boolean }): Printer {
     result(value, human) {
       const text = options.json ? JSON.stringify(value, jsonValue, 2) : human()
       process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+    },
+    bytes(value, bytes) {
+      if (options.json) this.result(value, () => '')
+      else process.stdout.write(bytes)
     },
     note(line) {
       if (!options.json) process.stderr.write(`${line}\n`)

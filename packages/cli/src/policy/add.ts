@@ -1,11 +1,13 @@
-import { openImage } from '@cloister/enclave'
-import { readJobFile, statementOf } from '@cloister/engine'
+import { openImage, verifyMeasurementFile } from '@cloister/enclave'
+import { jobStatementOf, readJobFile, statementOf } from '@cloister/engine'
 import { jobDigest, type NewPolicy, type PolicyDescription } from '@cloister/kms'
 import type { Command } from 'commander'
+import { readInput } from '../attest/input-file.ts'
 import { keyIdOf } from '../key-name.ts'
 import type { Printer } from '../output/printer.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 interface AddFlags extends GlobalFlags {
   readonly key: string
@@ -13,6 +15,9 @@ interface AddFlags extends GlobalFlags {
   readonly image?: string
   readonly allowAnyJob?: true
   readonly tee: string
+  readonly measurementFile?: string
+  readonly signer?: string
+  readonly minimumSvn?: string
 }
 
 /** Adds the release policy that a command's flags ask for. @throws UsageError, KmsError */
@@ -38,22 +43,53 @@ async function conditionsOf(session: Session, flags: AddFlags): Promise<WithoutK
     tees: [teeFrom(flags.tee)],
     tcbStatuses: ['UpToDate' as const],
   }
+  const stated = await statedMeasurement(flags)
   if (flags.allowAnyJob === true) {
-    if (flags.image === undefined || flags.job !== undefined) {
-      throw new UsageError('--allow-any-job goes with --image', 'name the image, and no job')
+    if ((flags.image === undefined) === (stated === undefined) || flags.job !== undefined) {
+      throw new UsageError(
+        '--allow-any-job goes with --image or --measurement-file',
+        'name the image, and no job',
+      )
     }
-    const { measurement } = await openImage(flags.image)
+    const measurement = stated ?? (await openImage(flags.image ?? '')).measurement
     return { ...common, measurement, allowAnyJob: true }
   }
   if (flags.job === undefined) {
     throw new UsageError('a policy names a job', 'give --job job.yaml')
   }
-  const statement = await statementOf(await readJobFile(flags.job), await session.pin())
+  const job = await readJobFile(flags.job)
+  const pin = await session.pin()
+  const statement =
+    stated === undefined
+      ? await statementOf(job, pin)
+      : jobStatementOf(job, { measurement: stated, kms: [pin.identityKey] })
   return {
     ...common,
     measurement: statement.measurement,
     jobDigest: Buffer.from(jobDigest(statement)).toString('hex'),
   }
+}
+
+/** The measurement that a builder's file states; undefined where none is given. */
+async function statedMeasurement(flags: AddFlags): Promise<string | undefined> {
+  const { measurementFile, minimumSvn, signer, tee } = flags
+  if (measurementFile === undefined) return undefined
+  if (signer === undefined) {
+    throw new UsageError('--measurement-file: anybody may have signed it', 'give --signer MRSIGNER')
+  }
+  const { kind, measurement } = verifyMeasurementFile(await readInput(measurementFile), {
+    mrSigner: signer,
+    ...(minimumSvn === undefined
+      ? {}
+      : { minimumSvn: wholeNumber('--minimum-svn', minimumSvn, 0, 65_535) }),
+  })
+  if ((kind === 'image') !== (tee === 'sim')) {
+    throw new UsageError(
+      `${measurementFile}: an enclave of kind ${kind} does not run as --tee ${tee}`,
+      'an image runs simulated (sim); what a backend made of it, on SGX (sgx)',
+    )
+  }
+  return measurement
 }
 
 function teeFrom(text: string): 'sgx' | 'sim' {

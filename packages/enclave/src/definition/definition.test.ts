@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DefinitionError, type DefinitionErrorCode } from './errors.ts'
 import { nearestWord } from './nearest.ts'
 import { parseDefinition, readDefinition } from './parse.ts'
+import { resourcesOf } from './resources.ts'
 
 const GOOD = `version: 1
 name: query-runner
@@ -77,11 +78,129 @@ describe('parseDefinition', () => {
     ['a path with dots', 'to: /usr/bin/node', 'to: /usr/../node', 'VALUE', 8, 9, /without \. or/],
     ['a relative path', 'to: /usr/bin/node', 'to: usr/bin/node', 'VALUE', 8, 9, /absolute/],
     ['the root as a file', 'to: /usr/bin/node', 'to: /', 'VALUE', 8, 9, /absolute/],
-    ['a network', 'network: none', 'network: host', 'VALUE', 17, 10, /wanted none; seen "host"/],
+    [
+      'a network',
+      'network: none',
+      'network: host',
+      'VALUE',
+      17,
+      10,
+      /wanted none, .*; seen "host"/,
+    ],
     ['a number in the environment', 'TZ: UTC', 'TZ: 1', 'VALUE', 16, 7, /wanted a text; seen 1/],
     ['an empty command', '[/usr/bin/node, /app/init.js]', '[]', 'VALUE', 4, 9, /a list/],
     ['another version', 'version: 1', 'version: 2', 'VALUE', 1, 10, /wanted 1; seen 2/],
     ['an svn that is too large', 'isvSvn: 2', 'isvSvn: 65536', 'VALUE', 20, 11, /65535/],
+    [
+      'a host with a wildcard',
+      'network: none',
+      'network: {connect: [{host: "*.x", port: 1}]}',
+      'VALUE',
+      17,
+      28,
+      /wildcards/,
+    ],
+    [
+      'a typo in a host',
+      'network: none',
+      'network: {connect: [{hots: x, port: 1}]}',
+      'UNKNOWN_FIELD',
+      17,
+      22,
+      /"host"\?/,
+    ],
+    [
+      'a forbidden name from a job',
+      'network: none',
+      'network: none\nenvironmentFromJob: [A, LD_PRELOAD]',
+      'VALUE',
+      18,
+      25,
+      /LD_PRELOAD changes what/,
+    ],
+    [
+      'a measured name from a job',
+      'network: none',
+      'network: none\nenvironmentFromJob: [TZ]',
+      'VALUE',
+      18,
+      22,
+      /measured/,
+    ],
+    [
+      'a rule of two kinds',
+      '  program:',
+      '  arguments: [{exact: a, free: b}]\n  program:',
+      'VALUE',
+      5,
+      15,
+      /exactly one/,
+    ],
+    [
+      'a rule of no kind',
+      '  program:',
+      '  arguments: [{optional: true}]\n  program:',
+      'VALUE',
+      5,
+      15,
+      /exactly one/,
+    ],
+    [
+      'a broken pattern',
+      '  program:',
+      '  arguments: [{pattern: "["}]\n  program:',
+      'VALUE',
+      5,
+      15,
+      /[Rr]egular/,
+    ],
+    [
+      'an entry point called main',
+      '  program:',
+      '  others: {main: {program: [/x]}}\n  program:',
+      'VALUE',
+      5,
+      18,
+      /main/,
+    ],
+    [
+      'a mount in a mount',
+      'network: none',
+      'network: none\nmounts: {scratch: [{to: /a, sizeMiB: 1}, {to: /a/b, sizeMiB: 1}]}',
+      'VALUE',
+      18,
+      9,
+      /lies in \/a/,
+    ],
+    [
+      "a mount over what is the instance's",
+      'network: none',
+      'network: none\nmounts: {memory: [{to: /proc/x, sizeMiB: 1}]}',
+      'VALUE',
+      18,
+      9,
+      /own/,
+    ],
+    [
+      'memory said twice',
+      'memoryMiB: 512',
+      'memoryMiB: 512\n  SGX_MEM_SIZE: 2GB',
+      'VALUE',
+      24,
+      17,
+      /the same as memoryMiB/,
+    ],
+    ['memory said not at all', 'memoryMiB: 512', 'threads: 4', 'VALUE', 23, 3, /memoryMiB/],
+    ['a size that is none', 'memoryMiB: 512', 'SGX_MEM_SIZE: lots', 'VALUE', 23, 17, /20GB/],
+    [
+      'a path that looks like another',
+      'to: /usr/bin/node',
+      'to: "/cafe\\u0301"',
+      'VALUE',
+      8,
+      9,
+      /normal form C/,
+    ],
     ['a field twice', 'network: none', 'version: 1', 'YAML', 17, 1, /unique/],
     ['a quote left open', 'TZ: UTC', 'TZ: "UTC', 'YAML', 24, 1, /./],
     ['a tab as indent', '  TZ: UTC', '\tTZ: UTC', 'YAML', 16, 1, /tab/i],
@@ -133,6 +252,21 @@ describe('parseDefinition', () => {
   })
 })
 
+describe('resources', () => {
+  it('are understood under the names of the older scripts', () => {
+    const text = GOOD.replace(
+      'memoryMiB: 512',
+      'SGX_MEM_SIZE: 20GB\n  SGX_THREAD: 512\n  SGX_HEAP: 512MB\n  SGX_KERNEL_HEAP: 1GB',
+    )
+    expect(resourcesOf(parseDefinition(text).resources)).toEqual({
+      memoryMiB: 20_480,
+      threads: 512,
+      heapMiB: 512,
+      kernelHeapMiB: 1024,
+    })
+  })
+})
+
 describe('readDefinition', () => {
   let home: string
   beforeAll(() => {
@@ -149,6 +283,8 @@ describe('readDefinition', () => {
     await expect(readDefinition(join(home, 'absent.yaml'))).rejects.toMatchObject({ code: 'FILE' })
     writeFileSync(join(home, 'bytes.yaml'), Uint8Array.of(0xff, 0xfe, 0x41))
     await expect(readDefinition(join(home, 'bytes.yaml'))).rejects.toMatchObject({ code: 'FILE' })
+    writeFileSync(join(home, 'huge.yaml'), '#'.repeat(2_000_000))
+    await expect(readDefinition(join(home, 'huge.yaml'))).rejects.toMatchObject({ code: 'FILE' })
   })
 })
 

@@ -32,3 +32,9 @@ export class DefinitionError extends CodedError<DefinitionErrorCode> {
     this.column = at?.column
   }
 }
+
+/** What a job asks for and its image does not allow. */
+export type RuleErrorCode = 'ARGUMENT' | 'ENVIRONMENT'
+
+/** Thrown when a job asks for arguments or an environment that the image's rules do not allow. */
+export class RuleError extends CodedError<RuleErrorCode> {}

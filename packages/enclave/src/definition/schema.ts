@@ -1,42 +1,147 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { EntrySchema } from './entry.ts'
+import {
+  BuildPath,
+  Flag,
+  Globs,
+  ImagePath,
+  Mode,
+  Sha256Hex,
+  strict,
+  Text,
+  U16,
+  VariableName,
+} from './fields.ts'
+import { MountsSchema } from './mounts.ts'
+import { NetworkSchema } from './network.ts'
+import { ResourcesSchema } from './resources.ts'
 
-const strict = { additionalProperties: false } as const
+const Files = Type.Array(
+  Type.Object(
+    {
+      from: BuildPath,
+      to: ImagePath,
+      mode: Type.Optional(Mode),
+      libraries: Type.Optional(Flag),
+      exclude: Type.Optional(Globs),
+    },
+    strict,
+  ),
+  { maxItems: 4096, description: 'a list of files' },
+)
 
-// An absolute path in normal form, below the root: no empty, `.` or `..` component, no control
-// characters.
-const IMAGE_PATH = '^(?:/(?!\\.{1,2}(?:/|$))[^/\\u0000-\\u001f\\u007f]+)+$'
-const ImagePath = Type.String({
-  pattern: IMAGE_PATH,
-  maxLength: 1024,
-  description: 'an absolute path such as /usr/bin/node, without . or ..',
+const Bundles = Type.Array(
+  Type.Object(
+    {
+      entry: BuildPath,
+      to: ImagePath,
+      external: Type.Optional(
+        Type.Array(BuildPath, { maxItems: 256, description: 'a list of module names' }),
+      ),
+    },
+    strict,
+  ),
+  { maxItems: 256, description: 'a list of bundles' },
+)
+
+const Debian = Type.Object(
+  {
+    packages: Type.Array(
+      // Debian Policy, sections 5.6.1 and 5.6.12: a name, and where it matters a version.
+      Type.String({
+        pattern: '^[a-z0-9][a-z0-9+.-]+(?:=[0-9A-Za-z.+:~-]+)?$',
+        description: 'a package name, as such or with =VERSION',
+      }),
+      { maxItems: 1024, description: 'a list of package names' },
+    ),
+    minimal: Type.Optional(Flag),
+    keep: Type.Optional(Globs),
+    drop: Type.Optional(Globs),
+  },
+  strict,
+)
+
+const SourceArchive = Type.Object(
+  {
+    version: Type.String({ pattern: '^[0-9][A-Za-z0-9.!+_-]*$', description: 'a quoted version' }),
+    folders: Type.Record(Type.String({ pattern: '^[^/\\u0000][^\\u0000]*$' }), Text, {
+      ...strict,
+      description: 'a map from folders of the source archive to folders of the package',
+    }),
+  },
+  strict,
+)
+
+const Python = Type.Object(
+  {
+    requirements: BuildPath,
+    version: Type.Optional(
+      Type.String({ pattern: '^3\\.[0-9]{1,2}$', description: 'a quoted version such as "3.11"' }),
+    ),
+    to: Type.Optional(ImagePath),
+    sources: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }), SourceArchive, {
+        ...strict,
+        description: 'a map from names of projects to a version and folders',
+      }),
+    ),
+    bytecode: Type.Optional(Flag),
+    keep: Type.Optional(Globs),
+    drop: Type.Optional(Globs),
+  },
+  strict,
+)
+
+const Npm = Type.Object(
+  { lockfile: BuildPath, to: ImagePath, keep: Type.Optional(Globs), drop: Type.Optional(Globs) },
+  strict,
+)
+
+const Maven = Type.Object({ pom: BuildPath, to: ImagePath }, strict)
+
+const CopyBom = Type.Array(
+  Type.Object(
+    {
+      file: BuildPath,
+      includeFolders: Type.Optional(Type.Array(BuildPath, { maxItems: 64 })),
+      hostFolders: Type.Optional(Type.Array(BuildPath, { maxItems: 64 })),
+      variables: Type.Optional(
+        Type.Record(VariableName, Text, {
+          ...strict,
+          description: 'a map of what $NAME stands for',
+        }),
+      ),
+    },
+    strict,
+  ),
+  { maxItems: 64, description: "a list of Occlum's copy_bom files" },
+)
+
+const Variables = Type.Record(VariableName, Text, {
+  ...strict,
+  description: 'a map from names of letters, digits and _ to texts (quote numbers)',
 })
 
-// No NUL: the operating system would cut the text there.
-const NO_NUL = '^[^\\u0000]*$'
-const Text = Type.String({ pattern: NO_NUL, maxLength: 65_536, description: 'a text' })
+/** Schema of what an image's identity states. */
+export const IdentitySchema = Type.Object(
+  {
+    isvProdId: U16,
+    isvSvn: U16,
+    debug: Type.Optional(Flag),
+    isvFamilyId: Type.Optional(
+      Type.String({ pattern: '^[0-9a-f]{32}$', description: '32 lower-case hexadecimal digits' }),
+    ),
+    isvExtProdId: Type.Optional(
+      Type.String({ pattern: '^[0-9a-f]{32}$', description: '32 lower-case hexadecimal digits' }),
+    ),
+  },
+  strict,
+)
 
-const BuildPath = Type.String({
-  pattern: '^[^\\u0000]+$',
-  maxLength: 4096,
-  description: 'a path on the machine that builds',
-})
-
-const Argv = Type.Array(Text, {
-  minItems: 1,
-  maxItems: 256,
-  description: 'a list: an absolute path in the image, then arguments',
-})
-
-const Mode = Type.String({
-  pattern: '^0[4-7][0145][0145]$',
-  description: 'a quoted octal mode such as "0644" or "0755": writable by its owner at most',
-})
-
-const U16 = Type.Integer({
-  minimum: 0,
-  maximum: 65_535,
-  description: 'a whole number from 0 to 65535',
-})
+const AllowedSecrets = Type.Array(
+  Type.Object({ path: ImagePath, sha256: Sha256Hex, because: Text }, strict),
+  { maxItems: 1024, description: 'a list of files that look like secrets and are none' },
+)
 
 /** Schema of `enclave.yaml`. Fields that it does not name are refused. */
 export const EnclaveDefinitionSchema = Type.Object(
@@ -46,67 +151,41 @@ export const EnclaveDefinitionSchema = Type.Object(
       pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$',
       description: 'a name of lower-case letters, digits and inner hyphens, at most 63',
     }),
-    entry: Type.Object({ init: Argv, program: Argv }, strict),
-    files: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            from: BuildPath,
-            to: ImagePath,
-            mode: Type.Optional(Mode),
-            libraries: Type.Optional(Type.Boolean({ description: 'true or false' })),
-          },
-          strict,
-        ),
-        { maxItems: 4096, description: 'a list of files' },
-      ),
-    ),
-    bundles: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            entry: BuildPath,
-            to: ImagePath,
-            external: Type.Optional(
-              Type.Array(BuildPath, { maxItems: 256, description: 'a list of module names' }),
-            ),
-          },
-          strict,
-        ),
-        { maxItems: 256, description: 'a list of bundles' },
-      ),
-    ),
-    environment: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Text, {
+    entry: EntrySchema,
+    files: Type.Optional(Files),
+    bundles: Type.Optional(Bundles),
+    debian: Type.Optional(Debian),
+    python: Type.Optional(Python),
+    npm: Type.Optional(Npm),
+    maven: Type.Optional(Maven),
+    node: Type.Optional(Flag),
+    copyBom: Type.Optional(CopyBom),
+    links: Type.Optional(
+      Type.Record(ImagePath, ImagePath, {
         ...strict,
-        description: 'a map from names of letters, digits and _ to texts (quote numbers)',
+        description: 'a map from paths in the image to what links there lead to',
       }),
     ),
-    network: Type.Literal('none', { description: 'none' }),
-    identity: Type.Object(
-      {
-        isvProdId: U16,
-        isvSvn: U16,
-        debug: Type.Optional(Type.Boolean({ description: 'true or false' })),
-      },
-      strict,
+    missingLibraries: Type.Optional(
+      Type.Array(Text, { maxItems: 1024, description: 'a list of shared libraries to do without' }),
     ),
-    resources: Type.Object(
-      {
-        memoryMiB: Type.Integer({
-          minimum: 16,
-          maximum: 16_777_216,
-          description: 'a whole number of MiB, at least 16',
-        }),
-      },
-      strict,
+    environment: Type.Optional(Variables),
+    environmentFromJob: Type.Optional(
+      Type.Array(VariableName, { maxItems: 256, description: 'a list of names' }),
     ),
+    network: NetworkSchema,
+    mounts: Type.Optional(MountsSchema),
+    identity: IdentitySchema,
+    resources: ResourcesSchema,
+    allowedSecrets: Type.Optional(AllowedSecrets),
   },
   strict,
 )
 
 /**
- * What goes into an enclave image and what it may do. Paths of `from` and a bundle's `entry` are on
- * the building machine, relative to the definition; `to` and `entry` are in the image.
+ * What goes into an enclave image and what it may do. Paths of `from`, a bundle's `entry` and other
+ * files to read are on the building machine, relative to the definition; `to` and `entry` are in
+ * the image.
+ * @see docs/formats/enclave-definition.md
  */
 export type EnclaveDefinition = Static<typeof EnclaveDefinitionSchema>

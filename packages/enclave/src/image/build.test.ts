@@ -217,6 +217,21 @@ describe('buildImage', () => {
     expect(readlinkSync(join(built.folder, 'root/app/data/inner/link'))).toBe('../table.csv')
   })
 
+  it('states ids of key separation and sharing, and asks for them, where the identity has them', async () => {
+    sources(home)
+    const [family, product] = ['0f'.repeat(16), 'a1'.repeat(16)]
+    const identity = { isvProdId: 3, isvSvn: 4, isvFamilyId: family, isvExtProdId: product }
+    const built = await build({ definition: { ...DEFINITION, identity } })
+    const { sigstruct } = await verifyImage(built.folder, built)
+    expect(Buffer.from(sigstruct.isvFamilyId).toString('hex')).toBe(family)
+    expect(Buffer.from(sigstruct.isvExtProdId).toString('hex')).toBe(product)
+    // KSS is bit 7 of the attributes, MODE64BIT bit 2.
+    expect(sigstruct.attributes.flags).toBe(0x84n)
+    const plain = await verifyImage((await build({ out: join(home, 'plain') })).folder)
+    expect(plain.sigstruct.attributes.flags).toBe(0x04n)
+    expect(plain.measurement).not.toBe(built.measurement)
+  })
+
   it('bundles run, keep error names and hold no trace of where they came from', async () => {
     const place = join(home, 'telltale-folder')
     sources(place)

@@ -1,24 +1,35 @@
+import { execFile } from 'node:child_process'
 import { type KeyObject, randomBytes } from 'node:crypto'
-import { lstat, open, rename, rm, symlink, utimes } from 'node:fs/promises'
+import { lstat, rename, rm, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { resourcesOf } from '../definition/resources.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
+import { encodeOrigins, ORIGINS_FILE } from '../documents/origins.ts'
+import { encodeProvenance, PROVENANCE_FILE } from '../documents/provenance.ts'
+import { encodeSbom, SBOM_FILE } from '../documents/sbom.ts'
+import { LockError } from '../lock/errors.ts'
 import { measureSgxs } from '../measurement/measure.ts'
-import { assertSigningKey } from '../sigstruct/key.ts'
+import type { SecretNotice } from '../secrets/judge.ts'
+import { assertSecretSigner } from '../sigstruct/appraise.ts'
+import { SigstructError } from '../sigstruct/errors.ts'
+import { assertSigningKey, modulusOf } from '../sigstruct/key.ts'
 import { signingKeyMrSigner, signSigstruct } from '../sigstruct/sign.ts'
 import { ImageError } from './errors.ts'
+import { EPOCH, forEachOf, makeFolder, syncFolder, writeNew } from './files.ts'
+import { follow } from './locked-root.ts'
 import {
-  copyNew,
-  digestFile,
-  EPOCH,
-  type FileDigest,
-  forEachOf,
-  makeFolder,
-  openRegular,
-  writeNew,
-} from './files.ts'
-import { comparePaths, encodeManifest, type ImageEntry, parseManifest } from './manifest.ts'
+  comparePaths,
+  documentDigest,
+  encodeManifest,
+  type ImageEntry,
+  type ImageManifest,
+  parseManifest,
+} from './manifest.ts'
 import { imageSgxs, imageSigstruct } from './pages.ts'
-import { type ImagePlan, type Planned, planImage } from './plan.ts'
+import { Placer } from './place.ts'
+import type { ImagePlan } from './plan.ts'
+import { entryPaths, INIT_COMMAND, type LockedPackages, planImage } from './plan-image.ts'
 
 /** What to build, and where. */
 export interface BuildImageOptions {
@@ -29,6 +40,8 @@ export interface BuildImageOptions {
   readonly out: string
   /** RSA-3072 private key with exponent 3; see `createSigningKey`. */
   readonly signKey: KeyObject
+  /** For definitions that name packages. */
+  readonly packages?: LockedPackages
 }
 
 /** A built image. */
@@ -41,108 +54,114 @@ export interface BuiltImage {
   readonly mrSigner: string
   readonly fileCount: number
   readonly totalBytes: number
+  /** What looks like a secret and did not stop the build, with the reason. */
+  readonly notices: readonly SecretNotice[]
 }
 
 const AT_ONCE = 4
-/** Copies a file and says what was written, whatever happens to the source meanwhile. */
-async function copySource(from: string, to: string, mode: number): Promise<FileDigest> {
-  const input = await openRegular(from).catch((cause: unknown) => {
-    throw new ImageError('SOURCE', `cannot read ${from}`, { cause })
-  })
-  return copyNew(input, to, { mode, durable: true }).finally(() => input.close())
-}
+const run = promisify(execFile)
 
-function octal(mode: number): string {
-  return mode.toString(8).padStart(4, '0')
-}
-
-async function place(root: string, path: string, planned: Planned): Promise<ImageEntry> {
-  const to = join(root, path)
-  switch (planned.type) {
-    case 'dir':
-      return { path, type: 'dir', mode: '0755' }
-    case 'link':
-      await symlink(planned.target, to)
-      return { path, type: 'link', target: planned.target }
-    case 'copy': {
-      const digest = await copySource(planned.from, to, planned.mode)
-      return { path, type: 'file', mode: octal(planned.mode), ...digest }
-    }
-    case 'bytes': {
-      await writeNew(to, planned.bytes, planned.mode)
-      const file = await openRegular(to)
-      const digest = await digestFile(file).finally(() => file.close())
-      return { path, type: 'file', mode: octal(planned.mode), ...digest }
-    }
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  await folder.sync().finally(() => folder.close())
-}
-
-async function writeRoot(root: string, plan: ImagePlan): Promise<readonly ImageEntry[]> {
+async function writeRoot(
+  root: string,
+  plan: ImagePlan,
+  placer: Placer,
+): Promise<readonly ImageEntry[]> {
   const all = [...plan].sort(([a], [b]) => comparePaths(a, b))
   const folders = all.filter(([, { type }]) => type === 'dir').map(([path]) => join(root, path))
   await makeFolder(root)
   for (const folder of folders) await makeFolder(folder)
   const entries: ImageEntry[] = []
   await forEachOf(all, AT_ONCE, async ([path, planned]) => {
-    entries.push(await place(root, path, planned))
+    if (planned.type === 'link') await symlink(planned.target, join(root, path))
+    entries.push(await placer.place(join(root, path), path, planned))
   })
-  for (const folder of [...folders.reverse(), root]) {
-    await utimes(folder, EPOCH, EPOCH)
-    await syncFolder(folder)
-  }
-  return entries
+  for (const folder of [...folders.reverse(), root]) await utimes(folder, EPOCH, EPOCH)
+  return entries.sort((a, b) => comparePaths(a.path, b.path))
 }
 
-/** Both commands begin with a file of the image that can be executed. */
-function assertEntry(definition: EnclaveDefinition, entries: readonly ImageEntry[]): void {
-  const files = new Map(entries.map(entry => [`/${entry.path}`, entry]))
-  for (const which of ['init', 'program'] as const) {
-    const path = definition.entry[which][0] ?? ''
-    const entry = files.get(path)
-    if (entry?.type !== 'file' || (Number.parseInt(entry.mode, 8) & 0o111) === 0) {
-      const seen = entry === undefined ? 'nothing' : `a ${entry.type} without that right`
-      const message = `entry.${which}: wanted an executable file of the image at ${path}, seen ${seen}`
-      throw new ImageError('ENTRY', message)
-    }
+/** All commands begin with a file of the image that can be executed, or a link to one. */
+function assertEntry(definition: EnclaveDefinition, plan: ImagePlan): void {
+  for (const path of entryPaths(definition)) {
+    const found = follow(path, at => plan.get(at))
+    const planned = found?.planned
+    const isFile = planned !== undefined && planned.type !== 'dir' && planned.type !== 'link'
+    if (path.startsWith('/') && isFile && (planned.mode & 0o111) !== 0) continue
+    const seen =
+      planned === undefined ? 'nothing' : isFile ? 'a file without that right' : 'a folder'
+    const message = `entry: wanted an executable file of the image at ${path}, seen ${seen}`
+    throw new ImageError('ENTRY', message)
   }
+}
+
+function measuredEntry({ entry }: EnclaveDefinition): ImageManifest['entry'] {
+  const others = Object.entries(entry.others ?? {}).map(([name, other]) => [
+    name,
+    { program: other.program, arguments: other.arguments ?? [] },
+  ])
+  return {
+    init: entry.init ?? [...INIT_COMMAND],
+    program: entry.program,
+    arguments: entry.arguments ?? [],
+    others: Object.fromEntries(others),
+  }
+}
+
+function measuredResources({ resources }: EnclaveDefinition): ImageManifest['resources'] {
+  const found = resourcesOf(resources)
+  if ('fault' in found) throw new ImageError('SOURCE', `resources.${found.field}: ${found.fault}`)
+  return found
 }
 
 async function fill(
   folder: string,
-  options: BuildImageOptions,
+  { definition, baseDir, signKey, packages }: BuildImageOptions,
 ): Promise<Omit<BuiltImage, 'folder'>> {
-  const { definition, baseDir, signKey } = options
-  const entries = await writeRoot(join(folder, 'root'), await planImage(definition, baseDir))
-  assertEntry(definition, entries)
+  const plan = await planImage(definition, baseDir, packages)
+  assertEntry(definition, plan)
+  const placer = new Placer(packages?.store)
+  const entries = await writeRoot(join(folder, 'root'), plan, placer)
+  const notices = placer.judge(definition.allowedSecrets ?? [])
+  const { name, identity } = definition
+  const origins = encodeOrigins(plan)
+  const sbom = encodeSbom({ name, isvSvn: identity.isvSvn, plan, entries })
   const bytes = encodeManifest({
     version: 1,
-    name: definition.name,
-    entry: definition.entry,
+    name,
+    entry: measuredEntry(definition),
     environment: definition.environment ?? {},
+    environmentFromJob: [...(definition.environmentFromJob ?? [])].sort(),
     network: definition.network,
-    identity: { ...definition.identity, debug: definition.identity.debug ?? false },
-    resources: definition.resources,
+    mounts: definition.mounts ?? {},
+    identity: { ...identity, debug: identity.debug ?? false },
+    resources: measuredResources(definition),
+    documents: { origins: documentDigest(origins), sbom: documentDigest(sbom) },
     files: [...entries],
   })
   const manifest = parseManifest(bytes)
   const sgxs = imageSgxs(bytes, manifest)
   const { mrEnclave } = measureSgxs(sgxs)
-  const sigstruct = signSigstruct(imageSigstruct(manifest, mrEnclave), signKey)
-  await writeNew(join(folder, 'manifest.json'), bytes, 0o644)
-  await writeNew(join(folder, 'image.sgxs'), sgxs, 0o644)
-  await writeNew(join(folder, 'sigstruct.bin'), sigstruct, 0o644)
-  await syncFolder(folder)
-  const files = manifest.files.flatMap(entry => (entry.type === 'file' ? [entry.size] : []))
+  const measurement = Buffer.from(mrEnclave).toString('hex')
+  const fields = imageSigstruct(manifest, mrEnclave)
+  assertSecretSigner(fields, modulusOf(signKey))
+  const provenance = encodeProvenance(manifest, bytes, measurement, packages?.lock)
+  const written: Readonly<Record<string, Uint8Array>> = {
+    'manifest.json': bytes,
+    'image.sgxs': sgxs,
+    'sigstruct.bin': signSigstruct(fields, signKey),
+    [ORIGINS_FILE]: origins,
+    [SBOM_FILE]: sbom,
+    [PROVENANCE_FILE]: provenance,
+  }
+  for (const [file, content] of Object.entries(written)) {
+    await writeNew(join(folder, file), content, 0o644)
+  }
+  const files = entries.flatMap(entry => (entry.type === 'file' ? [entry.size] : []))
   return {
-    measurement: Buffer.from(mrEnclave).toString('hex'),
+    measurement,
     mrSigner: Buffer.from(signingKeyMrSigner(signKey)).toString('hex'),
     fileCount: files.length,
     totalBytes: files.reduce((sum, size) => sum + size, 0),
+    notices,
   }
 }
 
@@ -155,10 +174,10 @@ async function exists(path: string): Promise<boolean> {
 
 /**
  * Builds, measures and signs an enclave image. The image depends on the definition, the content of
- * the files it names and the key alone: not on place, time, user or umask. It appears under its
- * name whole or not at all.
- * @throws ImageError with `EXISTS`, `SOURCE`, `CONFLICT`, `LIBRARY`, `BUNDLE`, `ENTRY`, `WRITE`;
- * SigstructError with `KEY`.
+ * the files it names, the lock and the key alone: not on place, time, user or umask. It appears
+ * under its name whole or not at all.
+ * @throws ImageError with `EXISTS`, `SOURCE`, `CONFLICT`, `LIBRARY`, `BUNDLE`, `ENTRY`, `SECRET`,
+ * `WRITE`; LockError; SigstructError with `KEY`, `TEST_KEY`.
  */
 export async function buildImage(options: BuildImageOptions): Promise<BuiltImage> {
   assertSigningKey(options.signKey)
@@ -169,14 +188,26 @@ export async function buildImage(options: BuildImageOptions): Promise<BuiltImage
   try {
     await makeFolder(temporary)
     const built = await fill(temporary, options)
+    // Once for all files: one after the other, thousands of them would take minutes.
+    await run('sync', ['-f', temporary])
     await rename(temporary, folder)
     await syncFolder(dirname(folder))
     return { folder, ...built }
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
-    if (cause instanceof ImageError) throw cause
+    if (
+      cause instanceof ImageError ||
+      cause instanceof LockError ||
+      cause instanceof SigstructError
+    )
+      throw cause
+    if (isDefinitionFault(cause)) throw cause
     throw new ImageError('WRITE', `cannot write ${folder}: ${reasonOf(cause)}`, { cause })
   }
+}
+
+function isDefinitionFault(error: unknown): boolean {
+  return error instanceof Error && error.name === 'DefinitionError'
 }
 
 function reasonOf(error: unknown): string {

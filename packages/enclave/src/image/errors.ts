@@ -4,8 +4,8 @@ import { CodedError } from '@cloister/attestation'
  * Why an image cannot be built:
  * `EXISTS` something is there already; `SOURCE` a file to put in is missing or of a kind that images
  * do not hold; `CONFLICT` two things want one path; `LIBRARY` a shared library is missing; `BUNDLE`
- * a bundle cannot be made; `ENTRY` a command is not an executable file of the image; `WRITE` the
- * image cannot be written.
+ * a bundle cannot be made; `ENTRY` a command is not an executable file of the image; `SECRET`
+ * something that goes in looks like a secret; `WRITE` the image cannot be written.
  *
  * Why an image is refused:
  * `READ` it cannot be read; `SIGNATURE` its SIGSTRUCT does not verify; `SIGNER` another key signed
@@ -21,6 +21,7 @@ export type ImageErrorCode =
   | 'LIBRARY'
   | 'BUNDLE'
   | 'ENTRY'
+  | 'SECRET'
   | 'WRITE'
   | 'READ'
   | 'SIGNATURE'

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  futimesSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs'
 import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises'
 
 const CHUNK = 1024 * 1024
@@ -84,6 +92,12 @@ export async function makeFolder(path: string): Promise<void> {
   await chmod(path, 0o755)
 }
 
+/** Has a folder's names on disk on return. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  await folder.sync().finally(() => folder.close())
+}
+
 /** Writes a new file, of that mode whatever the umask, and has it on disk on return. */
 export async function writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   const file = await open(path, NEW_FILE, 0o600)
@@ -97,6 +111,45 @@ export async function writeNew(path: string, bytes: Uint8Array, mode: number): P
   }
 }
 
+/** Below this a file is copied in one go: the steps between threads would take longer than it does. */
+const SMALL = 1024 * 1024
+
+/**
+ * Copies a small file to a new one and says what was written; undefined for a large one, of which
+ * nothing is done. Not durable.
+ * @param size - Bytes that the file should have.
+ */
+export function copySmall(
+  from: string,
+  to: string,
+  size: number,
+  mode: number,
+): FileDigest | undefined {
+  if (size > SMALL) return undefined
+  const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  let bytes: Buffer
+  try {
+    // One byte more, so that a file that is longer shows.
+    const buffer = Buffer.allocUnsafe(size + 1)
+    let filled = 0
+    for (let read = -1; read !== 0 && filled < buffer.length; filled += read) {
+      read = readSync(input, buffer, filled, buffer.length - filled, null)
+    }
+    bytes = buffer.subarray(0, filled)
+  } finally {
+    closeSync(input)
+  }
+  const output = openSync(to, NEW_FILE, 0o600)
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(output, bytes, at)
+    fchmodSync(output, mode)
+    futimesSync(output, EPOCH, EPOCH)
+  } finally {
+    closeSync(output)
+  }
+  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
 /** How to copy a file. */
 export interface CopyOptions {
   readonly mode: number
@@ -104,17 +157,20 @@ export interface CopyOptions {
   readonly durable: boolean
   /** As in {@link digestFile}. */
   readonly limit?: number
+  /** Sees each piece, too. */
+  readonly tap?: (piece: Uint8Array) => void
 }
 
 /** Copies an open file to a new one and says what was written. */
 export async function copyNew(
   input: FileHandle,
   to: string,
-  { mode, durable, limit }: CopyOptions,
+  { mode, durable, limit, tap }: CopyOptions,
 ): Promise<FileDigest> {
   const output = await open(to, NEW_FILE, 0o600)
   try {
     const digest = await digestFile(input, limit, async piece => {
+      tap?.(piece)
       await output.writeFile(piece)
     })
     await output.chmod(mode)

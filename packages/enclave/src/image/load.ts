@@ -1,7 +1,7 @@
 import { rm, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { ImageError, type ImageProblem, imageErrorOf } from './errors.ts'
-import { copyNew, forEachOf, makeFolder, openRegular } from './files.ts'
+import { copyNew, copySmall, forEachOf, makeFolder, openRegular } from './files.ts'
 import type { ImageEntry } from './manifest.ts'
 import { type ExpectedImage, openImage, type VerifiedImage } from './verify.ts'
 
@@ -21,8 +21,11 @@ async function loadFile(from: string, to: string, entry: File): Promise<ImagePro
       const seen = stats.isFile() ? `${stats.size} bytes` : 'something else'
       return { code: 'CHANGED', path, wanted: `a file of ${entry.size} bytes`, seen }
     }
-    const options = { mode: Number.parseInt(entry.mode, 8), durable: false, limit: entry.size }
-    const seen = await copyNew(input, join(to, entry.path), options)
+    const mode = Number.parseInt(entry.mode, 8)
+    const target = join(to, entry.path)
+    const seen =
+      copySmall(join(from, entry.path), target, entry.size, mode) ??
+      (await copyNew(input, target, { mode, durable: false, limit: entry.size }))
     if (seen.size === entry.size && seen.sha256 === entry.sha256) return undefined
     return { code: 'CHANGED', path, wanted: `SHA-256 ${entry.sha256}`, seen: seen.sha256 }
   } finally {

@@ -25,17 +25,21 @@ const file = (path: string): ImageEntry => ({
   mode: '0644',
   size: 3,
   sha256: 'ab'.repeat(32),
+  fsVerity: 'cd'.repeat(32),
 })
 
 function manifestOf(files: readonly ImageEntry[]): Omit<ImageManifest, 'merkleRoot'> {
   return {
     version: 1,
     name: 'sample',
-    entry: { init: ['/app/a'], program: ['/app/a'] },
+    entry: { init: ['/app/a'], program: ['/app/a'], arguments: [], others: {} },
     environment: {},
+    environmentFromJob: [],
     network: 'none',
+    mounts: {},
     identity: { isvProdId: 0, isvSvn: 0, debug: false },
     resources: { memoryMiB: 64 },
+    documents: { origins: 'ab'.repeat(32), sbom: 'ab'.repeat(32) },
     files: [...files],
   }
 }

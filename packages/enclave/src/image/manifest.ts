@@ -1,11 +1,15 @@
+import { createHash } from 'node:crypto'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { EnclaveDefinitionSchema } from '../definition/schema.ts'
+import { MeasuredEntrySchema } from '../definition/entry.ts'
+import { Mode, Sha256Hex, strict, VariableName } from '../definition/fields.ts'
+import { MountsSchema, mountTargets } from '../definition/mounts.ts'
+import { NetworkSchema } from '../definition/network.ts'
+import { MeasuredResourcesSchema } from '../definition/resources.ts'
+import { EnclaveDefinitionSchema, IdentitySchema } from '../definition/schema.ts'
 import { ImageError } from './errors.ts'
 import { merkleRoot } from './merkle.ts'
-
-const strict = { additionalProperties: false } as const
 
 /** Longest manifest in bytes. */
 export const MAX_MANIFEST = 32 * 1024 * 1024
@@ -17,9 +21,6 @@ export const MOUNT_POINTS = ['dev', 'in', 'job', 'out', 'proc', 'run', 'tmp'] as
 const PATH =
   '^(?!\\.{1,2}(?:/|$))[^/\\u0000-\\u001f\\u007f\\ufffd]+(?:/(?!\\.{1,2}(?:/|$))[^/\\u0000-\\u001f\\u007f\\ufffd]+)*$'
 const Path = Type.String({ pattern: PATH, maxLength: 1024 })
-const Sha256Hex = Type.String({ pattern: '^[0-9a-f]{64}$' })
-const Mode = Type.String({ pattern: '^0[4-7][0145][0145]$' })
-const Argv = Type.Array(Type.String(), { minItems: 1 })
 
 const EntrySchema = Type.Union([
   Type.Object({ path: Path, type: Type.Literal('dir'), mode: Type.Literal('0755') }, strict),
@@ -30,6 +31,7 @@ const EntrySchema = Type.Union([
       mode: Mode,
       size: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
       sha256: Sha256Hex,
+      fsVerity: Sha256Hex,
     },
     strict,
   ),
@@ -49,20 +51,17 @@ const ManifestSchema = Type.Object(
   {
     version: Type.Literal(1),
     name: definition.name,
-    entry: Type.Object({ init: Argv, program: Argv }, strict),
-    environment: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String(), {
-      ...strict,
-    }),
-    network: definition.network,
-    identity: Type.Object(
-      {
-        isvProdId: definition.identity.properties.isvProdId,
-        isvSvn: definition.identity.properties.isvSvn,
-        debug: Type.Boolean(),
-      },
+    entry: MeasuredEntrySchema,
+    environment: Type.Record(VariableName, Type.String(), strict),
+    environmentFromJob: Type.Array(VariableName, { uniqueItems: true }),
+    network: NetworkSchema,
+    mounts: MountsSchema,
+    identity: Type.Composite(
+      [Type.Omit(IdentitySchema, ['debug']), Type.Object({ debug: Type.Boolean() })],
       strict,
     ),
-    resources: definition.resources,
+    resources: MeasuredResourcesSchema,
+    documents: Type.Object({ origins: Sha256Hex, sbom: Sha256Hex }, strict),
     files: Type.Array(EntrySchema, { maxItems: 1_000_000 }),
     merkleRoot: Sha256Hex,
   },
@@ -82,7 +81,8 @@ export function comparePaths(a: string, b: string): number {
 
 /** Whether `path` can stand in an image. */
 export function isImagePath(path: string): boolean {
-  return Value.Check(Path, path)
+  // Names that look alike are the same: Unicode in normal form C alone.
+  return Value.Check(Path, path) && path === path.normalize('NFC')
 }
 
 /**
@@ -108,7 +108,7 @@ function bad(message: string): ImageError {
   return new ImageError('MANIFEST', `manifest.json: ${message}`)
 }
 
-function assertTree(entries: readonly ImageEntry[]): void {
+function assertTree(entries: readonly ImageEntry[], mountedOn: readonly string[]): void {
   const types = new Map<string, ImageEntry['type']>()
   let last: string | undefined
   for (const entry of entries) {
@@ -116,6 +116,7 @@ function assertTree(entries: readonly ImageEntry[]): void {
       throw bad(`${entry.path} is not in order`)
     }
     last = entry.path
+    if (!isImagePath(entry.path)) throw bad(`${entry.path} is not in Unicode normal form C`)
     const slash = entry.path.lastIndexOf('/')
     // Sorted, so a parent was seen before; nothing stands below a file or a link.
     if (slash !== -1 && types.get(entry.path.slice(0, slash)) !== 'dir') {
@@ -126,7 +127,7 @@ function assertTree(entries: readonly ImageEntry[]): void {
     }
     types.set(entry.path, entry.type)
   }
-  for (const path of MOUNT_POINTS) {
+  for (const path of [...MOUNT_POINTS, ...mountedOn]) {
     if (types.get(path) !== 'dir') throw bad(`the folder ${path} is missing`)
     if (entries.some(entry => entry.path.startsWith(`${path}/`))) throw bad(`${path} is not empty`)
   }
@@ -150,7 +151,10 @@ export function parseManifest(bytes: Uint8Array): ImageManifest {
     throw bad(`${first?.path || '/'}: ${first?.message ?? 'not a manifest'}`)
   }
   if (Buffer.compare(canonicalJsonBytes(value), bytes) !== 0) throw bad('not in RFC 8785 form')
-  assertTree(value.files)
+  assertTree(
+    value.files,
+    mountTargets(value.mounts).map(path => path.slice(1)),
+  )
   const root = entriesRoot(value.files)
   if (root !== value.merkleRoot) {
     throw bad(`Merkle root: wanted ${root}, seen ${value.merkleRoot}`)
@@ -167,4 +171,9 @@ export function encodeManifest(manifest: Omit<ImageManifest, 'merkleRoot'>): Uin
   const bytes = canonicalJsonBytes({ ...manifest, files, merkleRoot: entriesRoot(files) })
   parseManifest(bytes)
   return bytes
+}
+
+/** SHA-256 of a document beside the manifest, as the manifest says it. */
+export function documentDigest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -9,14 +9,15 @@ const VERSION = 1
 const CONFIG_SIZE = 96
 const FLAGS = SECINFO.regular | SECINFO.read
 
-/** Attribute flags of an enclave: 64-bit mode, and whether a debugger may read it. */
+/** Attribute flags of an enclave: 64-bit mode, whether a debugger may read it, KSS (Intel SDM vol. 3D, 34.7.1). */
 const MODE64BIT = 4n
 const DEBUG = 2n
+const KSS = 0x80n
 const X87_AND_SSE = 3n
 const ALL = 0xffff_ffff_ffff_ffffn
 
-// Part of what is signed, so a constant: the same image signs to the same bytes on any day.
-const DATE = '20250101'
+/** Part of what is signed, so a constant: the same image signs to the same bytes on any day. */
+export const IMAGE_SIGNING_DATE = '20250101'
 
 /** Magic, version, reserved; length and SHA-256 of the manifest; Merkle root of the files. */
 function configPage(bytes: Uint8Array, manifest: ImageManifest): Uint8Array {
@@ -59,8 +60,17 @@ export function manifestDigestIn(sgxs: Uint8Array): Uint8Array | undefined {
 }
 
 /** Attributes that an instance of the image has, without the bit that EINIT sets. */
-export function imageAttributes(manifest: ImageManifest): SigstructFields['attributes'] {
-  return { flags: MODE64BIT | (manifest.identity.debug ? DEBUG : 0n), xfrm: X87_AND_SSE }
+export function imageAttributes({
+  identity,
+}: Pick<ImageManifest, 'identity'>): SigstructFields['attributes'] {
+  // Ids of key separation and sharing are read only where the enclave asks for it.
+  const kss = identity.isvFamilyId !== undefined || identity.isvExtProdId !== undefined
+  const flags = MODE64BIT | (identity.debug ? DEBUG : 0n) | (kss ? KSS : 0n)
+  return { flags, xfrm: X87_AND_SSE }
+}
+
+function idBytes(hex: string | undefined): Uint8Array {
+  return hex === undefined ? new Uint8Array(16) : new Uint8Array(Buffer.from(hex, 'hex'))
 }
 
 /** What the signer states about the image. Every attribute is fixed, DEBUG among them. */
@@ -68,17 +78,17 @@ export function imageSigstruct(manifest: ImageManifest, mrEnclave: Uint8Array): 
   return {
     debugSigned: false,
     vendor: 0,
-    date: DATE,
+    date: IMAGE_SIGNING_DATE,
     swDefined: 0,
     miscSelect: 0,
     miscMask: 0xffff_ffff,
     cetAttributes: 0,
     cetAttributesMask: 0xff,
-    isvFamilyId: new Uint8Array(16),
+    isvFamilyId: idBytes(manifest.identity.isvFamilyId),
     attributes: imageAttributes(manifest),
     attributesMask: { flags: ALL, xfrm: ALL },
     enclaveHash: mrEnclave,
-    isvExtProdId: new Uint8Array(16),
+    isvExtProdId: idBytes(manifest.identity.isvExtProdId),
     isvProdId: manifest.identity.isvProdId,
     isvSvn: manifest.identity.isvSvn,
   }

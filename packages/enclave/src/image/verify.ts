@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
+import { ORIGINS_FILE } from '../documents/origins.ts'
+import { PROVENANCE_FILE } from '../documents/provenance.ts'
+import { SBOM_FILE } from '../documents/sbom.ts'
 import { measureSgxs } from '../measurement/measure.ts'
 import { SIGSTRUCT_SIZE, type SigstructFields } from '../sigstruct/format.ts'
 import { type VerifiedSigstruct, verifySigstruct } from '../sigstruct/sign.ts'
 import { ImageError, type ImageProblem, imageErrorOf } from './errors.ts'
 import { openRegular } from './files.ts'
-import { type ImageManifest, MAX_MANIFEST, parseManifest } from './manifest.ts'
+import { documentDigest, type ImageManifest, MAX_MANIFEST, parseManifest } from './manifest.ts'
 import { imageSgxs, imageSigstruct, manifestDigestIn } from './pages.ts'
 import { namesIn, TreeCheck } from './tree.ts'
 
@@ -23,6 +26,8 @@ export interface OpenedImage {
   /** MRSIGNER, 64 hexadecimal digits. */
   readonly mrSigner: string
   readonly sigstruct: VerifiedSigstruct
+  /** The same, 1808 bytes. */
+  readonly sigstructBytes: Uint8Array
 }
 
 /**
@@ -42,7 +47,12 @@ export interface ExpectedImage {
   readonly mrSigner?: string
 }
 
-const CONTENT = ['image.sgxs', 'manifest.json', 'root', 'sigstruct.bin'] as const
+const CONTENT: readonly string[] = [
+  ...['image.sgxs', 'manifest.json', 'root', 'sigstruct.bin'],
+  ...[ORIGINS_FILE, SBOM_FILE, PROVENANCE_FILE],
+]
+
+const MAX_DOCUMENT = 256 * 1024 * 1024
 
 // Each page of the manifest is measured in 16 records of 320 bytes after one of 64.
 const MAX_SGXS = Math.ceil(MAX_MANIFEST / 4096 + 2) * (64 + 16 * 320)
@@ -137,7 +147,8 @@ function show(value: SigstructFields[keyof SigstructFields]): string {
  */
 export async function openImage(path: string, expected: ExpectedImage = {}): Promise<OpenedImage> {
   const folder = resolve(path)
-  const sigstruct = verifiedSigstruct(await readPart(folder, 'sigstruct.bin', SIGSTRUCT_SIZE))
+  const sigstructBytes = await readPart(folder, 'sigstruct.bin', SIGSTRUCT_SIZE)
+  const sigstruct = verifiedSigstruct(sigstructBytes)
   const mrSigner = Buffer.from(sigstruct.mrSigner).toString('hex')
   const measurement = Buffer.from(sigstruct.enclaveHash).toString('hex')
   if (expected.mrSigner !== undefined && expected.mrSigner !== mrSigner) {
@@ -150,7 +161,22 @@ export async function openImage(path: string, expected: ExpectedImage = {}): Pro
   assertMeasured(sgxs, measurement)
   const manifest = measuredManifest(await readPart(folder, 'manifest.json', MAX_MANIFEST), sgxs)
   assertIdentity(manifest, sigstruct)
-  return { folder, root: join(folder, 'root'), manifest, measurement, mrSigner, sigstruct }
+  const root = join(folder, 'root')
+  return { folder, root, manifest, measurement, mrSigner, sigstruct, sigstructBytes }
+}
+
+/** What is wrong with a document that was measured with the image. */
+async function documentProblem(
+  { folder, manifest }: OpenedImage,
+  name: keyof ImageManifest['documents'],
+): Promise<ImageProblem | undefined> {
+  const path = name === 'sbom' ? SBOM_FILE : ORIGINS_FILE
+  const wanted = `SHA-256 ${manifest.documents[name]}`
+  const bytes = await readPart(folder, path, MAX_DOCUMENT).catch(() => undefined)
+  if (bytes === undefined)
+    return { code: 'MISSING', path, wanted, seen: 'nothing that can be read' }
+  const seen = documentDigest(bytes)
+  return seen === manifest.documents[name] ? undefined : { code: 'CHANGED', path, wanted, seen }
 }
 
 /**
@@ -166,8 +192,12 @@ export async function verifyImage(
   const image = await openImage(path, expected)
   const tree = new TreeCheck(image.root, image.manifest.files)
   for (const name of await namesIn(image.folder)) {
-    if ((CONTENT as readonly string[]).includes(name)) continue
+    if (CONTENT.includes(name)) continue
     tree.problems.push({ code: 'ADDED', path: name, wanted: 'nothing', seen: 'something' })
+  }
+  for (const name of ['origins', 'sbom'] as const) {
+    const problem = await documentProblem(image, name)
+    if (problem !== undefined) tree.problems.push(problem)
   }
   await tree.run()
   const [first, ...rest] = tree.problems

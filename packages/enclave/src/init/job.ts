@@ -6,6 +6,9 @@ import {
   parseJobStatement,
   parseKmsPin,
 } from '@cloister/kms'
+import { commandOf } from '../definition/arguments.ts'
+import { environmentOf } from '../definition/environment.ts'
+import { RuleError } from '../definition/errors.ts'
 import { type ImageManifest, parseManifest } from '../image/manifest.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
 import type { InstanceLayout } from '../instance/layout.ts'
@@ -15,11 +18,16 @@ export interface Assignment {
   readonly job: JobStatement
   readonly pin: KmsPin
   readonly manifest: ImageManifest
+  /** The program's command line, as the image's rules allow it. */
+  readonly command: readonly string[]
+  /** The program's environment, as the image's rules allow it. */
+  readonly environment: Readonly<Record<string, string>>
 }
 
 /**
  * Reads the job, the key service's pin and the image's manifest. The host wrote the first two: what
- * it may not choose is in the job digest, which the key service compares with its policies.
+ * it may not choose is in the job digest, which the key service compares with its policies; and
+ * whatever a policy allows, arguments and environment are those that the measured rules allow.
  * @throws InstanceError JOB, PIN, IMAGE
  */
 export async function readAssignment(layout: InstanceLayout): Promise<Assignment> {
@@ -36,7 +44,22 @@ export async function readAssignment(layout: InstanceLayout): Promise<Assignment
   if (!job.kms.includes(pin.identityKey)) {
     throw new InstanceError('PIN', `the job does not name the key service ${pin.kmsId}`)
   }
-  return { job, pin, manifest }
+  return { job, pin, manifest, ...asAllowed(job, manifest) }
+}
+
+function asAllowed(
+  { command, environment }: JobStatement,
+  manifest: ImageManifest,
+): Pick<Assignment, 'command' | 'environment'> {
+  try {
+    return {
+      command: commandOf(manifest.entry, command.kind === 'exec' ? command.argv : []),
+      environment: environmentOf(manifest, environment),
+    }
+  } catch (cause) {
+    if (!(cause instanceof RuleError)) throw cause
+    throw new InstanceError('JOB', `the image does not allow this job: ${cause.message}`, { cause })
+  }
 }
 
 function jsonOf(bytes: Uint8Array): unknown {

@@ -150,7 +150,7 @@ function assertOwnQuote(quote: Uint8Array, measurement: string, reportData: Uint
 
 async function work(run: Run, { released, inputs }: Opened): Promise<ProgramOutput> {
   const { assignment, layout, planned, step } = run
-  const { job, manifest } = assignment
+  const { job, command, environment } = assignment
   // From here on nothing in the instance can be quoted, the program least of all.
   await run.quotes.close()
   assertNoInspector()
@@ -161,8 +161,8 @@ async function work(run: Run, { released, inputs }: Opened): Promise<ProgramOutp
   }
   await step('program-started')
   const said = await runProgram({
-    argv: [...manifest.entry.program, ...(job.command.kind === 'exec' ? job.command.argv : [])],
-    environment: { ...manifest.environment, ...job.environment },
+    argv: command,
+    environment,
     layout,
     asAnotherUser,
     input: {

@@ -431,6 +431,25 @@ describe('a host that edits the job', () => {
     expect(failure.reasons.map(({ code }) => code)).toContain('JOB_DIGEST')
   })
 
+  const beyond: readonly [string, Partial<JobStatement>][] = [
+    ['sets a variable that the image does not name', { environment: { LANG: 'C' } }],
+    ['sets a measured variable', { environment: { TZ: 'CET' } }],
+    ['has the loader load something', { environment: { LD_PRELOAD: '/in/people/evil.so' } }],
+    ['gives Node options', { environment: { NODE_OPTIONS: '--inspect' } }],
+  ]
+
+  it.each(beyond)(
+    'that %s is refused by init, even where a policy allows the job',
+    async (_what, change) => {
+      const scene = await Scene.make(world)
+      const job = { ...scene.job, ...change }
+      await scene.allow(job)
+      const failure = failureOf(await scene.launch({ job }))
+      expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
+      expect(scene.events.map(({ kind }) => kind)).not.toContain('quoted')
+    },
+  )
+
   it('under another spelling is refused by init', async () => {
     const scene = await Scene.make(world)
     for (const jobFile of [JSON.stringify(scene.job, null, 1), '{', '[]']) {

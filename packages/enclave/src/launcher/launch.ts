@@ -10,6 +10,7 @@ import {
   parseJobStatement,
 } from '@cloister/kms'
 import { canonicalJsonBytes } from '@cloister/sealed'
+import { mountTargets } from '../definition/mounts.ts'
 import { type VerifiedImage, verifyImage } from '../image/verify.ts'
 import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
 import { LaunchError } from './errors.ts'
@@ -64,6 +65,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   await requireFolders('input', job.inputs, options.inputs)
   await requireFolders('output', job.outputs, options.outputs)
   const image = await verifyImage(options.imageFolder)
+  requireSupported(image)
   const { debug } = image.manifest.identity
   onEvent({ kind: 'image', measurement: image.measurement, debug })
   requireNotAborted(signal)
@@ -73,6 +75,16 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** What an image declares and would not get is said, instead of its program finding out. */
+function requireSupported({ manifest }: VerifiedImage): void {
+  const wanted = manifest.network === 'none' ? mountTargets(manifest.mounts)[0] : 'network'
+  if (wanted === undefined) return
+  throw new LaunchError(
+    'UNSUPPORTED',
+    `the image wants ${wanted}, which this launcher does not give`,
+  )
 }
 
 async function launchIn(

@@ -53,7 +53,13 @@ export class World {
     this.kms = fields.kms
   }
 
-  static async start(options: { readonly debug?: boolean } = {}): Promise<World> {
+  static async start(
+    options: {
+      readonly debug?: boolean
+      /** Builds another image than the usual one. */
+      readonly buildImage?: (out: string) => Promise<BuiltImage>
+    } = {},
+  ): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'cloister-launch-'))
     const platform = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
     await publishCollateral(folder, platform)
@@ -63,7 +69,8 @@ export class World {
     const { credential } = await stranger.enrol(token)
     stranger.close()
     const owner = new KmsClient(kms.pin, { credential })
-    const image = await build(join(folder, 'image'), options.debug === true)
+    const out = join(folder, 'image')
+    const image = await (options.buildImage?.(out) ?? build(out, options.debug === true))
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     return new World({ folder, platform, image, owner, ownerKey, kms })
   }
@@ -116,6 +123,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
       entry: {
         init: ['/usr/bin/node', '/cloister/init.mjs'],
         program: ['/usr/bin/node', '/app/program.mjs'],
+        arguments: [{ free: 'what to do', repeated: true }],
       },
       files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
       bundles: [
@@ -123,6 +131,7 @@ async function build(out: string, debug: boolean): Promise<BuiltImage> {
         { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
       ],
       environment: { TZ: 'UTC' },
+      environmentFromJob: ['MODE'],
       network: 'none',
       identity: { isvProdId: 7, isvSvn: 3, debug },
       resources: { memoryMiB: 256 },

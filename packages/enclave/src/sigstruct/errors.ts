@@ -6,7 +6,9 @@ import { CodedError } from '@cloister/attestation'
  * that it cannot have; `RESERVED` reserved bytes are not zero; `EXPONENT` the exponent is not 3;
  * `MODULUS` not a 3072-bit modulus; `SIGNATURE` the signature does not verify; `Q1`, `Q2` the
  * quotients that the processor uses are wrong; `KEY` a key is no RSA-3072 key with exponent 3;
- * `KEY_FILE` a key file cannot be read, is open to others or is there already.
+ * `KEY_FILE` a key file cannot be read, is open to others or is there already; `PASSPHRASE` a key
+ * file wants a passphrase, or another; `TOKEN` a PKCS#11 token, or the key in it, cannot be used;
+ * `TEST_KEY` the key is a published one, and the enclave not for debugging.
  */
 export type SigstructErrorCode =
   | 'LENGTH'
@@ -20,6 +22,9 @@ export type SigstructErrorCode =
   | 'Q2'
   | 'KEY'
   | 'KEY_FILE'
+  | 'PASSPHRASE'
+  | 'TOKEN'
+  | 'TEST_KEY'
 
 /** Thrown when a SIGSTRUCT or a signing key is refused. Never holds key material. */
 export class SigstructError extends CodedError<SigstructErrorCode> {}

@@ -1,17 +1,16 @@
-import { createPrivateKey, generateKeyPair, type KeyObject } from 'node:crypto'
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
+import { encryptPrivateKey } from './encrypted-pem.ts'
 import { SigstructError } from './errors.ts'
+import { RSA_SIZE } from './format.ts'
+import { createPrivateFile, readPrivateFile, readSecretLine } from './private-file.ts'
 
-const MAX_KEY_FILE = 65_536
-
-/** Checks that a private key can sign enclaves: RSA, 3072 bits, exponent 3. */
-export function assertSigningKey(key: KeyObject): KeyObject {
+/** Checks that a key is one that enclaves can be signed with: RSA, 3072 bits, exponent 3. */
+function assertEnclaveKey(key: KeyObject, type: 'private' | 'public'): KeyObject {
   const details = key.asymmetricKeyDetails
-  if (key.type !== 'private' || key.asymmetricKeyType !== 'rsa') {
-    throw new SigstructError('KEY', `wanted an RSA private key, seen ${key.asymmetricKeyType}`)
+  if (key.type !== type || key.asymmetricKeyType !== 'rsa') {
+    const seen = `a ${key.type} key of ${key.asymmetricKeyType ?? 'no kind'}`
+    throw new SigstructError('KEY', `wanted an RSA ${type} key, seen ${seen}`)
   }
   if (details?.modulusLength !== 3072 || details.publicExponent !== 3n) {
     throw new SigstructError(
@@ -22,28 +21,50 @@ export function assertSigningKey(key: KeyObject): KeyObject {
   return key
 }
 
+/** Checks that a private key can sign enclaves. @throws SigstructError with `KEY`. */
+export function assertSigningKey(key: KeyObject): KeyObject {
+  return assertEnclaveKey(key, 'private')
+}
+
+/** Modulus of a signing key or its public key as a SIGSTRUCT stores it: 384 bytes, little-endian. */
+export function modulusOf(key: KeyObject): Uint8Array {
+  const { n } = (key.type === 'private' ? createPublicKey(key) : key).export({ format: 'jwk' })
+  const modulus = Buffer.from(n ?? '', 'base64url')
+  if (modulus.length !== RSA_SIZE) throw new SigstructError('KEY', 'wanted a 3072-bit modulus')
+  return Uint8Array.from(modulus.reverse())
+}
+
+/** How a signing key is kept in a file. */
+export interface KeyFileOptions {
+  /** File of mode 0600 with the passphrase that the key is encrypted under. */
+  readonly passphraseFile?: string
+}
+
 /**
- * Makes a key that signs enclave images and writes it to a new file of mode 0600 (PKCS #8, PEM).
+ * Makes a key that signs enclave images and writes it to a new file of mode 0600 (PKCS #8, PEM),
+ * encrypted where there is a passphrase.
  * @throws SigstructError with `KEY_FILE` when the file exists or cannot be written.
  */
-export async function createSigningKey(path: string): Promise<KeyObject> {
+export async function createSigningKey(
+  path: string,
+  { passphraseFile }: KeyFileOptions = {},
+): Promise<KeyObject> {
+  const passphrase =
+    passphraseFile === undefined ? undefined : await readSecretLine(passphraseFile, 'passphrase')
   const { privateKey } = await promisify(generateKeyPair)('rsa', {
     modulusLength: 3072,
     publicExponent: 3,
   })
+  if (passphrase === undefined) {
+    await createPrivateFile(path, String(privateKey.export({ type: 'pkcs8', format: 'pem' })))
+    return privateKey
+  }
+  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' })
   try {
-    const file = await open(path, 'wx', 0o600)
-    try {
-      await file.chmod(0o600)
-      await file.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }))
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    const folder = await open(dirname(path), 'r')
-    await folder.sync().finally(() => folder.close())
-  } catch (cause) {
-    throw new SigstructError('KEY_FILE', `cannot write a new signing key to ${path}`, { cause })
+    await createPrivateFile(path, await encryptPrivateKey(pkcs8, passphrase))
+  } finally {
+    pkcs8.fill(0)
+    passphrase.fill(0)
   }
   return privateKey
 }
@@ -51,36 +72,47 @@ export async function createSigningKey(path: string): Promise<KeyObject> {
 /**
  * Reads a signing key from a PEM file.
  * @throws SigstructError with `KEY_FILE` when the file cannot be read or others may read it, `KEY`
- * when it holds no RSA-3072 private key with exponent 3.
+ * when it holds no RSA-3072 private key with exponent 3, `PASSPHRASE` when it wants a passphrase, or
+ * another one.
  */
-export async function readSigningKey(path: string): Promise<KeyObject> {
-  const pem = await readPrivateFile(path)
+export async function readSigningKey(
+  path: string,
+  { passphraseFile }: KeyFileOptions = {},
+): Promise<KeyObject> {
+  const pem = await readPrivateFile(path, 'signing key')
+  const isEncrypted = pem.includes('ENCRYPTED')
+  if (isEncrypted && passphraseFile === undefined) {
+    pem.fill(0)
+    throw new SigstructError('PASSPHRASE', `${path} is encrypted: its passphrase is wanted`)
+  }
+  const passphrase =
+    passphraseFile === undefined ? undefined : await readSecretLine(passphraseFile, 'passphrase')
   try {
-    return assertSigningKey(createPrivateKey(pem))
+    // Without one, the library would ask for it on the terminal.
+    const options = { key: pem, passphrase: Buffer.from(passphrase ?? []) }
+    return assertSigningKey(createPrivateKey(options))
   } catch (cause) {
     if (cause instanceof SigstructError) throw cause
     // The library's message may quote the file: it is not passed on.
+    if (isEncrypted) throw new SigstructError('PASSPHRASE', `${path} has another passphrase`)
     throw new SigstructError('KEY', `${path} holds no private key in PEM`)
   } finally {
     pem.fill(0)
+    passphrase?.fill(0)
   }
 }
 
-async function readPrivateFile(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOCTTY).catch((cause: unknown) => {
-    throw new SigstructError('KEY_FILE', `cannot read the signing key ${path}`, { cause })
-  })
+/**
+ * Reads the public key of an enclave signer.
+ * @param pem - PEM; of a certificate or private key too, whose public key is taken.
+ * @throws SigstructError with `KEY`.
+ */
+export function parseSignerPublicKey(pem: Uint8Array): KeyObject {
+  let key: KeyObject
   try {
-    const stat = await file.stat()
-    if (!stat.isFile() || stat.size > MAX_KEY_FILE) {
-      throw new SigstructError('KEY_FILE', `${path} is not a key file`)
-    }
-    if ((stat.mode & 0o077) !== 0) {
-      const mode = (stat.mode & 0o777).toString(8)
-      throw new SigstructError('KEY_FILE', `${path} has mode ${mode}; run: chmod 600 ${path}`)
-    }
-    return await file.readFile()
-  } finally {
-    await file.close()
+    key = createPublicKey(Buffer.from(pem))
+  } catch {
+    throw new SigstructError('KEY', 'wanted a public key in PEM')
   }
+  return assertEnclaveKey(key, 'public')
 }

@@ -8,7 +8,8 @@ import {
   type SigstructFields,
   sigstructSignedBytes,
 } from './format.ts'
-import { assertSigningKey } from './key.ts'
+import { assertSigningKey, modulusOf } from './key.ts'
+import type { EnclaveSigner } from './signer.ts'
 
 declare const brand: unique symbol
 
@@ -44,17 +45,9 @@ export function mrSignerOf(modulus: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(modulus).digest())
 }
 
-function modulusOf(key: KeyObject): Uint8Array {
-  const { n } = key.export({ format: 'jwk' })
-  const modulus = Buffer.from(n ?? '', 'base64url')
-  if (modulus.length !== RSA_SIZE) throw new SigstructError('KEY', 'wanted a 3072-bit modulus')
-  return Uint8Array.from(modulus.reverse())
-}
-
 /** MRSIGNER of a signing key or of its public key, 32 bytes. */
 export function signingKeyMrSigner(key: KeyObject): Uint8Array {
-  const publicKey = key.type === 'private' ? createPublicKey(key) : key
-  return mrSignerOf(modulusOf(publicKey))
+  return mrSignerOf(modulusOf(key))
 }
 
 /**
@@ -65,11 +58,58 @@ export function signingKeyMrSigner(key: KeyObject): Uint8Array {
  */
 export function signSigstruct(fields: SigstructFields, key: KeyObject): Uint8Array<ArrayBuffer> {
   assertSigningKey(key)
-  const modulus = modulusOf(createPublicKey(key))
-  const signature = Uint8Array.from(sign('sha256', sigstructSignedBytes(fields), key)).reverse()
-  const { q1, q2 } = quotients(fromLittleEndian(signature), fromLittleEndian(modulus))
+  const signature = sign('sha256', sigstructSignedBytes(fields), key)
+  return attachSignature(fields, modulusOf(key), signature)
+}
+
+/**
+ * Has an enclave signed by whoever holds the key. What comes back is verified before it is given.
+ * @returns The SIGSTRUCT, 1808 bytes.
+ * @throws SigstructError with `FIELD`, or `SIGNATURE` when the signer signed with another key.
+ */
+export async function signSigstructBy(
+  fields: SigstructFields,
+  signer: EnclaveSigner,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const signature = await signer.sign(sigstructSignedBytes(fields))
+  return attachSignature(fields, signer.modulus, signature)
+}
+
+/**
+ * Makes a SIGSTRUCT of what was signed elsewhere: computes both quotients and verifies the whole.
+ * @param fields - What `sigstructSignedBytes` was given.
+ * @param modulus - The signer's, 384 bytes, little-endian; see `modulusOf`.
+ * @param signature - RSASSA-PKCS1-v1_5 with SHA-256 over the signed bytes, as OpenSSL and PKCS#11
+ * tokens give it: 384 bytes, big-endian.
+ * @returns The SIGSTRUCT, 1808 bytes.
+ * @throws SigstructError with `FIELD`, `MODULUS`, `SIGNATURE`.
+ */
+export function attachSignature(
+  fields: SigstructFields,
+  modulus: Uint8Array,
+  signature: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  if (signature.length !== RSA_SIZE) {
+    const seen = `${signature.length} bytes`
+    throw new SigstructError('SIGNATURE', `wanted a signature of ${RSA_SIZE} bytes, seen ${seen}`)
+  }
+  const n = fromLittleEndian(modulus)
+  assertModulus(n)
+  const littleEndian = Uint8Array.from(signature).reverse()
+  const s = fromLittleEndian(littleEndian)
+  if (s >= n) throw new SigstructError('SIGNATURE', 'the signature is not below its modulus')
+  const { q1, q2 } = quotients(s, n)
   const [q1Bytes, q2Bytes] = [toLittleEndian(q1), toLittleEndian(q2)]
-  return encodeSigstruct({ ...fields, modulus, signature, q1: q1Bytes, q2: q2Bytes })
+  const signed = { ...fields, modulus, signature: littleEndian, q1: q1Bytes, q2: q2Bytes }
+  const bytes = encodeSigstruct(signed)
+  verifySigstruct(bytes)
+  return bytes
+}
+
+function assertModulus(modulus: bigint): void {
+  if (modulus >> 3071n !== 1n || (modulus & 1n) === 0n) {
+    throw new SigstructError('MODULUS', 'wanted an odd modulus of exactly 3072 bits')
+  }
 }
 
 function verifySignature(sigstruct: Sigstruct): void {
@@ -96,9 +136,7 @@ function verifySignature(sigstruct: Sigstruct): void {
 export function verifySigstruct(bytes: Uint8Array): VerifiedSigstruct {
   const sigstruct = parseSigstruct(bytes)
   const modulus = fromLittleEndian(sigstruct.modulus)
-  if (modulus >> 3071n !== 1n || (modulus & 1n) === 0n) {
-    throw new SigstructError('MODULUS', 'wanted an odd modulus of exactly 3072 bits')
-  }
+  assertModulus(modulus)
   verifySignature(sigstruct)
   const { q1, q2 } = quotients(fromLittleEndian(sigstruct.signature), modulus)
   if (fromLittleEndian(sigstruct.q1) !== q1) {

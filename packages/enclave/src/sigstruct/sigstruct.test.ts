@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SigstructError, type SigstructErrorCode } from './errors.ts'
+import { FIELDS } from './fields.test.support.ts'
 import { encodeSigstruct, parseSigstruct, SIGSTRUCT_SIZE, type SigstructFields } from './format.ts'
 import { createSigningKey, readSigningKey } from './key.ts'
 import { signingKeyMrSigner, signSigstruct, verifySigstruct } from './sign.ts'
@@ -25,24 +26,6 @@ const present = existsSync(folder)
 const skipped = present ? '' : ` (SKIPPED: no folder ${folder}; set CLOISTER_VECTORS)`
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
-
-const FIELDS: SigstructFields = {
-  debugSigned: false,
-  vendor: 0,
-  date: '20250101',
-  swDefined: 0,
-  miscSelect: 0,
-  miscMask: 0xffffffff,
-  cetAttributes: 0,
-  cetAttributesMask: 0,
-  isvFamilyId: new Uint8Array(16),
-  attributes: { flags: 4n, xfrm: 3n },
-  attributesMask: { flags: 0xffff_ffff_ffff_fffdn, xfrm: 0xffff_ffff_ffff_fffcn },
-  enclaveHash: new Uint8Array(32).fill(5),
-  isvExtProdId: new Uint8Array(16),
-  isvProdId: 7,
-  isvSvn: 9,
-}
 
 let key: KeyObject
 let signed: Uint8Array

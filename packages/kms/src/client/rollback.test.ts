@@ -78,7 +78,7 @@ describe('an older database put back', () => {
     await putBack()
     await start()
     // The service itself finds nothing wrong: every row is authentic.
-    expect((await owner.listKeys()).map(({ alias }) => alias)).toEqual(['one'])
+    expect((await owner.listKeys()).flatMap(({ aliases }) => aliases)).toEqual(['one'])
     await expect(followLog(owner, memory)).rejects.toMatchObject(LOG_HISTORY)
     // Nor does it help to let the log grow to the size it had, and beyond.
     for (const alias of ['a', 'b']) {

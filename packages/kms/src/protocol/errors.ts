@@ -1,10 +1,15 @@
 /**
  * Every code the key service answers with, and its HTTP status. The only place that maps them.
  *
- * Codes are stable. `MALFORMED` covers whatever could not be parsed; `INTEGRITY` a stored row that
- * was altered behind the service's back; `INTERNAL` says nothing on purpose.
+ * Codes are stable. `MALFORMED` covers whatever could not be parsed; `KEY_USAGE` what a key's kind
+ * does not do; `KEY_STATE` what a key does not do at this point of its life; `INTEGRITY` a stored row
+ * that was altered behind the service's back; `INTERNAL` says nothing on purpose.
  */
 export const KMS_STATUS = {
+  CIPHERTEXT_INVALID: 400,
+  IMPORT_MATERIAL: 400,
+  KEY_USAGE: 400,
+  LIMIT: 400,
   MALFORMED: 400,
   UNAUTHENTICATED: 401,
   CHALLENGE_EXPIRED: 401,
@@ -15,6 +20,7 @@ export const KMS_STATUS = {
   CHALLENGE_INVALID: 403,
   ENROLMENT_REFUSED: 403,
   EVIDENCE_INVALID: 403,
+  IMPORT_TOKEN: 403,
   JOB_MISMATCH: 403,
   KEY_ATTESTED_ONLY: 403,
   KEY_DISABLED: 403,
@@ -26,8 +32,10 @@ export const KMS_STATUS = {
   WRONG_KMS: 403,
   NOT_FOUND: 404,
   TIMEOUT: 408,
+  ALIAS_TAKEN: 409,
   CHALLENGE_USED: 409,
   HEAD_CONFLICT: 409,
+  KEY_STATE: 409,
   REQUEST_REPLAYED: 409,
   TOO_LARGE: 413,
   INTEGRITY: 500,

@@ -1,11 +1,18 @@
 import { MAX_HEADER_LENGTH } from '@cloister/sealed'
-import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
-import { base64Url, cmkId, compact, hexDigest, hexId, instant, spki } from './schema.ts'
-
-const strict = { additionalProperties: false } as const
-const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, strict)
-const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+import { keyAnswers, keyRequests } from './messages/keys.ts'
+import {
+  base64Url,
+  cmkId,
+  compact,
+  hexDigest,
+  hexId,
+  instant,
+  nullable,
+  object,
+  spki,
+} from './schema.ts'
 
 /** Most parts, over all datasets, in one release request. */
 export const MAX_PARTS_PER_REQUEST = 4096
@@ -69,11 +76,8 @@ const tcbStatuses = Type.Array(
 
 /** Bodies of requests, by route. */
 export const requests = {
+  ...keyRequests,
   enrol: object({ token: base64Url(128) }),
-  createKey: object({
-    mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
-    alias: Type.Optional(Type.String({ pattern: '^[\\x20-\\x7e]{1,128}$' })),
-  }),
   wrap: object({ dek, context: dekContextSchema }),
   unwrap: object({ slot: slotSchema, context: dekContextSchema }),
   rewrap: object({ header: base64Url(MAX_HEADER_TEXT) }),
@@ -222,16 +226,6 @@ export const collateralSchema = object({
   qeIdentitySignature: base64Url(128),
 })
 
-const keyDescriptionSchema = Type.Object({
-  keyId: cmkId,
-  owner: Type.String(),
-  mode: Type.Union([Type.Literal('attested-only'), Type.Literal('open')]),
-  state: Type.Union([Type.Literal('enabled'), Type.Literal('disabled')]),
-  currentVersion: Type.Integer(),
-  alias: nullable(Type.String()),
-  createdAt: Type.String(),
-})
-
 const policyDescriptionSchema = Type.Object({
   policyId: Type.String(),
   keyId: cmkId,
@@ -241,10 +235,9 @@ const policyDescriptionSchema = Type.Object({
 
 /** Bodies of answers, by route. Members that are not listed are left alone. */
 export const answers = {
+  ...keyAnswers,
   kms: Type.Object({ kmsId: hexDigest, identityKey: spki }),
   enrol: Type.Object({ accountId: Type.String(), credential: Type.String() }),
-  key: keyDescriptionSchema,
-  keys: Type.Object({ keys: Type.Array(keyDescriptionSchema) }),
   wrap: Type.Object({ slot: slotSchema }),
   unwrap: Type.Object({ dek }),
   rewrap: Type.Object({ header: base64Url(MAX_HEADER_TEXT) }),
@@ -305,7 +298,7 @@ export type SlotJson = Static<typeof slotSchema>
 /** What a wrapped DEK is bound to, as JSON. */
 export type DekContextJson = Static<typeof dekContextSchema>
 /** A customer master key, as its owner sees it. */
-export type KeyDescription = Static<typeof keyDescriptionSchema>
+export type KeyDescription = Static<typeof answers.key>
 /** A release policy, as its owner sees it. */
 export type PolicyDescription = Static<typeof policyDescriptionSchema>
 /** A release policy to be written. */

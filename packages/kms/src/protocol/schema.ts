@@ -1,6 +1,18 @@
-import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { type Static, type TLiteral, type TSchema, type TUnion, Type } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
 import { KmsError } from './errors.ts'
+
+/** An object of exactly these members. */
+export const object = <T extends Record<string, TSchema>>(properties: T) =>
+  Type.Object(properties, { additionalProperties: false })
+
+/** A value, or null. */
+export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** One of some words. */
+export function oneOf<const T extends readonly string[]>(words: T): TUnion<TLiteral<T[number]>[]> {
+  return Type.Union(words.map((word: T[number]) => Type.Literal(word)))
+}
 
 /** Base64url text without padding. */
 export const base64Url = (maxLength: number) =>

@@ -70,6 +70,25 @@ async function attempt<T>(
 }
 
 /**
+ * Does an act of the service's own that may turn out to be done already, by another replica: then
+ * `work` gives undefined, and the log says nothing.
+ */
+export async function performIfDue<T>(
+  service: KmsService,
+  act: Act,
+  at: Date,
+  work: (tx: StoreTransaction) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const value = await service.store.write(async tx => {
+    const done = await work(tx)
+    if (done !== undefined) await service.audit.append(tx, entryOf(act, 'done', at, []))
+    return done
+  })
+  if (value !== undefined) await service.witness?.note()
+  return value
+}
+
+/**
  * Does what an account asks of a key again and again, and changes nothing: it is counted, and written
  * to the log in batches. A denial is audited at once, like any other.
  * @param account - Whose use it is.
@@ -81,9 +100,24 @@ export async function use<T>(
   at: Date,
   work: (tx: StoreTransaction) => Promise<T>,
 ): Promise<T> {
-  let value: T
+  return await useThen(service, act, account, at, work, value => value)
+}
+
+/**
+ * As {@link use}, with a second step once the store is free for others again: for what takes its
+ * time and needs nothing but what was read.
+ */
+export async function useThen<T, R>(
+  service: KmsService,
+  act: Act,
+  account: string,
+  at: Date,
+  work: (tx: StoreTransaction) => Promise<T>,
+  then: (value: T) => R,
+): Promise<R> {
+  let value: R
   try {
-    value = await service.store.read(work)
+    value = then(await service.store.read(work))
   } catch (error) {
     throw await denied(service, act, at, error)
   }
@@ -195,10 +229,19 @@ export function refusalFrom(error: unknown): KmsError {
 const KEY_CODES: Readonly<Record<KeyError['code'], KmsErrorCode>> = {
   KEY_NOT_FOUND: 'NOT_FOUND',
   KEY_DISABLED: 'KEY_DISABLED',
+  KEY_STATE: 'KEY_STATE',
   KEY_MODE: 'KEY_ATTESTED_ONLY',
+  KEY_USAGE: 'KEY_USAGE',
   KEY_VERSION: 'SLOT_INVALID',
   UNWRAP: 'SLOT_INVALID',
+  CIPHERTEXT: 'CIPHERTEXT_INVALID',
   GRANT: 'INTERNAL',
+  ALIAS: 'MALFORMED',
+  ALIAS_TAKEN: 'ALIAS_TAKEN',
+  ALIAS_NOT_FOUND: 'NOT_FOUND',
+  IMPORT_TOKEN: 'IMPORT_TOKEN',
+  IMPORT_MATERIAL: 'IMPORT_MATERIAL',
+  LIMIT: 'LIMIT',
 }
 
 function placeOf(head: { version: number; manifestDigest: string } | undefined): string {

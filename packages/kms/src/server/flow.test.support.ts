@@ -125,9 +125,14 @@ export class World {
 
   /** A client with a new account. */
   async enrol(): Promise<KmsClient> {
+    return (await this.account()).client
+  }
+
+  /** A new account, with its credential. */
+  async account(): Promise<{ readonly client: KmsClient; readonly credential: string }> {
     const token = await readFile(join(this.folder, 'kms', ENROLMENT_FILE), 'utf8')
     const { credential } = await this.client().enrol(token)
-    return this.client(credential)
+    return { client: this.client(credential), credential }
   }
 
   /** Has the platform quote an enclave. */

@@ -15,6 +15,9 @@ import {
 const REKEYS: Rekeys = {
   keys: 'nothing-wrapped',
   key_versions: rekeyKeyVersion,
+  key_aliases: 'nothing-wrapped',
+  // Their tokens are of the root key too: imports are begun anew.
+  key_imports: async () => 'dropped',
   accounts: 'nothing-wrapped',
   policies: 'nothing-wrapped',
   heads: 'nothing-wrapped',
@@ -23,7 +26,7 @@ const REKEYS: Rekeys = {
   audit_log: 'nothing-wrapped',
   ehsm_accounts: rekeyEhsmAccount,
   ehsm_keys: rekeyEhsmKey,
-  // Their tokens are of the root key too and last a day: imports are begun anew.
+  // As above.
   ehsm_imports: async () => 'dropped',
   ehsm_quote_policies: 'nothing-wrapped',
   ehsm_secrets: 'nothing-wrapped',

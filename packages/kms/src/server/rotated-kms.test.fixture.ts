@@ -30,7 +30,7 @@ export interface FilledData {
   /** A copy of the folder as it is now, in a folder of its own; of a database elsewhere there is none. */
   copy(): Promise<string>
   /** Starts the key service on a copy and expects all to be there and to serve. */
-  expectWhole(dataDir: string, rootKey: RootKeeping): Promise<void>
+  expectWhole(dataDir: string, rootKey: RootKeeping, isRotated?: boolean): Promise<void>
 }
 
 /** Fills a data folder through the interfaces that people use, and stops the key service. */
@@ -46,6 +46,13 @@ export async function filledData(
   const { keyId } = await owner.createKey({ mode: 'open' })
   const closed = await owner.createKey({ mode: 'attested-only' })
   await owner.disableKey(closed.keyId)
+  const usage = { keySpec: 'ECC_NIST_P256', keyUsage: 'SIGN_VERIFY' } as const
+  const signing = await owner.createKey({ mode: 'open', alias: 'signing', ...usage })
+  const how = { signingAlgorithm: 'ECDSA_SHA_256' } as const
+  const signature = await owner.sign(signing.keyId, Uint8Array.of(1), how)
+  const brought = await owner.createKey({ mode: 'open', origin: 'external' })
+  // The token of before is lost with the root key; the key waits on.
+  const { importToken } = await owner.getParametersForImport(brought.keyId)
   await owner.addPolicy({
     keyId,
     measurement: 'a'.repeat(64),
@@ -77,7 +84,7 @@ export async function filledData(
   owner.close()
   await kms.close()
 
-  const expectWhole = async (folder: string, keeping: RootKeeping) => {
+  const expectWhole = async (folder: string, keeping: RootKeeping, isRotated = false) => {
     const again = await start(folder, keeping, postgres)
     const client = new KmsClient(again.pin, { credential })
     try {
@@ -86,7 +93,17 @@ export async function filledData(
       expect(states).toEqual([
         [keyId, 'open', 'enabled'],
         [closed.keyId, 'attested-only', 'disabled'],
+        [signing.keyId, 'open', 'enabled'],
+        [brought.keyId, 'open', 'pending-import'],
       ])
+      const signed = await client.sign('alias/signing', Uint8Array.of(1), how)
+      for (const made of [signature, signed]) {
+        expect(await client.verify(signing.keyId, Uint8Array.of(1), made, how)).toBe(true)
+      }
+      if (isRotated) {
+        const importing = client.importKeyMaterial(brought.keyId, importToken, new Uint8Array(384))
+        await expect(importing).rejects.toMatchObject({ code: 'IMPORT_TOKEN' })
+      }
       expect(await client.listPolicies()).toHaveLength(1)
       expect((await client.unwrapDek(keyId, slot, context)).exposeBytes()).toEqual(
         dek.exposeBytes(),

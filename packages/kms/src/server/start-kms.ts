@@ -14,6 +14,7 @@ import { AuditToken } from './identity/audit-token.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
 import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-identity.ts'
+import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies } from './policy/index.ts'
@@ -64,6 +65,8 @@ export interface StartKmsOptions {
   readonly witnessFile?: string
   /** Seconds between two batches of counted uses and denials in the audit log; 60 unless told. */
   readonly auditBatchSeconds?: number
+  /** Seconds between two looks for keys that are to be rotated or deleted; 60 unless told. */
+  readonly keyUpkeepSeconds?: number
   /** 300 unless told. */
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
@@ -149,6 +152,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 300,
       now,
     }
+    await store.write(tx => service.keys.aliases.adopt(tx, now()))
     const limits = {
       requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
       keepAliveTimeoutMs: 60_000,
@@ -161,6 +165,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     await writePin(join(dataDir, PIN_FILE), pin)
     timers.push(
       purging(store, ehsm, now, log),
+      keepingKeys(service, options.keyUpkeepSeconds ?? 60, log),
       batching(tally, options.auditBatchSeconds ?? 60, log),
       renewingTls(app, identity, now, log),
     )
@@ -209,6 +214,23 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
       .then(() => store.prune())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
+}
+
+function keepingKeys(service: KmsService, everySeconds: number, log: EventLog): NodeJS.Timeout {
+  let running = false
+  const round = async () => {
+    if (running) return
+    running = true
+    try {
+      const done = await keepKeys(service)
+      if (done.rotated.length + done.deleted.length > 0) log.write('keys-kept', { ...done })
+    } catch (error) {
+      log.write('key-upkeep-failed', { error: String(error) })
+    } finally {
+      running = false
+    }
+  }
+  return setInterval(() => void round(), everySeconds * 1000).unref()
 }
 
 function batching(tally: Tally, everySeconds: number, log: EventLog): NodeJS.Timeout {

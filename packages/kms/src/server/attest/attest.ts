@@ -185,7 +185,7 @@ function appraised(policy: AppraisalPolicy, evidence: Verified<QuoteClaims>): Tr
     case 'trusted':
       return appraisal
     case 'rejected': {
-      const reasons = appraisal.reasons.map(reason => ({
+      const reasons = appraisal.reasons.map(({ edits: _edits, ...reason }) => ({
         ...reason,
         message: `${reason.code}: wanted ${reason.wanted}, saw ${reason.seen}`,
       }))

@@ -1,5 +1,6 @@
-export type { DigestName, ToSign } from './digest.ts'
+export { DIGEST_LENGTH, type DigestName, type ToSign } from './digest.ts'
 export { CryptoError } from './errors.ts'
+export { importedMaterial, rsaAesUnwrap } from './import.ts'
 export {
   isRsa,
   isSymmetric,

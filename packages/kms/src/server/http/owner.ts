@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
-import { type Act, type Done, perform, use } from '../acts.ts'
+import { type Act, type Done, perform, use, useThen } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 
@@ -13,9 +13,12 @@ export async function ownerAct<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<Done<T>> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
-  return await perform(service, act, 'done', service.now(), tx => work(tx, owner, act))
+  const { act, owner } = await actOf(service, request, action, details)
+  return await perform(service, act, 'done', service.now(), async tx => {
+    // Again: what is written goes by the accounts that there are then.
+    await authenticated(service, request, tx)
+    return await work(tx, owner, act)
+  })
 }
 
 /** What an account asks of a key again and again, and changes nothing. */
@@ -26,9 +29,31 @@ export async function ownerUse<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
 ): Promise<T> {
-  const owner = await ownerRead(service, request, async (_tx, account) => account)
-  const act: Act = { actor: `account:${owner}`, action, details: { ...details } }
+  const { act, owner } = await actOf(service, request, action, details)
   return await use(service, act, owner, service.now(), tx => work(tx, owner, act))
+}
+
+/** As {@link ownerUse}, with a second step that needs nothing of the store. */
+export async function ownerUseThen<T, R>(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+  work: (tx: StoreTransaction, owner: string, act: Act) => Promise<T>,
+  then: (value: T) => R,
+): Promise<R> {
+  const { act, owner } = await actOf(service, request, action, details)
+  return await useThen(service, act, owner, service.now(), tx => work(tx, owner, act), then)
+}
+
+async function actOf(
+  service: KmsService,
+  request: FastifyRequest,
+  action: string,
+  details: Act['details'],
+): Promise<{ readonly act: Act; readonly owner: string }> {
+  const owner = await ownerRead(service, request, async (_tx, account) => account)
+  return { owner, act: { actor: `account:${owner}`, action, details: { ...details } } }
 }
 
 /** What an account asks, and what changes nothing. */
@@ -37,15 +62,18 @@ export async function ownerRead<T>(
   request: FastifyRequest,
   work: (tx: StoreTransaction, owner: string) => Promise<T>,
 ): Promise<T> {
+  return await service.store.read(async tx => work(tx, await authenticated(service, request, tx)))
+}
+
+async function authenticated(
+  { accounts }: KmsService,
+  request: FastifyRequest,
+  tx: StoreTransaction,
+): Promise<string> {
   const credential = credentialOf(request)
-  return await service.store.read(async tx => {
-    const owner =
-      credential === undefined ? undefined : await service.accounts.authenticate(tx, credential)
-    if (owner === undefined) {
-      throw new KmsError('UNAUTHENTICATED', 'this call needs the credential of an account')
-    }
-    return await work(tx, owner)
-  })
+  const owner = credential === undefined ? undefined : await accounts.authenticate(tx, credential)
+  if (owner !== undefined) return owner
+  throw new KmsError('UNAUTHENTICATED', 'this call needs the credential of an account')
 }
 
 /** The bearer credential of a request, if it has one. */

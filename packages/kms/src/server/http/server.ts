@@ -6,11 +6,16 @@ import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
+import { aliasRoutes } from './alias-routes.ts'
+import { dataRoutes } from './data-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
+import { dekRoutes } from './dek-routes.ts'
+import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
+import { openApiRoute } from './openapi.ts'
 import { policyRoutes } from './policy-routes.ts'
 
 /** Limits of connections, in milliseconds. */
@@ -45,6 +50,8 @@ export function createHttpServer(
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxRequestsPerSocket: 0,
     logger: false,
+    // An alias of 128 characters, each escaped, after its prefix.
+    routerOptions: { maxParamLength: 512 },
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
@@ -81,8 +88,13 @@ export function createHttpServer(
     reply.header('cache-control', 'no-store')
     done()
   })
+  openApiRoute(app)
   accountRoutes(app, service)
   keyRoutes(app, service)
+  aliasRoutes(app, service)
+  importRoutes(app, service)
+  dekRoutes(app, service)
+  dataRoutes(app, service)
   policyRoutes(app, service)
   datasetRoutes(app, service)
   instanceRoutes(app, service)

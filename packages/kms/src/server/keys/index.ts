@@ -1,3 +1,12 @@
+export {
+  decryptUnder,
+  encryptUnder,
+  newDataKey,
+  publicKeyOf,
+  signUnder,
+  verifyUnder,
+} from './data.ts'
+export type { DekContext } from './deks.ts'
 export type {
   KeyDescription,
   KeyMode,
@@ -6,5 +15,7 @@ export type {
 } from './description.ts'
 export { KeyError } from './errors.ts'
 export type { ReleaseAction, ReleaseGrant } from './grant.ts'
-export { type DekContext, Keys } from './keys.ts'
-export { rekeyKeyVersion } from './material.ts'
+export { newImportKeyPair } from './imports.ts'
+export { Keys, type OpenedKey } from './keys.ts'
+export { newMaterial, rekeyKeyVersion } from './material.ts'
+export { algorithmsOf, type CmkUsage, DEFAULT_SPEC, usageFor } from './spec.ts'

@@ -35,21 +35,28 @@ describe('keys', () => {
       keys.create(tx, {
         owner: 'a',
         mode: 'open',
-        alias: 'people',
+        description: 'people',
         at: new Date(at.getTime() + 1),
       }),
     )
     await store.write(tx => keys.create(tx, { owner: 'b', mode: 'open', at }))
-    const listed = await store.read(tx => keys.list(tx, 'a'))
-    expect(listed.map(key => key.keyId)).toEqual([keyId, second.keyId])
+    const listed = await store.read(tx => keys.list(tx, 'a', { limit: 10 }))
+    expect(listed.next).toBeNull()
+    expect(listed.items.map(key => key.keyId)).toEqual([keyId, second.keyId])
     expect(second).toEqual({
       keyId: second.keyId,
       owner: 'a',
-      alias: 'people',
       mode: 'open',
       state: 'enabled',
+      spec: 'SYMMETRIC_DEFAULT',
+      usage: 'ENCRYPT_DECRYPT',
+      origin: 'internal',
       currentVersion: 1,
       createdAt: '2026-01-01T00:00:00.001Z',
+      description: 'people',
+      tags: {},
+      rotation: null,
+      deletionAt: null,
     })
     await store.write(tx => keys.setState(tx, keyId, 'disabled'))
     const usable = () => store.read(tx => keys.usable(tx, keyId))

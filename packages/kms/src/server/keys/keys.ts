@@ -1,85 +1,141 @@
 import { randomUUID } from 'node:crypto'
-import {
-  type DatasetId,
-  DEK_LENGTH,
-  Dek,
-  encodeSealedHeader,
-  encodeWrapContext,
-  type FileId,
-  parseSealedHeader,
-  SealedFormatError,
-  type Sha256,
-  type Slot,
-  verifyHeader,
-} from '@cloister/sealed'
-import type { RootKey } from '../root/index.ts'
+import { type KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import type { StoreTransaction } from '../store/index.ts'
-import type { KeysTable } from '../store/schema.ts'
+import { Aliases } from './aliases.ts'
+import { Deks } from './deks.ts'
 import {
+  asOpen,
   asUsable,
   type KeyDescription,
   type KeyMode,
-  type KeyState,
   keyDescriptionFrom,
   readKey,
+  requireState,
   type UsableKey,
   type UsableOpenKey,
 } from './description.ts'
 import { KeyError } from './errors.ts'
-import type { ReleaseAction, ReleaseGrant } from './grant.ts'
-import { KeyMaterial } from './material.ts'
+import { Imports } from './imports.ts'
+import { KeyLife } from './life.ts'
+import { KeyMaterial, newMaterial } from './material.ts'
+import { type Page, type PageRequest, pageFrom, placeOf } from './page.ts'
+import { changeKey, insertKey, tagsColumn } from './rows.ts'
+import { type CmkSpec, type CmkUsage, DEFAULT_SPEC, DEFAULT_USAGE, usageFor } from './spec.ts'
 
-/** The file that a DEK is of; bound into its wrapping. */
-export interface DekContext {
-  readonly datasetId: DatasetId
-  readonly fileId: FileId
-  readonly fixedDigest: Sha256
+/** A key to be made. */
+export interface NewKey {
+  readonly owner: string
+  readonly mode: KeyMode
+  /** The kind that wraps DEKs unless told; any other kind needs its usage. */
+  readonly spec?: CmkSpec
+  readonly usage?: CmkUsage
+  /**
+   * What {@link newMaterial} gave, for the caller to zero once the transaction is over: it may be run
+   * again. Null for a key whose material will be imported.
+   */
+  readonly material?: Uint8Array | null
+  readonly description?: string
+  readonly tags?: Readonly<Record<string, string>>
+  readonly at: Date
 }
 
-/** A DEK under a CMK version: format version byte 1, nonce (12), ciphertext (32), tag (16). */
-export interface WrappedDek {
-  readonly cmkVersion: number
-  readonly wrappedDek: Uint8Array
+/** One version of an open key, for its owner's use. Holds nothing that is the transaction's. */
+export type OpenedKey = {
+  readonly key: UsableOpenKey
+  readonly version: number
+} & (
+  | { readonly kind: 'symmetric'; readonly wrap: KeyWrap }
+  | { readonly kind: 'asymmetric'; readonly material: Secret }
+)
+
+/** Which version of which key is to be opened, and for whom. */
+export interface OpenRequest {
+  readonly keyId: string
+  /** The current version unless told; called once the key is known to be usable. */
+  readonly versionOf?: (key: KeyDescription) => number
+  /** What it must be for; anything where left out. */
+  readonly usage?: CmkUsage
+  /** Throws unless the key is the caller's; called before anything is told of it. */
+  readonly authorise: (key: KeyDescription) => void
 }
 
-/** Customer master keys, and the DEKs under them. */
-export class Keys {
-  readonly #material: KeyMaterial
+/** Customer master keys, and what is under them. */
+export class Keys extends Deks {
+  /** Names that accounts have for their keys. */
+  readonly aliases = new Aliases()
+  /** Material that is brought. */
+  readonly imports: Imports
+  /** What is planned for keys, and what people note on them. */
+  readonly life: KeyLife
 
   constructor(root: RootKey) {
-    this.#material = new KeyMaterial(root)
+    const material = new KeyMaterial(root)
+    super(material)
+    this.imports = new Imports(root, material)
+    this.life = new KeyLife(material, this.aliases)
   }
 
-  /** Makes an enabled key of one version. Its mode is for good. */
-  async create(
-    tx: StoreTransaction,
-    key: {
-      readonly owner: string
-      readonly mode: KeyMode
-      readonly alias?: string
-      readonly at: Date
-    },
-  ): Promise<KeyDescription> {
+  /**
+   * Makes a key of one version, or one that waits for its material. Mode and kind are for good.
+   * @throws KeyError KEY_USAGE
+   */
+  async create(tx: StoreTransaction, key: NewKey): Promise<KeyDescription> {
+    const { at, mode, owner, spec = DEFAULT_SPEC } = key
+    const usage = usageFor(spec, key.usage)
+    if (mode !== 'open' && spec !== DEFAULT_SPEC) {
+      const what = `a ${spec} key is used by its owner: wanted mode open, seen ${mode}`
+      throw new KeyError('KEY_USAGE', what)
+    }
+    const own = key.material === undefined ? await newMaterial(spec) : undefined
+    const material = own ?? key.material ?? null
     const keyId = randomUUID()
-    const row = await this.#write(tx, 'insert', {
+    const description = await insertKey(tx, {
       key_id: keyId,
-      owner: key.owner,
-      alias: key.alias ?? null,
-      mode: key.mode,
-      state: 'enabled',
-      current_version: 1,
-      created_at: key.at.toISOString(),
+      owner,
+      alias: null,
+      mode,
+      state: material === null ? 'pending-import' : 'enabled',
+      current_version: material === null ? 0 : 1,
+      created_at: at.toISOString(),
+      spec: spec === DEFAULT_SPEC ? null : spec,
+      usage: usage === DEFAULT_USAGE ? null : usage,
+      origin: material === null ? 'external' : null,
+      description: key.description === undefined || key.description === '' ? null : key.description,
+      tags: tagsColumn(key.tags ?? {}),
+      deletion_at: null,
+      rotation_days: null,
+      next_rotation_at: null,
     })
-    await this.#material.create(tx, { keyId, version: 1, mode: key.mode }, key.at)
-    return row
+    if (material === null) return description
+    try {
+      await this.material.store(tx, { ...description, version: 1 }, material, at)
+    } finally {
+      own?.fill(0)
+    }
+    return description
   }
 
-  /** An account's keys, oldest first. @throws StoreError ROW_MAC */
-  async list({ db, guard }: StoreTransaction, owner: string): Promise<readonly KeyDescription[]> {
-    const query = db.selectFrom('keys').selectAll().where('owner', '=', owner)
-    const rows = await query.orderBy('created_at').orderBy('key_id').execute()
+  /** An account's keys but those that were deleted, oldest first. @throws StoreError ROW_MAC */
+  async list(
+    { db, guard }: StoreTransaction,
+    owner: string,
+    { after, limit }: PageRequest,
+  ): Promise<Page<KeyDescription>> {
+    const own = db.selectFrom('keys').selectAll().where('owner', '=', owner)
+    let query = own.where('state', '!=', 'deleted')
+    if (after !== undefined) {
+      const [createdAt, keyId] = placeOf(after)
+      query = query.where(({ eb, or, and }) =>
+        or([
+          eb('created_at', '>', createdAt),
+          and([eb('created_at', '=', createdAt), eb('key_id', '>', keyId)]),
+        ]),
+      )
+    }
+    const ordered = query.orderBy('created_at').orderBy('key_id')
+    const rows = await ordered.limit(limit + 1).execute()
     for (const row of rows) guard.proven('keys', row.key_id, row)
-    return rows.map(keyDescriptionFrom)
+    return pageFrom(rows.map(keyDescriptionFrom), limit, key => [key.createdAt, key.keyId])
   }
 
   /** Describes a key. @throws KeyError KEY_NOT_FOUND; StoreError ROW_MAC */
@@ -87,181 +143,52 @@ export class Keys {
     return await readKey(tx, keyId)
   }
 
-  /** Describes a key that may be used. @throws KeyError KEY_NOT_FOUND, KEY_DISABLED */
+  /** Describes a key that may be used. @throws KeyError KEY_NOT_FOUND, KEY_DISABLED, KEY_STATE */
   async usable(tx: StoreTransaction, keyId: string): Promise<UsableKey> {
     return asUsable(await readKey(tx, keyId))
   }
 
-  /** Disables a key, which then does nothing, or enables it. @throws KeyError KEY_NOT_FOUND */
-  async setState(tx: StoreTransaction, keyId: string, state: KeyState): Promise<KeyDescription> {
-    return await this.#change(tx, await readKey(tx, keyId), { state })
+  /**
+   * Opens a version of an open key for its owner. All that uses a key's material outside the
+   * wrapping of DEKs comes through here; an attested-only key never does.
+   * @throws KeyError KEY_NOT_FOUND, KEY_DISABLED, KEY_STATE, KEY_MODE, KEY_USAGE, KEY_VERSION
+   */
+  async open(tx: StoreTransaction, request: OpenRequest): Promise<OpenedKey> {
+    const { authorise, keyId, usage, versionOf } = request
+    const found = await readKey(tx, keyId)
+    authorise(found)
+    const key = asOpen(asUsable(found))
+    if (usage !== undefined && key.usage !== usage) {
+      throw new KeyError('KEY_USAGE', `key ${keyId}: wanted usage ${usage}, seen ${key.usage}`)
+    }
+    const version = versionOf?.(key) ?? key.currentVersion
+    if (version < 1 || version > key.currentVersion) {
+      throw new KeyError('CIPHERTEXT', `the ciphertext is of no version of key ${keyId}`)
+    }
+    const { spec } = key
+    if (spec === DEFAULT_SPEC) {
+      const wrap = await this.material.openWrap(tx, { ...key, spec, version })
+      return { kind: 'symmetric', key, version, wrap }
+    }
+    const material = await this.material.open(tx, { ...key, version }, Secret.from)
+    return { kind: 'asymmetric', key, version, material }
   }
 
-  /** Adds a version, which wraps from now on. @throws KeyError KEY_NOT_FOUND, KEY_DISABLED */
+  /**
+   * Disables a key, which then does nothing, or enables it.
+   * @throws KeyError KEY_NOT_FOUND; KEY_STATE where it waits for its material or its deletion
+   */
+  async setState(
+    tx: StoreTransaction,
+    keyId: string,
+    state: 'enabled' | 'disabled',
+  ): Promise<KeyDescription> {
+    requireState(await readKey(tx, keyId), 'enabled', 'disabled')
+    return await changeKey(tx, keyId, { state })
+  }
+
+  /** Adds a version, which wraps from now on. @throws KeyError KEY_NOT_FOUND, KEY_DISABLED, … */
   async rotate(tx: StoreTransaction, keyId: string, at: Date): Promise<KeyDescription> {
-    const key = await this.usable(tx, keyId)
-    const version = key.currentVersion + 1
-    await this.#material.create(tx, { keyId, version, mode: key.mode }, at)
-    return await this.#change(tx, key, { current_version: version })
+    return await this.life.rotate(tx, keyId, at)
   }
-
-  /** Wraps a DEK under the current version. */
-  async wrapDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    dek: Dek,
-    context: DekContext,
-  ): Promise<WrappedDek> {
-    const cmkVersion = key.currentVersion
-    const material = await this.#material.open(tx, key, cmkVersion)
-    const bytes = dek.exposeBytes()
-    try {
-      const associated = encodeWrapContext({ ...context, cmkId: key.keyId, cmkVersion })
-      return { cmkVersion, wrappedDek: material.wrap(bytes, associated) }
-    } finally {
-      bytes.fill(0)
-    }
-  }
-
-  /**
-   * Unwraps a DEK for the owner of an open key.
-   * @throws KeyError KEY_MODE, KEY_VERSION, UNWRAP
-   */
-  async unwrapDek(
-    tx: StoreTransaction,
-    key: UsableOpenKey,
-    wrapped: WrappedDek,
-    context: DekContext,
-  ): Promise<Dek> {
-    // The type says so already; a cast must not be all that stands between a caller and a DEK.
-    // Read anew, so that a description from elsewhere cannot say it either.
-    const stored = asUsable(await readKey(tx, key.keyId))
-    if (stored.mode !== 'open') {
-      throw new KeyError('KEY_MODE', `key ${key.keyId}: wanted an open key, seen ${stored.mode}`)
-    }
-    return await this.#unwrap(tx, stored, wrapped, context)
-  }
-
-  /**
-   * Wraps a sealed file's DEK anew under the key's current version, inside its header: the DEK goes
-   * nowhere, so this serves attested-only keys too. The other slots stay, and so does the length. A
-   * header that is of the current version already is given back as it is.
-   * @param header - The whole header of the file
-   * @throws SealedFormatError when `header` is none; KeyError KEY_VERSION, UNWRAP when it has no slot
-   * of this key, or when slot or header were altered
-   */
-  async rewrapHeader(
-    tx: StoreTransaction,
-    key: UsableKey,
-    header: Uint8Array,
-    kmsId: string,
-  ): Promise<Uint8Array> {
-    const parsed = parseSealedHeader(header)
-    const { fixed, fixedDigest, headerLength, slots } = parsed
-    const isOwn = (slot: Slot) => slot.kmsId === kmsId && slot.cmkId === key.keyId
-    const own = slots.find(isOwn)
-    if (own === undefined) {
-      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} has no slot of this key`)
-    }
-    const context = { datasetId: fixed.datasetId, fileId: fixed.fileId, fixedDigest }
-    const dek = await this.#unwrap(tx, key, own, context)
-    try {
-      // Before anything else: an altered slot of another key service would be made authentic.
-      verifyHeader(parsed, dek)
-      if (own.cmkVersion === key.currentVersion) return header
-      const wrapped = await this.wrapDek(tx, key, dek, context)
-      const renewed = slots.map(slot => (isOwn(slot) ? { ...slot, ...wrapped } : slot))
-      return encodeSealedHeader({ fixed, slots: renewed, dek, headerLength })
-    } catch (cause) {
-      if (!(cause instanceof SealedFormatError && cause.code === 'HEADER_MAC')) throw cause
-      throw new KeyError('UNWRAP', `the header of file ${fixed.fileId} was altered`, { cause })
-    } finally {
-      dek.dispose()
-    }
-  }
-
-  /**
-   * Unwraps a DEK for an attested instance.
-   * @throws KeyError GRANT, KEY_VERSION, UNWRAP
-   */
-  async releaseDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    wrapped: WrappedDek,
-    context: DekContext,
-    grant: ReleaseGrant,
-  ): Promise<Dek> {
-    assertCovered(grant, 'release', key, context)
-    return await this.#unwrap(tx, key, wrapped, context)
-  }
-
-  /** Makes a DEK for an attested instance's output. @throws KeyError GRANT */
-  async sealDek(
-    tx: StoreTransaction,
-    key: UsableKey,
-    context: DekContext,
-    grant: ReleaseGrant,
-  ): Promise<WrappedDek & { readonly dek: Dek }> {
-    assertCovered(grant, 'seal', key, context)
-    const dek = Dek.generate()
-    return { dek, ...(await this.wrapDek(tx, key, dek, context)) }
-  }
-
-  async #unwrap(
-    tx: StoreTransaction,
-    key: UsableKey,
-    { cmkVersion, wrappedDek }: WrappedDek,
-    context: DekContext,
-  ): Promise<Dek> {
-    const material = await this.#material.open(tx, key, cmkVersion)
-    const associated = encodeWrapContext({ ...context, cmkId: key.keyId, cmkVersion })
-    const bytes = material.unwrap(wrappedDek, associated)
-    if (bytes === undefined || bytes.length !== DEK_LENGTH) {
-      bytes?.fill(0)
-      const what = `the wrapped DEK is not of file ${context.fileId} under key ${key.keyId}`
-      throw new KeyError('UNWRAP', what)
-    }
-    const dek = Dek.from(bytes)
-    bytes.fill(0)
-    return dek
-  }
-
-  async #change(
-    tx: StoreTransaction,
-    key: KeyDescription,
-    change: Partial<Pick<KeysTable, 'state' | 'current_version'>>,
-  ): Promise<KeyDescription> {
-    return await this.#write(tx, 'update', {
-      key_id: key.keyId,
-      owner: key.owner,
-      alias: key.alias,
-      mode: key.mode,
-      state: key.state,
-      current_version: key.currentVersion,
-      created_at: key.createdAt,
-      ...change,
-    })
-  }
-
-  async #write(
-    { db, guard }: StoreTransaction,
-    how: 'insert' | 'update',
-    columns: Omit<KeysTable, 'row_version' | 'mac'>,
-  ): Promise<KeyDescription> {
-    const row = { ...columns, ...guard.stamp('keys', columns.key_id, columns) }
-    if (how === 'insert') await db.insertInto('keys').values(row).execute()
-    else await db.updateTable('keys').set(row).where('key_id', '=', columns.key_id).execute()
-    return keyDescriptionFrom(row)
-  }
-}
-
-function assertCovered(
-  grant: ReleaseGrant,
-  action: ReleaseAction,
-  { keyId }: KeyDescription,
-  { datasetId }: DekContext,
-): void {
-  if (grant.covers({ action, keyId, datasetId })) return
-  const what = `the grant is not for ${action} of dataset ${datasetId} under key ${keyId}`
-  throw new KeyError('GRANT', what)
 }

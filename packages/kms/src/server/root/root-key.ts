@@ -11,6 +11,7 @@ export type RootPurpose =
   | 'row-set'
   | 'cmk-wrap'
   | 'secret-wrap'
+  | 'import-token'
   | 'credential'
   | 'challenge'
   | 'ehsm-wrap'

@@ -71,7 +71,9 @@ export async function expectThere(
   const [keys, policies, log] = [new Keys(root), new Policies(), new AuditLog()]
   try {
     return await store.read(async tx => {
-      const keyIds = new Set((await keys.list(tx, 'owner')).map(({ keyId }) => keyId))
+      const keyIds = new Set(
+        (await keys.list(tx, 'owner', { limit: 1_000_000 })).items.map(({ keyId }) => keyId),
+      )
       const policyIds = new Set((await policies.list(tx, 'owner')).map(row => row.policyId))
       const { rootHash, size } = await log.root(tx)
       const logged: (string | undefined)[] = []

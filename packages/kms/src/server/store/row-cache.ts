@@ -21,6 +21,11 @@ export class RowCache {
     return undefined
   }
 
+  /** Forgets a row that was deleted, and what was opened of it: material of keys above all. */
+  forget(key: string): void {
+    this.#rows.delete(key)
+  }
+
   /** Keeps a proven row; the one kept longest makes room. */
   keep(key: string, row: Stamp): void {
     this.#rows.delete(key)

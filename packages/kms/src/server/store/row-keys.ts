@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { canonicalJson } from '@cloister/sealed'
 import type { RootKey } from '../root/index.ts'
-import type { JsonValue } from './schema.ts'
+import { ADDED, type JsonValue } from './schema.ts'
 
 const ROW_LABEL = 'cloister kms row v1'
 const STATE_LABEL = 'cloister kms store state v1'
@@ -50,12 +50,17 @@ export class RowKeys {
     return createHmac('sha256', this.#check).update(STATE_LABEL).digest('base64url')
   }
 
-  /** MAC over table, id, row version and the RFC 8785 JSON of the columns. */
-  rowMac(table: string, id: string, version: number, columns: JsonValue): Uint8Array {
+  /** MAC over table, id, row version and the RFC 8785 JSON of the columns; see {@link ADDED}. */
+  rowMac(
+    table: string,
+    id: string,
+    version: number,
+    columns: Readonly<Record<string, JsonValue>>,
+  ): Uint8Array {
     const mac = createHmac('sha256', this.#mac)
     for (const part of [ROW_LABEL, table, id].flatMap(lengthPrefixed)) mac.update(part)
     mac.update(u64(version))
-    for (const part of lengthPrefixed(canonicalJson(columns))) mac.update(part)
+    for (const part of lengthPrefixed(canonicalJson(macedColumns(table, columns)))) mac.update(part)
     return mac.digest()
   }
 
@@ -79,4 +84,11 @@ export class RowKeys {
     const mac = createHmac('sha256', this.#set).update(STATE_LABEL).update(u64(epoch))
     return mac.update(digest).digest()
   }
+}
+
+function macedColumns(table: string, columns: Readonly<Record<string, JsonValue>>): JsonValue {
+  const added = ADDED[table]
+  if (added === undefined) return columns
+  const isThere = ([name, value]: [string, JsonValue]) => value !== null || !added.includes(name)
+  return Object.fromEntries(Object.entries(columns).filter(isThere))
 }

@@ -12,15 +12,47 @@ interface StoreStateTable {
   mac: string
 }
 
-/** Customer master keys, without their material. */
+/** Customer master keys, without their material. Instants of whole numbers are in ms since 1970. */
 export interface KeysTable extends Stamp {
   key_id: string
   owner: string
+  /** Of before aliases had a table; null since. */
   alias: string | null
   mode: 'attested-only' | 'open'
-  state: 'enabled' | 'disabled'
+  state: 'enabled' | 'disabled' | 'pending-import' | 'pending-deletion' | 'deleted'
   current_version: number
   created_at: string
+  /** Kind of key; null for the symmetric one, which was the only one. */
+  spec: string | null
+  /** Null for `ENCRYPT_DECRYPT`. */
+  usage: string | null
+  /** Null for material that was made here. */
+  origin: 'external' | null
+  description: string | null
+  /** RFC 8785 JSON; null for none. */
+  tags: string | null
+  deletion_at: number | null
+  rotation_days: number | null
+  next_rotation_at: number | null
+}
+
+/** Names that accounts have for their keys. `id` is `<account>/<alias>`. */
+export interface KeyAliasesTable extends Stamp {
+  id: string
+  owner: string
+  alias: string
+  key_id: string
+  created_at: string
+}
+
+/** The wrapping key that a key's material may be imported under, itself wrapped. */
+export interface KeyImportsTable extends Stamp {
+  key_id: string
+  algorithm: string
+  spec: string
+  public_digest: string
+  wrapped: string
+  expires_at: number
 }
 
 /** Key material, wrapped under a root-derived key. `id` is `<key id>/<version>`. */
@@ -169,6 +201,8 @@ export interface Schema {
   store_changes: StoreChangesTable
   keys: KeysTable
   key_versions: KeyVersionsTable
+  key_aliases: KeyAliasesTable
+  key_imports: KeyImportsTable
   accounts: AccountsTable
   policies: PoliciesTable
   heads: HeadsTable
@@ -193,6 +227,8 @@ export interface Schema {
 export const TRACKED = {
   keys: 'key_id',
   key_versions: 'id',
+  key_aliases: 'id',
+  key_imports: 'key_id',
   accounts: 'account_id',
   policies: 'policy_id',
   heads: 'dataset_id',
@@ -207,6 +243,23 @@ export const TRACKED = {
   ehsm_secret_versions: 'id',
   ehsm_replays: 'batch_id',
 } as const
+
+/**
+ * Columns that came later than their table. A row of before has none of them: null in one of them is
+ * MACed as if it were not there, so that such rows stay as they were proven.
+ */
+export const ADDED: Readonly<Record<string, readonly string[]>> = {
+  keys: [
+    'spec',
+    'usage',
+    'origin',
+    'description',
+    'tags',
+    'deletion_at',
+    'rotation_days',
+    'next_rotation_at',
+  ],
+}
 
 /** A table in {@link TRACKED}. */
 export type TrackedTable = keyof typeof TRACKED

@@ -238,6 +238,11 @@ export class Store {
       }
     }
     rows.commit(changes, place)
+    this.#forgetDeleted(changes)
+  }
+
+  #forgetDeleted(changes: Changes): void {
+    for (const [key, known] of changes) if (known === null) this.#cache.forget(key)
   }
 
   /**
@@ -479,6 +484,7 @@ export class Store {
     if (entries === undefined) return false
     const changes = entries.map(entry => entry.changes)
     rows.follow(changes, state)
+    for (const change of changes) this.#forgetDeleted(change)
     this.#othersSeenAt = performance.now()
     this.#tellWatchers(changes)
     return true

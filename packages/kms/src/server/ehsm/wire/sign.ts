@@ -25,8 +25,14 @@ const byName = ([left]: [string, unknown], [right]: [string, unknown]): number =
 
 /** As JavaScript's loose `!= ''` judges, which is what the first server did: 0 and false are not. */
 function isThere(value: unknown): boolean {
-  if (Array.isArray(value)) return String(value) !== ''
+  if (Array.isArray(value)) return !isEmptyText(value)
   return value !== null && value !== undefined && value !== '' && value !== 0 && value !== false
+}
+
+/** Whether an array's text is empty; never made, as members of what is in it may be called `toString`. */
+function isEmptyText(value: unknown): boolean {
+  if (!Array.isArray(value)) return value === null || value === undefined || value === ''
+  return value.length === 0 || (value.length === 1 && isEmptyText(value[0]))
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { type OpenToken, Pkcs11Error, withToken } from '@cloister/pkcs11'
 import { RootKeyError } from '../errors.ts'
 import { readPrivateFile } from '../private-file.ts'
 import { encodeRootFile, parseRootFile, ROOT_FORMATS } from '../root-file.ts'
 import { ROOT_KEY_LENGTH, RootKey } from '../root-key.ts'
 import { Secret } from '../secret.ts'
-import { type OpenToken, withToken } from './token.ts'
 import { findWrappingKey, generateWrappingKey, unwrapInToken, wrapInToken } from './wrapping-key.ts'
 
 const FORMAT = ROOT_FORMATS.pkcs11
@@ -43,6 +43,9 @@ async function usingToken<T>(
   const pin = await readPin(pinFile)
   try {
     return withToken({ modulePath, label: tokenLabel, pin }, serial, use)
+  } catch (cause) {
+    if (!(cause instanceof Pkcs11Error)) throw cause
+    throw new RootKeyError(cause.code, cause.message, { cause })
   } finally {
     pin.dispose()
   }

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { assertOk, bool, bytes, CK, type Handle, type OpenToken, ulong } from '@cloister/pkcs11'
 import { RootKeyError } from '../errors.ts'
-import { type Attribute, assertOk, CK, type Handle } from './cryptoki.ts'
-import type { OpenToken } from './token.ts'
 
 const KEY_LABEL = 'cloister root'
 const KEY_BYTES = 32
@@ -9,24 +8,6 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 /** More than two keys of one id need not be counted. */
 const MAX_FOUND = 2
-
-const bool = (type: number, value: boolean): Attribute => ({
-  type,
-  pValue: Uint8Array.of(value ? 1 : 0),
-  ulValueLen: 1,
-})
-
-function ulong(type: number, value: number): Attribute {
-  const pValue = Buffer.alloc(8)
-  pValue.writeBigUInt64LE(BigInt(value))
-  return { type, pValue, ulValueLen: pValue.length }
-}
-
-const bytes = (type: number, pValue: Uint8Array): Attribute => ({
-  type,
-  pValue,
-  ulValueLen: pValue.length,
-})
 
 /** Makes an AES-256 key in the token that never leaves it, and can encrypt and decrypt alone. */
 export function generateWrappingKey({ cryptoki, session }: OpenToken, id: Uint8Array): Handle {

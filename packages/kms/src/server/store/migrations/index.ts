@@ -3,12 +3,14 @@ import { StoreError } from '../errors.ts'
 import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
 import { ehsm } from './0003-ehsm.ts'
+import { keyLife } from './0004-key-life.ts'
 import { replicas } from './0010-replicas.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
   '0003-ehsm': ehsm,
+  '0004-key-life': keyLife,
   '0010-replicas': replicas,
 }
 

@@ -50,6 +50,8 @@ function open(options: WorkerOptions): Handle {
   // FULL: every commit is followed by a sync of the write-ahead log before it returns.
   database.exec('pragma synchronous = full')
   database.exec('pragma foreign_keys = on')
+  // What was deleted, material of keys above all, is overwritten in the file.
+  database.exec('pragma secure_delete = on')
   // A schema edited from outside cannot call functions with side effects.
   database.exec('pragma trusted_schema = off')
   return database

@@ -1,0 +1,121 @@
+import type { ImageManifest } from '../../image/manifest.ts'
+import { BackendError } from '../errors.ts'
+import type { TrustedPath } from './trusted-paths.ts'
+
+/** How an image runs under Gramine, beside what its own manifest says. */
+export interface GramineOptions {
+  /** Most threads at a time, Gramine's own three among them. */
+  readonly maxThreads?: number
+  /**
+   * Whether pages are added on demand: starts fast and takes no more memory than is used; wants a
+   * processor with SGX2 and Linux 6.0.
+   */
+  readonly edmm?: boolean
+}
+
+const DEFAULT_MAX_THREADS = 32
+const MOST_THREADS = 4096
+/** Smallest enclave: PAL and LibOS alone take some tens of MiB. */
+const SMALLEST_MIB = 256
+
+/** Where the image's tree is, relative to the folder that Gramine runs in. */
+export const ROOT = 'root'
+
+/** The image's manifest in the tree: init reads it there. */
+export const IMAGE_MANIFEST = 'job/manifest.json'
+
+/** A TOML basic string. @see TOML v1.0.0, "String" */
+export function tomlString(text: string): string {
+  const escaped = Array.from(text, character => {
+    if (character === '"' || character === '\\') return `\\${character}`
+    const code = character.charCodeAt(0)
+    const isControl = code < 0x20 || code === 0x7f
+    return isControl ? `\\u${code.toString(16).padStart(4, '0')}` : character
+  })
+  return `"${escaped.join('')}"`
+}
+
+/** Size of the enclave: a power of two that holds what the image asks for. */
+export function enclaveSize(memoryMiB: number): string {
+  return `${2 ** Math.ceil(Math.log2(Math.max(SMALLEST_MIB, memoryMiB)))}M`
+}
+
+/** Folders that are enclave memory: always two, and those of the definition. */
+export function memoryFolders({ mounts }: Pick<ImageManifest, 'mounts'>): readonly string[] {
+  const own = [...(mounts.scratch ?? []), ...(mounts.memory ?? [])].map(({ to }) => to)
+  return ['/tmp', '/run', ...own]
+}
+
+/** What no enclave of Gramine has. @throws BackendError with `OPTION`. */
+function assertPossible({ identity, mounts }: ImageManifest): void {
+  if (mounts.unprotectedHostFolders !== undefined) {
+    throw new BackendError('OPTION', 'Gramine is given no folder of the host: not unprotected, too')
+  }
+  if (identity.isvFamilyId !== undefined || identity.isvExtProdId !== undefined) {
+    throw new BackendError('OPTION', 'Gramine has no key separation and sharing: no family id')
+  }
+}
+
+function threadsOf({ resources }: ImageManifest, options: GramineOptions): number {
+  const { maxThreads = resources.threads ?? DEFAULT_MAX_THREADS } = options
+  if (Number.isInteger(maxThreads) && maxThreads >= 4 && maxThreads <= MOST_THREADS) {
+    return maxThreads
+  }
+  const message = `threads: wanted 4 to ${MOST_THREADS}, seen ${maxThreads}`
+  throw new BackendError('OPTION', message)
+}
+
+/**
+ * Writes the template that `gramine-manifest` renders. Every file is a trusted file with its
+ * SHA-256; nothing is allowed unmeasured, and no option is set that Gramine calls insecure. The
+ * environment is empty: init gives the program the measured one. What the program writes stays in
+ * enclave memory.
+ * @param trusted - As `trustedPaths` gives them.
+ * @see Gramine 1.9, Documentation/manifest-syntax.rst
+ */
+export function gramineTemplate(
+  manifest: ImageManifest,
+  trusted: readonly TrustedPath[],
+  options: GramineOptions = {},
+): string {
+  assertPossible(manifest)
+  const { entry, identity, resources } = manifest
+  const measured = [
+    `libos.entrypoint = ${tomlString(entry.init[0] ?? '')}`,
+    `loader.argv = [${entry.init.map(tomlString).join(', ')}]`,
+    'loader.log_level = "error"',
+    'sys.stack.size = "8M"',
+    'sys.brk.max_size = "256M"',
+    'fs.root.type = "chroot"',
+    `fs.root.uri = "file:${ROOT}"`,
+    'fs.mounts = [',
+    ...memoryFolders(manifest).map(path => `  { type = "tmpfs", path = ${tomlString(path)} },`),
+    ']',
+    `sgx.debug = ${identity.debug}`,
+    `sgx.isvprodid = ${identity.isvProdId}`,
+    `sgx.isvsvn = ${identity.isvSvn}`,
+    'sgx.remote_attestation = "dcap"',
+    'sgx.file_check_policy = "strict"',
+    `sgx.enclave_size = "${enclaveSize(resources.memoryMiB)}"`,
+    `sgx.max_threads = ${threadsOf(manifest, options)}`,
+    `sgx.edmm_enable = ${options.edmm === true}`,
+    ...trusted.flatMap(({ path, sha256 }) => [
+      '[[sgx.trusted_files]]',
+      `uri = ${tomlString(`file:${ROOT}/${path}`)}`,
+      `sha256 = "${sha256}"`,
+    ]),
+  ].join('\n')
+  // Jinja reads its markup wherever it stands, and ends the raw block where it finds its end.
+  if (/\{%-?\s*endraw/.test(measured)) {
+    throw new BackendError('FILES', 'a name in the image is markup of the template language')
+  }
+  return [
+    'loader.entrypoint.uri = "file:{{ gramine.libos }}"',
+    '{% raw %}',
+    measured,
+    '{% endraw %}',
+    '[[sgx.trusted_files]]',
+    'uri = "file:{{ gramine.libos }}"',
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,76 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { Argv, Flag, strict, Text } from './fields.ts'
+
+const Rule = Type.Object(
+  {
+    exact: Type.Optional(Text),
+    pattern: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 1024,
+        description: 'a regular expression that the whole argument matches',
+      }),
+    ),
+    free: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 256,
+        description: 'what the argument is, in words; any text is accepted',
+      }),
+    ),
+    optional: Type.Optional(Flag),
+    repeated: Type.Optional(Flag),
+  },
+  {
+    ...strict,
+    description: 'one argument: exact, pattern or free, and whether it is optional or repeated',
+  },
+)
+
+/** What one argument of a job may be: exactly one of `exact`, `pattern` and `free`. */
+export type ArgumentRule = Static<typeof Rule>
+
+const Rules = Type.Array(Rule, {
+  maxItems: 64,
+  description: 'a list of rules, one for each argument that a job may give',
+})
+
+const COMMAND = { program: Argv, arguments: Type.Optional(Rules) }
+
+const EntryName = '^[a-z][a-z0-9-]{0,62}$'
+
+/** Schema of the commands that an image runs. */
+export const EntrySchema = Type.Object(
+  {
+    init: Type.Optional(Argv),
+    ...COMMAND,
+    others: Type.Optional(
+      Type.Record(Type.String({ pattern: EntryName }), Type.Object(COMMAND, strict), {
+        ...strict,
+        description: 'a map from names of lower-case letters, digits and hyphens to commands',
+      }),
+    ),
+  },
+  strict,
+)
+
+/** Schema of the same in a manifest, where nothing is left to be filled in. */
+export const MeasuredEntrySchema = Type.Object(
+  {
+    init: Argv,
+    program: Argv,
+    arguments: Rules,
+    others: Type.Record(
+      Type.String({ pattern: EntryName }),
+      Type.Object({ program: Argv, arguments: Rules }, strict),
+      strict,
+    ),
+  },
+  strict,
+)
+
+/** The commands that an image runs, as measured. */
+export type MeasuredEntry = Static<typeof MeasuredEntrySchema>
+
+/** The name under which a job asks for the first command of an image that has others. */
+export const MAIN_ENTRY = 'main'

@@ -1,0 +1,127 @@
+import { spawn } from 'node:child_process'
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { World } from '../server/flow.test.support.ts'
+import { encryptMessage } from './message.ts'
+
+const PACKAGE = fileURLToPath(new URL('../../../../connectors/python/', import.meta.url))
+
+/** A Python that has what requirements-test.txt lists; .ci/install makes one. */
+const tools = process.env['CLOISTER_PYTHON_CLIENT']
+const python = tools ?? 'python3'
+
+let world: World
+let other: World
+let relay: Server
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cloister-python-'))
+  world = await World.start()
+  other = await World.start()
+  const { client, credential } = await world.account()
+  const { keyId } = await client.createKey({ mode: 'open' })
+  const encryptionContext = { from: 'ts' }
+  const message = await encryptMessage(client, keyId, Buffer.from('hello from the other'), {
+    encryptionContext,
+  })
+  relay = breakingRelay(Number(new URL(world.kms.pin.url).port))
+  await new Promise<void>(resolve => relay.listen(0, '127.0.0.1', resolve))
+  const told = {
+    pin: world.kms.pin,
+    otherPin: other.kms.pin,
+    credential,
+    messageHex: Buffer.from(message).toString('hex'),
+    relayPort: (relay.address() as AddressInfo).port,
+  }
+  await writeFile(join(folder, 'world.json'), JSON.stringify(told), { mode: 0o600 })
+})
+
+afterAll(async () => {
+  relay.close()
+  await world.stop()
+  await other.stop()
+  await rm(folder, { recursive: true })
+})
+
+/** Carries bytes, and breaks every other connection once a request is under way in it. */
+function breakingRelay(port: number): Server {
+  const HANDSHAKE = 2000
+  let connections = 0
+  return createServer(socket => {
+    const breaks = connections++ % 2 === 0
+    const onwards = connect(port, '127.0.0.1')
+    let carried = 0
+    socket.on('data', chunk => {
+      carried += chunk.length
+      if (breaks && carried > HANDSHAKE) {
+        socket.destroy()
+        onwards.destroy()
+      } else onwards.write(chunk)
+    })
+    onwards.on('data', chunk => socket.write(chunk))
+    for (const end of [socket, onwards]) {
+      end.on('error', () => undefined)
+      end.on('close', () => {
+        socket.destroy()
+        onwards.destroy()
+      })
+    }
+  })
+}
+
+async function run(
+  argv: readonly string[],
+  more: NodeJS.ProcessEnv = {},
+): Promise<{ readonly code: number | null; readonly said: string }> {
+  const child = spawn(python, ['-B', ...argv], {
+    cwd: PACKAGE,
+    env: {
+      ...process.env,
+      PYTHONPATH: join(PACKAGE, 'src'),
+      CLOISTER_TEST_WORLD: join(folder, 'world.json'),
+      ...more,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const said: string[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => said.push(text))
+  }
+  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
+  return { code, said: said.join('') }
+}
+
+describe('the Python client', () => {
+  it.each([
+    'tests.test_kms.KeysTest',
+    'tests.test_kms.BrokenConnectionTest',
+    'tests.test_transport.PinTest',
+    'tests.test_transport.RetriesTest',
+  ])('%s', { timeout: 120_000 }, async module => {
+    const { code, said } = await run(['-m', 'unittest', module])
+    expect(said).toMatch(/Ran [1-9]\d* tests?/)
+    expect(code, said).toBe(0)
+  })
+
+  it.skipIf(tools === undefined)('is typed throughout', { timeout: 120_000 }, async () => {
+    const { code, said } = await run(['-m', 'mypy', '--strict', '--cache-dir', folder, 'src'])
+    expect(code, said).toBe(0)
+  })
+
+  it.skipIf(tools === undefined)('installs from its folder', { timeout: 120_000 }, async () => {
+    const target = join(folder, 'installed')
+    const copied = join(folder, 'source')
+    await cp(PACKAGE, copied, { recursive: true })
+    const pip = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation']
+    const { code, said } = await run([...pip, '--target', target, copied])
+    expect(code, said).toBe(0)
+    const script = 'import cloister; print(cloister.__file__, cloister.KmsClient.__name__)'
+    const imported = await run(['-c', script], { PYTHONPATH: target })
+    expect(imported.said).toContain(`${target}/cloister/__init__.py KmsClient`)
+  })
+})

@@ -1,0 +1,14 @@
+import { dataOperations } from './data.ts'
+import { aliasOperations, keyOperations } from './keys.ts'
+import type { Operation } from './operation.ts'
+import { otherOperations } from './others.ts'
+
+export type { Operation } from './operation.ts'
+
+/** Every call of the native interface. A route that stands in none of these is in no document. */
+export const OPERATIONS: readonly Operation[] = [
+  ...keyOperations,
+  ...dataOperations,
+  ...aliasOperations,
+  ...otherOperations,
+]

@@ -1,0 +1,211 @@
+import { Type } from '@sinclair/typebox'
+import { MAX_PAGE } from '../../../protocol/messages/keys.ts'
+import { answers, byKeyId, byKeyName, type Operation, requests } from './operation.ts'
+
+const about = { tag: 'keys', access: 'account', parameters: byKeyId, answer: answers.key } as const
+const OWN = ['NOT_FOUND', 'NOT_OWNER'] as const
+
+/** Which page of a list is wanted. */
+export const pageQuery = {
+  limit: Type.Integer({ minimum: 1, maximum: MAX_PAGE }),
+  after: Type.String({ description: 'what the page before gave as `next`' }),
+} as const
+
+/** Calls about keys and their life. */
+export const keyOperations: readonly Operation[] = [
+  {
+    ...about,
+    id: 'CreateKey',
+    method: 'POST',
+    path: '/v1/keys',
+    summary: 'Makes a key: attested-only for good, unless mode says open.',
+    parameters: {},
+    request: requests.createKey,
+    refusals: ['KEY_USAGE', 'ALIAS_TAKEN'],
+  },
+  {
+    ...about,
+    id: 'ListKeys',
+    method: 'GET',
+    path: '/v1/keys',
+    summary: "A page of the account's keys, oldest first.",
+    parameters: {},
+    query: pageQuery,
+    answer: answers.keys,
+    refusals: [],
+  },
+  {
+    ...about,
+    id: 'DescribeKey',
+    method: 'GET',
+    path: '/v1/keys/:id',
+    summary: 'Describes a key.',
+    parameters: byKeyName,
+    refusals: OWN,
+  },
+  {
+    ...about,
+    id: 'UpdateKeyDescription',
+    method: 'POST',
+    path: '/v1/keys/:id/update',
+    summary: 'Notes what a key is for.',
+    request: requests.updateKey,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'RotateKeyOnDemand',
+    method: 'POST',
+    path: '/v1/keys/:id/rotate',
+    summary: 'Adds a version, which wraps and encrypts from now on; those before still open.',
+    request: requests.nothing,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_DISABLED', 'KEY_STATE', 'KEY_USAGE'],
+  },
+  {
+    ...about,
+    id: 'EnableKeyRotation',
+    method: 'POST',
+    path: '/v1/keys/:id/enable-rotation',
+    summary: 'Has the service rotate a key by itself.',
+    request: requests.enableRotation,
+    refusals: [...OWN, 'KEY_STATE', 'KEY_USAGE'],
+  },
+  {
+    ...about,
+    id: 'DisableKeyRotation',
+    method: 'POST',
+    path: '/v1/keys/:id/disable-rotation',
+    summary: 'Has a key rotated on demand only.',
+    request: requests.nothing,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'DisableKey',
+    method: 'POST',
+    path: '/v1/keys/:id/disable',
+    summary: 'Refuses every use of a key until it is enabled again.',
+    request: requests.nothing,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'EnableKey',
+    method: 'POST',
+    path: '/v1/keys/:id/enable',
+    summary: 'Allows the use of a key again.',
+    request: requests.nothing,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'ScheduleKeyDeletion',
+    method: 'POST',
+    path: '/v1/keys/:id/schedule-deletion',
+    summary: 'Plans the deletion of a key, which does nothing until then.',
+    request: requests.scheduleDeletion,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'CancelKeyDeletion',
+    method: 'POST',
+    path: '/v1/keys/:id/cancel-deletion',
+    summary: 'Cancels a planned deletion; the key is then disabled.',
+    request: requests.nothing,
+    bodyIsOptional: true,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'TagResource',
+    method: 'POST',
+    path: '/v1/keys/:id/tag',
+    summary: 'Sets tags of a key.',
+    request: requests.tagKey,
+    refusals: [...OWN, 'KEY_STATE', 'LIMIT'],
+  },
+  {
+    ...about,
+    id: 'UntagResource',
+    method: 'POST',
+    path: '/v1/keys/:id/untag',
+    summary: 'Takes tags of a key away.',
+    request: requests.untagKey,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'GetParametersForImport',
+    method: 'POST',
+    path: '/v1/keys/:id/import-parameters',
+    summary: 'Gives a fresh key to wrap material to, and the token that lets it in once.',
+    request: requests.importParameters,
+    answer: answers.importParameters,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...about,
+    id: 'ImportKeyMaterial',
+    method: 'POST',
+    path: '/v1/keys/:id/import',
+    summary: "Takes a key's material in, once.",
+    request: requests.importKeyMaterial,
+    refusals: [...OWN, 'KEY_STATE', 'IMPORT_TOKEN', 'IMPORT_MATERIAL'],
+  },
+]
+
+const named = { tag: 'aliases', access: 'account', answer: answers.alias } as const
+const byAlias = {
+  alias: Type.String({ minLength: 1, maxLength: 128, pattern: '^[!-~]([ -~]*[!-~])?$' }),
+} as const
+
+/** Calls about aliases. */
+export const aliasOperations: readonly Operation[] = [
+  {
+    ...named,
+    id: 'CreateAlias',
+    method: 'POST',
+    path: '/v1/aliases',
+    summary: 'Names a key; an account has each alias once.',
+    request: requests.createAlias,
+    refusals: [...OWN, 'ALIAS_TAKEN', 'KEY_STATE', 'LIMIT'],
+  },
+  {
+    ...named,
+    id: 'ListAliases',
+    method: 'GET',
+    path: '/v1/aliases',
+    summary: "A page of the account's aliases, in the order of their names.",
+    query: pageQuery,
+    answer: answers.aliases,
+    refusals: [],
+  },
+  {
+    ...named,
+    id: 'UpdateAlias',
+    method: 'POST',
+    path: '/v1/aliases/:alias/update',
+    summary: 'Has an alias name another key.',
+    parameters: byAlias,
+    request: requests.updateAlias,
+    refusals: [...OWN, 'KEY_STATE'],
+  },
+  {
+    ...named,
+    id: 'DeleteAlias',
+    method: 'POST',
+    path: '/v1/aliases/:alias/delete',
+    summary: 'Takes an alias away; the key stays.',
+    parameters: byAlias,
+    request: requests.nothing,
+    bodyIsOptional: true,
+    answer: answers.aliasDeleted,
+    refusals: ['NOT_FOUND'],
+  },
+]

@@ -1,0 +1,42 @@
+import { request as httpsRequest } from 'node:https'
+import type { KmsPin } from '../../protocol/pin.ts'
+import { tlsNameOf } from '../../protocol/public-key.ts'
+
+/** What comes back. */
+export interface RawAnswer {
+  readonly status: number
+  readonly text: string
+}
+
+/** Sends one request of the native interface as it stands. */
+export async function rawCall(
+  pin: KmsPin,
+  call: {
+    readonly method: string
+    readonly path: string
+    readonly body?: string | undefined
+    readonly credential?: string | undefined
+  },
+): Promise<RawAnswer> {
+  const { body, credential, method, path } = call
+  const options = {
+    method,
+    ca: pin.certificate,
+    servername: tlsNameOf(pin.kmsId),
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
+    },
+  }
+  return await new Promise((resolve, reject) => {
+    const sent = httpsRequest(new URL(path, pin.url), options, response => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('end', () => {
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
+      })
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}

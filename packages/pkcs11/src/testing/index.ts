@@ -1,0 +1,1 @@
+export { importAesKey, makeTokens, PIN, SOFTHSM } from './softhsm.ts'
