@@ -236,6 +236,37 @@ describe.skipIf(POSTGRES_BIN === undefined)(`two replicas${POSTGRES_MISSING}`, (
     }
   })
 
+  it('write for an eHSM key by what it is then, whatever they knew of it', async () => {
+    const [client, other] = await ehsmClients()
+    for (let round = 0; round < ROUNDS / 4; round++) {
+      const keyid = await client.createKey('EH_AES_GCM_256', { origin: 'EH_EXTERNAL_KEY' })
+      const parametersOf = async (from: EhsmTestClient) => {
+        const asked = { keyid, keyspec: 'EH_RSA_2048' }
+        return (await from.call('GetParametersForImport', asked)).envelope.result
+      }
+      const importAt = async (at: EhsmTestClient, parameters: Record<string, unknown>) => {
+        const { importToken, pubkey } = parameters
+        const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }
+        const wrapped = publicEncrypt({ key: String(pubkey), ...oaep }, randomBytes(32))
+        const key_material = wrapped.toString('base64')
+        const payload = { keyid, key_material, padding_mode: 'EH_RSA_PKCS1_OAEP', importToken }
+        return (await at.call('ImportKeyMaterial', payload)).envelope.code
+      }
+      const first = await parametersOf(client)
+      // The other has read the key, without material.
+      await parametersOf(other)
+      expect(await importAt(client, first)).toBe(500)
+      const second = await parametersOf(client)
+      expect(await importAt(client, second)).toBe(200)
+      // What is encrypted under it by now must stay so: a newer token changes nothing.
+      const third = await parametersOf(other)
+      expect(await importAt(other, third)).toBe(500)
+      await client.call('DisableKey', { keyid })
+      const secret = { secretName: `s ${round}`, secretData: 'x', encryptionKeyId: keyid }
+      expect((await other.call('CreateSecret', secret)).envelope.code).not.toBe(200)
+    }
+  })
+
   it('write one log without fork or gap', { timeout: 120_000 }, async () => {
     const keys = await Promise.all(
       Array.from({ length: 8 * ROUNDS }, (_, n) =>
