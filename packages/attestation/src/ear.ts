@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto'
 import { createHash, createPublicKey } from 'node:crypto'
 import { canonicalJson } from './canonical-json.ts'
-import type { TcbStatus } from './collateral/tcb-status.ts'
 import type { Tee } from './tee.ts'
+import type { TokenTcbStatus } from './token/claims.ts'
 
 /**
  * Profile of an attestation result as an EAR, with the names that go with it.
@@ -14,7 +14,7 @@ export const EAR_PROFILE = 'tag:github.com,2023:veraison/ear'
 interface Appraised {
   readonly tee: Tee
   readonly debug: boolean
-  readonly tcbStatus: TcbStatus
+  readonly tcbStatus: TokenTcbStatus
   /** 32 bytes. */
   readonly policyDigest: Uint8Array
 }
@@ -86,9 +86,10 @@ const UNRECOGNIZED_HARDWARE = 97
 const ENCRYPTED_MEMORY = 2
 const VISIBLE_MEMORY = 96
 
-function hardwareOf(tcbStatus: TcbStatus): number {
+function hardwareOf(tcbStatus: TokenTcbStatus): number {
   switch (tcbStatus) {
     case 'UpToDate':
+    case 'MeetsAppraisal':
       return GENUINE_HARDWARE
     case 'Revoked':
       return CONTRAINDICATED_HARDWARE

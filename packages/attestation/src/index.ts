@@ -47,18 +47,11 @@ export {
 } from './sim/snp-platform.ts'
 export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
 export type { SimTd, SimTdxConditions } from './sim/td.ts'
-export {
-  type IssueTokenOptions,
-  issueToken,
-  MAX_TOKEN_LENGTH,
-  MAX_TOKEN_LIFETIME_SECONDS,
-  type TokenClaims,
-  TokenError,
-  type TokenErrorCode,
-  type VerifiedToken,
-  type VerifyTokenOptions,
-  verifyToken,
-} from './token.ts'
+export type { PlatformFacts, TokenClaims, TokenTcbStatus, VerifiedToken } from './token/claims.ts'
+export { TokenError, type TokenErrorCode } from './token/errors.ts'
+export { MAX_TOKEN_LIFETIME_SECONDS } from './token/instant.ts'
+export { type IssueTokenOptions, issueToken } from './token/issue.ts'
+export { MAX_TOKEN_LENGTH, type VerifyTokenOptions, verifyToken } from './token/verify.ts'
 export {
   type SignedDocuments,
   type SingleDocumentOptions,
@@ -70,4 +63,12 @@ export {
 } from './verify/single-document.ts'
 export { verifyCollateral } from './verify/verified-collateral.ts'
 export { verifyEvidence } from './verify-evidence.ts'
+export {
+  type EnclaveWorkload,
+  type SnpWorkload,
+  type TdWorkload,
+  type Workload,
+  workloadMeasurement,
+  workloadOf,
+} from './workload.ts'
 export { verifyChain, verifyCrl } from './x509/chain.ts'

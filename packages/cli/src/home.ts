@@ -8,6 +8,8 @@ import { UsageError } from './usage-error.ts'
 export const HOME_FILES = {
   pin: 'kms.json',
   credential: 'credential',
+  clientCertificate: 'client-certificate.pem',
+  clientKey: 'client-key.pem',
   ownerKey: 'owner-key.pem',
   signingKey: 'image-signing-key.pem',
   platform: 'sim-platform.json',

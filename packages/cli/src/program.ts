@@ -12,6 +12,10 @@ const FAMILIES: readonly Family[] = [
   { names: ['demo'], load: async () => (await import('./commands/demo.ts')).addDemoCommand },
   { names: ['kms'], load: async () => (await import('./commands/kms.ts')).addKmsCommands },
   { names: ['key'], load: async () => (await import('./commands/key.ts')).addKeyCommands },
+  {
+    names: ['tenant', 'account', 'credential'],
+    load: async () => (await import('./commands/accounts.ts')).addAccountCommands,
+  },
   { names: ['audit'], load: async () => (await import('./commands/audit.ts')).addAuditCommands },
   { names: ['policy'], load: async () => (await import('./commands/policy.ts')).addPolicyCommands },
   {

@@ -1,6 +1,13 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { join } from 'node:path'
-import { followLog, KmsClient, type KmsPin, LogFolder, parseKmsPin } from '@cloister/kms'
+import {
+  type ClientCertificate,
+  followLog,
+  KmsClient,
+  type KmsPin,
+  LogFolder,
+  parseKmsPin,
+} from '@cloister/kms'
 import { Home } from './home.ts'
 import { createPrinter, type Printer } from './output/printer.ts'
 import { UsageError } from './usage-error.ts'
@@ -37,13 +44,32 @@ export class Session {
 
   /** Runs `work` with a client of the pinned key service, bearing the person's credential or another. */
   async withClient<T>(work: (client: KmsClient) => Promise<T>, bearing?: string): Promise<T> {
-    const credential = bearing ?? (await this.home.read('credential', ENROL_FIRST)).trim()
-    const client = new KmsClient(await this.pin(), { credential })
+    const clientCertificate = await this.clientCertificate()
+    const credential = bearing ?? (await this.#credential(clientCertificate !== undefined))
+    const client = new KmsClient(await this.pin(), {
+      ...(credential === undefined ? {} : { credential }),
+      ...(clientCertificate === undefined ? {} : { clientCertificate }),
+    })
     try {
       return await this.watching(client, work)
     } finally {
       client.close()
     }
+  }
+
+  /** The TLS client certificate of this home, which key services may know an account by. */
+  async clientCertificate(): Promise<ClientCertificate | undefined> {
+    const cert = await this.home.find('clientCertificate')
+    if (cert === undefined) return undefined
+    const key = await this.home.read('clientKey', `put the certificate's private key there`)
+    return { cert, key }
+  }
+
+  /** With a client certificate there need be no other credential. */
+  async #credential(isOptional: boolean): Promise<string | undefined> {
+    const found = await this.home.find('credential')
+    if (found === undefined && isOptional) return undefined
+    return (found ?? (await this.home.read('credential', ENROL_FIRST))).trim()
   }
 
   /**

@@ -1,4 +1,5 @@
 export { type AcceptedRestore, acceptRestored } from './client/accept-restored.ts'
+export { AccountCalls, OperatorCalls } from './client/account-calls.ts'
 export {
   AttestedSession,
   type AttestOptions,
@@ -20,6 +21,11 @@ export type {
   SigningAlgorithm,
   ToSign,
 } from './client/data-client.ts'
+export {
+  type ExplainedDenial,
+  type ExplainedPolicy,
+  explainDenial,
+} from './client/explain-denial.ts'
 export { type ImportParameters, wrapForImport } from './client/import-material.ts'
 export type { KeyAlias } from './client/key-client.ts'
 export { KmsClient } from './client/kms-client.ts'
@@ -45,6 +51,8 @@ export {
   plaintextOf,
   unverifiedDatasetId,
 } from './client/own-dataset.ts'
+export type { ClientCertificate } from './client/pinned-agent.ts'
+export { WithdrawalCalls, type Withdrawn } from './client/policy-calls.ts'
 export {
   type RewrapDatasetOptions,
   type RewrappedDataset,
@@ -59,7 +67,8 @@ export {
 export { type SealFileOptions, sealFile } from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'
-export { collateralToJson, parseCollateral } from './protocol/collateral.ts'
+export { certificateKeyMatch, certificateNameMatch } from './protocol/client-certificate.ts'
+export { collateralToJson, parseCollateral, parseSnpCollateral } from './protocol/collateral.ts'
 export { canonicalJson } from './protocol/encoding.ts'
 export { KMS_STATUS, KmsError, type KmsErrorCode, type KmsReason } from './protocol/errors.ts'
 export {
@@ -69,7 +78,29 @@ export {
   MAX_JOB_STATEMENT_BYTES,
   parseJobStatement,
 } from './protocol/job-statement.ts'
+export {
+  type JobTemplate,
+  jobTemplateDigest,
+  jobTemplateOf,
+  parseJobTemplate,
+} from './protocol/job-template/job-template.ts'
+export { type JobMismatch, jobMismatches } from './protocol/job-template/match.ts'
 export { JWS_TYPES, type JwsType, type VerifiedJws, verifyJws } from './protocol/jws.ts'
+export type {
+  AccountJson,
+  CredentialJson,
+  GrantJson,
+  IssuedJson,
+  NewCredentialJson,
+  TenantJson,
+} from './protocol/messages/accounts.ts'
+export type {
+  NewPolicy,
+  NewWithdrawal,
+  PolicyDescription,
+  ReleaseTemplate,
+  WithdrawalJson,
+} from './protocol/messages/policies.ts'
 export {
   type AuditProof,
   type AuditRow,
@@ -80,14 +111,14 @@ export {
   type HeadsMoved,
   type KeyDescription,
   MAX_PARTS_PER_REQUEST,
-  type NewPolicy,
   type NextHead,
-  type PolicyDescription,
   type Released,
   type SlotJson,
+  type SnpCollateralJson,
 } from './protocol/messages.ts'
 export { type KmsPin, parseKmsPin } from './protocol/pin.ts'
 export { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from './protocol/public-key.ts'
+export { isScope, SCOPES, type Scope } from './protocol/scopes.ts'
 export { slotFromJson, slotToJson } from './protocol/slot.ts'
 export {
   headsTranscript,

@@ -32,15 +32,32 @@ export async function verifyTokenFile(
   return { claims, text: describe(claims) }
 }
 
+const WORKLOAD_NAMES: Readonly<Record<string, string>> = {
+  mrSigner: 'MRSIGNER',
+  isvProdId: 'ISVPRODID',
+  isvSvn: 'ISVSVN',
+  mrTd: 'MRTD',
+  launchMeasurement: 'MEASUREMENT',
+}
+
+/** What it says of what runs, each by its vendor's name; an enclave's MRENCLAVE is the measurement. */
+function workloadLines({ kind: _kind, ...members }: VerifiedToken['workload']): string[][] {
+  return Object.entries<Uint8Array | number>({ ...members })
+    .filter(([name]) => name !== 'mrEnclave')
+    .map(([name, value]) => [
+      WORKLOAD_NAMES[name] ?? name,
+      typeof value === 'number' ? String(value) : Buffer.from(value).toString('hex'),
+    ])
+}
+
 function describe(claims: VerifiedToken): string {
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
   const { tee } = claims
   return [
     ['TEE', tee === 'sim' ? 'SIMULATED: nothing is hidden from its host' : tee],
     ['key service', claims.kmsId],
-    ['MRENCLAVE', hex(claims.mrEnclave)],
-    ['MRSIGNER', hex(claims.mrSigner)],
-    ['ISVPRODID, ISVSVN', `${claims.isvProdId}, ${claims.isvSvn}`],
+    ['measurement', hex(claims.measurement)],
+    ...workloadLines(claims.workload),
     ['TCB status', claims.tcbStatus],
     ['debug', claims.debug ? 'YES: its host can read its memory' : 'no'],
     ['job digest', hex(claims.jobDigest)],

@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  AMD_ROOTS,
   type AppraisalPolicy,
   INTEL_ROOT,
   readAppraisalPolicy,
@@ -34,6 +36,7 @@ interface ServeFlags extends GlobalFlags, DatabaseFlags {
   readonly attestPort?: string
   readonly appraisal?: string
   readonly witness?: string
+  readonly clientCa?: string
   readonly allowSimulatedPlatform?: true
   readonly ehsmOpenEnrolment?: true
   readonly ehsmOpenKeys?: true
@@ -54,11 +57,15 @@ export function addKmsCommands(program: Command): void {
     .option('--passphrase-file <file>', 'the same as --root-key passphrase:FILE')
     .option(
       '--appraisal <file>',
-      'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx',
+      'what evidence must be like (YAML); pins Intel’s root where it names sgx or tdx, AMD’s where sev-snp',
     )
     .option(
       '--witness <file>',
       'the audit log’s newest checkpoint, where whoever could put back the database cannot put back this: an older database is refused',
+    )
+    .option(
+      '--client-ca <file>',
+      'CA certificates (PEM): accounts may be known by the names in client certificates that these issue',
     )
     .option(
       '--attest-port <number>',
@@ -118,6 +125,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       : await readPolicyFile(flags.appraisal)
   const roots = [
     ...(appraisal.tees.some(tee => tee === 'sgx' || tee === 'tdx') ? [INTEL_ROOT] : []),
+    ...(appraisal.tees.includes('sev-snp') ? AMD_ROOTS : []),
     ...(platform === undefined ? [] : [platform.trustRoot]),
   ]
   if (roots.length === 0) {
@@ -153,6 +161,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     collateralDir,
     appraisal,
     ...(flags.witness === undefined ? {} : { witnessFile: flags.witness }),
+    ...(flags.clientCa === undefined ? {} : { clientCas: await certificatesIn(flags.clientCa) }),
     ehsm: {
       openEnrolment: flags.ehsmOpenEnrolment === true,
       openKeys: flags.ehsmOpenKeys === true,
@@ -219,6 +228,14 @@ interface OwnQuotes {
   readonly source: QuoteSource
   /** What the simulated platform takes the key service for. */
   readonly simulatedMeasurement?: string
+}
+
+/** The certificates of a file, each by itself. */
+async function certificatesIn(file: string): Promise<readonly string[]> {
+  const text = await readFile(file, 'utf8')
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (found.length > 0) return found
+  throw new UsageError(`--client-ca: ${file} holds no certificate`, 'give a file of PEM')
 }
 
 function portFrom(flag: string, text: string): number {

@@ -56,6 +56,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   ImageError: EXIT.notAuthentic,
   TokenError: EXIT.notAuthentic,
   InspectError: EXIT.notAuthentic,
+  PolicyError: EXIT.usage,
   EngineError: EXIT.query,
   UsageError: EXIT.usage,
 }

@@ -4,17 +4,23 @@
  */
 const NEXT_STEPS: Readonly<Record<string, string>> = {
   'KmsError RELEASE_DENIED':
-    'compare what was wanted and seen; `cloister policy add --key KEY --job job.yaml --tee TEE` allows this very job',
+    '`cloister policy explain` says what to change; `cloister policy add --key KEY --job job.yaml --tee TEE` allows this very job',
   'KmsError KEY_ATTESTED_ONLY':
     'run a job over the data, with its result under an open key: cloister run --help',
   'KmsError KEY_DISABLED': 'ask the owner of the key why it is disabled',
+  'KmsError UNAUTHENTICATED':
+    'look at which credential the home folder holds; an account of its own is opened by cloister kms enrol',
+  'KmsError NOT_ALLOWED': 'cloister account show says what this credential may do',
+  'KmsError WITHDRAWN':
+    'run another image; cloister policy withdraw --list shows what is withdrawn',
+  'KmsError LIMIT': 'remove what is no longer used',
+  'PolicyError POLICY_INVALID': 'docs/formats/release-policy.md says what may stand there',
   'KmsError KEY_STATE': 'cloister key describe KEY says where the key is in its life',
   'KmsError KEY_USAGE': 'cloister key describe KEY says what the key is for',
   'KmsError ALIAS_TAKEN': 'have the alias name this key instead: cloister key alias update',
   'KmsError CIPHERTEXT_INVALID':
     'give the key and the encryption context (--context) that it was encrypted with',
   'KmsError IMPORT_TOKEN': 'begin the import anew: a token serves once, within a day',
-  'KmsError UNAUTHENTICATED': 'enrol again: cloister kms enrol --help',
   'KmsError APPRAISAL_REJECTED':
     "the platform is not one that the key service's appraisal policy accepts; run elsewhere",
   'KmsError HEAD_CONFLICT':

@@ -1,24 +1,24 @@
-import { openImage, verifyMeasurementFile } from '@cloister/enclave'
-import { jobStatementOf, readJobFile, statementOf } from '@cloister/engine'
-import { jobDigest, type NewPolicy, type PolicyDescription } from '@cloister/kms'
+import type { KmsClient, NewPolicy, PolicyDescription, ReleaseTemplate } from '@cloister/kms'
 import type { Command } from 'commander'
-import { readInput } from '../attest/input-file.ts'
+import { instantOf } from '../attest/instant.ts'
 import { keyIdOf } from '../key-name.ts'
 import type { Printer } from '../output/printer.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { wholeNumber } from '../whole-number.ts'
+import { type JobFlags, jobsOf } from './jobs.ts'
+import { readReleasePolicyFile } from './policy-file.ts'
 
-interface AddFlags extends GlobalFlags {
-  readonly key: string
-  readonly job?: string
-  readonly image?: string
-  readonly allowAnyJob?: true
-  readonly tee: string
-  readonly measurementFile?: string
-  readonly signer?: string
-  readonly minimumSvn?: string
+interface AddFlags extends GlobalFlags, JobFlags {
+  readonly file?: string
+  readonly key?: string
+  readonly dataset?: readonly string[]
+  readonly notBefore?: string
+  readonly notAfter?: string
+  readonly maxReleases?: string
 }
+
+const MAX_RELEASES = 2 ** 31 - 1
 
 /** Adds the release policy that a command's flags ask for. @throws UsageError, KmsError */
 export async function addReleasePolicy(
@@ -26,73 +26,66 @@ export async function addReleasePolicy(
 ): Promise<{ readonly added: PolicyDescription; readonly printer: Printer }> {
   const flags = command.optsWithGlobals<AddFlags>()
   const session = new Session(flags)
-  const conditions = await conditionsOf(session, flags)
-  const added = await session.withClient(async client =>
-    client.addPolicy({ ...conditions, keyId: await keyIdOf(client, flags.key) }),
-  )
-  if ('allowAnyJob' in conditions) {
-    session.printer.note('ANY JOB: the image answers whatever its host asks of it')
-  }
+  const conditions = flags.file === undefined ? await conditionsOf(session, flags) : undefined
+  const added = await session.withClient(async client => {
+    const policy =
+      conditions === undefined
+        ? await policyOfFile(client, flags)
+        : { template: { ...conditions, keyId: await keyIdOf(client, keyFlag(flags)) } }
+    return await client.addPolicy(policy)
+  })
+  const isAny = flags.allowAnyJob === true || Object(added.template ?? {})['allowAnyJob'] === true
+  if (isAny) session.printer.note('ANY JOB: the image answers whatever its host asks of it')
   return { added, printer: session.printer }
 }
 
-type WithoutKey<T> = T extends unknown ? Omit<T, 'keyId'> : never
+/** A policy that a file says; `--key` says the key where the file leaves it out. */
+async function policyOfFile(client: KmsClient, flags: AddFlags): Promise<NewPolicy> {
+  const { allowAnyJob, file = '', key } = flags
+  const extra = Object.keys(flags).find(name => FLAGS_OF_TEMPLATES.includes(name))
+  if (extra !== undefined) {
+    throw new UsageError('--file says all of a policy', `put it into the file: ${extra}`)
+  }
+  const read = await readReleasePolicyFile(file)
+  if ('cedar' in read) {
+    return { cedar: read.cedar, ...(allowAnyJob === true ? { allowAnyJob } : {}) }
+  }
+  const keyId = key === undefined ? {} : { keyId: await keyIdOf(client, key) }
+  // Whatever it says, the key service checks every member of it.
+  return { template: { ...read.template, ...keyId } as ReleaseTemplate }
+}
 
-async function conditionsOf(session: Session, flags: AddFlags): Promise<WithoutKey<NewPolicy>> {
-  const common = {
-    tees: [teeFrom(flags.tee)],
-    tcbStatuses: ['UpToDate' as const],
-  }
-  const stated = await statedMeasurement(flags)
-  if (flags.allowAnyJob === true) {
-    if ((flags.image === undefined) === (stated === undefined) || flags.job !== undefined) {
-      throw new UsageError(
-        '--allow-any-job goes with --image or --measurement-file',
-        'name the image, and no job',
-      )
-    }
-    const measurement = stated ?? (await openImage(flags.image ?? '')).measurement
-    return { ...common, measurement, allowAnyJob: true }
-  }
-  if (flags.job === undefined) {
-    throw new UsageError('a policy names a job', 'give --job job.yaml')
-  }
-  const job = await readJobFile(flags.job)
-  const pin = await session.pin()
-  const statement =
-    stated === undefined
-      ? await statementOf(job, pin)
-      : jobStatementOf(job, { measurement: stated, kms: [pin.identityKey] })
+const FLAGS_OF_TEMPLATES = [
+  ...['job', 'jobTemplate', 'image', 'measurementFile', 'signer', 'minimumSvn', 'tee', 'dataset'],
+  ...['notBefore', 'notAfter', 'maxReleases'],
+]
+
+async function conditionsOf(
+  session: Session,
+  flags: AddFlags,
+): Promise<Omit<ReleaseTemplate, 'keyId'>> {
+  keyFlag(flags)
+  const { dataset, maxReleases, notAfter, notBefore } = flags
   return {
-    ...common,
-    measurement: statement.measurement,
-    jobDigest: Buffer.from(jobDigest(statement)).toString('hex'),
-  }
-}
-
-/** The measurement that a builder's file states; undefined where none is given. */
-async function statedMeasurement(flags: AddFlags): Promise<string | undefined> {
-  const { measurementFile, minimumSvn, signer, tee } = flags
-  if (measurementFile === undefined) return undefined
-  if (signer === undefined) {
-    throw new UsageError('--measurement-file: anybody may have signed it', 'give --signer MRSIGNER')
-  }
-  const { kind, measurement } = verifyMeasurementFile(await readInput(measurementFile), {
-    mrSigner: signer,
-    ...(minimumSvn === undefined
+    ...(await jobsOf(session, flags)),
+    tees: [teeFrom(flags.tee)],
+    tcbStatuses: ['UpToDate'],
+    ...(dataset === undefined ? {} : { datasets: [...dataset] }),
+    ...(notBefore === undefined ? {} : { notBefore: instantOf(notBefore).toISOString() }),
+    ...(notAfter === undefined ? {} : { notAfter: instantOf(notAfter).toISOString() }),
+    ...(maxReleases === undefined
       ? {}
-      : { minimumSvn: wholeNumber('--minimum-svn', minimumSvn, 0, 65_535) }),
-  })
-  if ((kind === 'image') !== (tee === 'sim')) {
-    throw new UsageError(
-      `${measurementFile}: an enclave of kind ${kind} does not run as --tee ${tee}`,
-      'an image runs simulated (sim); what a backend made of it, on SGX (sgx)',
-    )
+      : { maxReleases: wholeNumber('--max-releases', maxReleases, 1, MAX_RELEASES) }),
   }
-  return measurement
 }
 
-function teeFrom(text: string): 'sgx' | 'sim' {
-  if (text === 'sgx' || text === 'sim') return text
-  throw new UsageError(`--tee: wanted sgx or sim, saw ${text}`, 'give one of the two')
+function keyFlag({ key }: AddFlags): string {
+  if (key !== undefined) return key
+  throw new UsageError('a policy is for a key', 'give --key, the id or alias of a CMK')
+}
+
+function teeFrom(text: string | undefined): ReleaseTemplate['tees'][number] {
+  if (text === 'sgx' || text === 'tdx' || text === 'sev-snp' || text === 'sim') return text
+  const seen = text === undefined ? 'none' : text
+  throw new UsageError(`--tee: wanted sgx, tdx, sev-snp or sim, saw ${seen}`, 'give one of them')
 }

@@ -1,8 +1,15 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
-import { type Collateral, reportDataFor, type Tee, verifyToken } from '@cloister/attestation'
+import {
+  type Collateral,
+  isSnpReport,
+  reportDataFor,
+  type SnpCollateral,
+  type Tee,
+  verifyToken,
+} from '@cloister/attestation'
 import type { Dek, Slot } from '@cloister/sealed'
 import { decodeJwt } from 'jose'
-import { parseCollateral } from '../protocol/collateral.ts'
+import { parseCollateral, parseSnpCollateral } from '../protocol/collateral.ts'
 import { fromBase64Url, sha256, toBase64Url, toHex } from '../protocol/encoding.ts'
 import { type JobStatement, jobDigest } from '../protocol/job-statement.ts'
 import { JWS_TYPES, signJws } from '../protocol/jws.ts'
@@ -19,9 +26,9 @@ import { openReleasedKeys, verifyHeadsMoved, verifyReleased } from './statements
 export interface AttestOptions {
   readonly client: KmsClient
   /** What the instance runs in; the key service derives it anew from the root that verified. */
-  readonly tee: Exclude<Tee, 'tdx' | 'sev-snp'>
+  readonly tee: Tee
   readonly job: JobStatement
-  /** Has the platform quote 64 bytes of report data. */
+  /** Has the platform quote, or report, 64 bytes of report data. */
   readonly quoteFor: (reportData: Uint8Array) => Promise<Uint8Array>
 }
 
@@ -78,7 +85,7 @@ export interface SessionEvidence {
   /** base64url. */
   readonly challenge: string
   readonly quote: Uint8Array
-  readonly collateral: Collateral
+  readonly collateral: Collateral | SnpCollateral
   readonly token: string
 }
 
@@ -142,9 +149,12 @@ export class AttestedSession {
       job,
       receiveKey,
       signKey,
+      tokenVersion: 2,
     })
     await requireOwnToken(client, answer.token, signKey)
-    const collateral = parseCollateral(answer.collateral)
+    const collateral = isSnpReport(quote)
+      ? parseSnpCollateral(answer.collateral)
+      : parseCollateral(answer.collateral)
     const evidence = { challenge, quote, collateral, token: answer.token }
     return new AttestedSession({ client, job }, keys, evidence)
   }

@@ -1,19 +1,26 @@
 import type { Static } from '@sinclair/typebox'
+import type { NewPolicy, PolicyDescription } from '../protocol/messages/policies.ts'
 import {
   type AuditRow,
   answers,
-  type CollateralJson,
   type Head,
   type HeadPosition,
-  type NewPolicy,
   type NextHead,
-  type PolicyDescription,
   type requests,
 } from '../protocol/messages.ts'
+import { AccountCalls, OperatorCalls } from './account-calls.ts'
 import { KeyClient } from './key-client.ts'
+import { WithdrawalCalls } from './policy-calls.ts'
 
 /** Calls one pinned key service. Every method throws KmsError or KmsConnectionError. */
 export class KmsClient extends KeyClient {
+  /** Calls about accounts and their credentials. */
+  readonly accounts = new AccountCalls(this.sender)
+  /** Withdrawals for the account's keys. */
+  readonly withdrawals = new WithdrawalCalls(this.sender, '/v1')
+  /** Calls of the operator. */
+  readonly operator = new OperatorCalls(this.sender)
+
   /** Who the key service is. */
   async describe(): Promise<Static<typeof answers.kms>> {
     return await this.get('/v1/kms', answers.kms)
@@ -80,9 +87,7 @@ export class KmsClient extends KeyClient {
   }
 
   /** Hands evidence in for a token. */
-  async attest(
-    request: Static<typeof requests.attest>,
-  ): Promise<{ readonly token: string; readonly collateral: CollateralJson }> {
+  async attest(request: Static<typeof requests.attest>): Promise<Static<typeof answers.attest>> {
     return await this.post('/v1/attest', request, answers.attest)
   }
 

@@ -22,6 +22,12 @@ const NETWORK_ERRORS = new Set([
   'ETIMEDOUT',
 ])
 
+/** A client certificate with its chain, and its private key: both PEM. */
+export interface ClientCertificate {
+  readonly cert: string
+  readonly key: string
+}
+
 /**
  * Connects to one pinned key service. HTTP is handed a socket only after the whole verification:
  * a false key service sees a handshake and not one byte of a request.
@@ -30,11 +36,17 @@ export class PinnedAgent extends Agent {
   readonly #pin: KmsPin
   readonly #identity: KeyObject
   readonly #socketPath: string | undefined
+  readonly #clientCertificate: ClientCertificate | undefined
 
-  constructor(pin: KmsPin, socketPath: string | undefined) {
+  constructor(
+    pin: KmsPin,
+    socketPath: string | undefined,
+    clientCertificate: ClientCertificate | undefined,
+  ) {
     super({ keepAlive: true, maxSockets: 64, scheduling: 'lifo' })
     this.#pin = pin
     this.#socketPath = socketPath
+    this.#clientCertificate = clientCertificate
     this.#identity = createPublicKey({
       key: Buffer.from(pin.identityKey, 'base64url'),
       format: 'der',
@@ -54,6 +66,7 @@ export class PinnedAgent extends Agent {
         ? { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) }
         : { path: this.#socketPath }),
       ca: [this.#pin.certificate],
+      ...this.#clientCertificate,
       servername,
       // Stated, so that NODE_TLS_REJECT_UNAUTHORIZED in a host's environment changes nothing.
       rejectUnauthorized: true,

@@ -6,7 +6,7 @@ import { answers } from '../protocol/messages.ts'
 import type { KmsPin } from '../protocol/pin.ts'
 import { parseAs } from '../protocol/schema.ts'
 import { KmsConnectionError } from './connection-error.ts'
-import { PinnedAgent } from './pinned-agent.ts'
+import { type ClientCertificate, PinnedAgent } from './pinned-agent.ts'
 
 /** Most bytes of an answer. */
 const MAX_ANSWER_BYTES = 32 << 20
@@ -32,8 +32,15 @@ export class Transport {
   readonly #url: URL
   readonly #timeoutMs: number
 
-  constructor(pin: KmsPin, options: { socketPath: string | undefined; timeoutMs: number }) {
-    this.#agent = new PinnedAgent(pin, options.socketPath)
+  constructor(
+    pin: KmsPin,
+    options: {
+      readonly socketPath: string | undefined
+      readonly timeoutMs: number
+      readonly clientCertificate: ClientCertificate | undefined
+    },
+  ) {
+    this.#agent = new PinnedAgent(pin, options.socketPath, options.clientCertificate)
     this.#url = new URL(pin.url)
     this.#timeoutMs = options.timeoutMs
   }

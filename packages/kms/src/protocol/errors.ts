@@ -25,10 +25,12 @@ export const KMS_STATUS = {
   KEY_ATTESTED_ONLY: 403,
   KEY_DISABLED: 403,
   MEASUREMENT_MISMATCH: 403,
+  NOT_ALLOWED: 403,
   NOT_OWNER: 403,
   RELEASE_DENIED: 403,
   REPORT_DATA_MISMATCH: 403,
   SLOT_INVALID: 403,
+  WITHDRAWN: 403,
   WRONG_KMS: 403,
   NOT_FOUND: 404,
   TIMEOUT: 408,
@@ -57,6 +59,8 @@ export interface KmsReason {
   readonly wanted?: string
   /** What was there, where that can be said. */
   readonly seen?: string
+  /** The release policy that says so, where one does. */
+  readonly policyId?: string
 }
 
 /** A refusal by the key service: the same on both sides of the wire. Bears no secrets. */

@@ -1,7 +1,10 @@
+import { TEES } from '@cloister/attestation'
 import { MAX_HEADER_LENGTH } from '@cloister/sealed'
 import { type Static, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
+import { accountAnswers, accountRequests } from './messages/accounts.ts'
 import { keyAnswers, keyRequests } from './messages/keys.ts'
+import { policyAnswers, policyRequests } from './messages/policies.ts'
 import {
   base64Url,
   cmkId,
@@ -11,6 +14,7 @@ import {
   instant,
   nullable,
   object,
+  oneOf,
   spki,
 } from './schema.ts'
 
@@ -57,23 +61,6 @@ const dekContextSchema = object({
 })
 
 const dek = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
-const tees = Type.Array(Type.Union([Type.Literal('sgx'), Type.Literal('sim')]), {
-  minItems: 1,
-  maxItems: 8,
-})
-const tcbStatuses = Type.Array(
-  Type.Union([
-    Type.Literal('UpToDate'),
-    Type.Literal('SWHardeningNeeded'),
-    Type.Literal('ConfigurationNeeded'),
-    Type.Literal('ConfigurationAndSWHardeningNeeded'),
-    Type.Literal('OutOfDate'),
-    Type.Literal('OutOfDateConfigurationNeeded'),
-    Type.Literal('Revoked'),
-  ]),
-  { minItems: 1, maxItems: 8 },
-)
-
 /** Bodies of requests, by route. */
 export const requests = {
   ...keyRequests,
@@ -81,33 +68,22 @@ export const requests = {
   wrap: object({ dek, context: dekContextSchema }),
   unwrap: object({ slot: slotSchema, context: dekContextSchema }),
   rewrap: object({ header: base64Url(MAX_HEADER_TEXT) }),
-  addPolicy: Type.Union([
-    object({
-      keyId: cmkId,
-      measurement: hexDigest,
-      jobDigest: hexDigest,
-      tees,
-      tcbStatuses,
-    }),
-    object({
-      keyId: cmkId,
-      measurement: hexDigest,
-      allowAnyJob: Type.Literal(true),
-      tees,
-      tcbStatuses,
-    }),
-  ]),
   moveHead: object({ expected: nullable(headPositionSchema), next: nextHeadSchema }),
   challenge: object({}),
   attest: object({
     challenge: base64Url(256),
-    tee: Type.Union([Type.Literal('sgx'), Type.Literal('tdx'), Type.Literal('sim')]),
+    tee: oneOf(TEES),
+    /** Quote or report. */
     quote: base64Url(90_000),
     job: jobStatementSchema,
     receiveKey: spki,
     signKey: spki,
+    /** The form of the token; the first, which tells of enclaves alone, unless told. */
+    tokenVersion: Type.Optional(Type.Literal(2)),
   }),
   signed: object({ jws: compact(8 << 20) }),
+  ...accountRequests,
+  ...policyRequests,
 } as const
 
 /** Payload of a release request. */
@@ -226,11 +202,11 @@ export const collateralSchema = object({
   qeIdentitySignature: base64Url(128),
 })
 
-const policyDescriptionSchema = Type.Object({
-  policyId: Type.String(),
-  keyId: cmkId,
-  cedar: Type.String(),
-  createdAt: Type.String(),
+/** Endorsements of SEV-SNP as JSON: AMD's certificates and revocation list. */
+export const snpCollateralSchema = object({
+  vek: base64Url(1 << 16),
+  chain: Type.String({ maxLength: 1 << 16 }),
+  crl: base64Url(1 << 20),
 })
 
 /** Bodies of answers, by route. Members that are not listed are left alone. */
@@ -241,10 +217,7 @@ export const answers = {
   wrap: Type.Object({ slot: slotSchema }),
   unwrap: Type.Object({ dek }),
   rewrap: Type.Object({ header: base64Url(MAX_HEADER_TEXT) }),
-  policy: policyDescriptionSchema,
-  policies: Type.Object({ policies: Type.Array(policyDescriptionSchema) }),
   head: Type.Object({ head: nullable(datasetHeadSchema) }),
-  removed: Type.Object({ policyId: Type.String() }),
   audit: Type.Object({
     entries: Type.Array(
       Type.Object({ index: Type.Integer(), entry: Type.Record(Type.String(), Type.Unknown()) }),
@@ -271,8 +244,13 @@ export const answers = {
     frontier: Type.Array(hexDigest, { maxItems: 64 }),
   }),
   challenge: Type.Object({ challenge: base64Url(256) }),
-  attest: Type.Object({ token: compact(1 << 15), collateral: collateralSchema }),
+  attest: Type.Object({
+    token: compact(1 << 15),
+    collateral: Type.Union([collateralSchema, snpCollateralSchema]),
+  }),
   statement: Type.Object({ statement: compact(16 << 20) }),
+  ...accountAnswers,
+  ...policyAnswers,
   error: Type.Object({
     code: Type.String(),
     message: Type.String(),
@@ -282,6 +260,7 @@ export const answers = {
         message: Type.String(),
         wanted: Type.Optional(Type.String()),
         seen: Type.Optional(Type.String()),
+        policyId: Type.Optional(Type.String()),
       }),
     ),
   }),
@@ -299,10 +278,6 @@ export type SlotJson = Static<typeof slotSchema>
 export type DekContextJson = Static<typeof dekContextSchema>
 /** A customer master key, as its owner sees it. */
 export type KeyDescription = Static<typeof answers.key>
-/** A release policy, as its owner sees it. */
-export type PolicyDescription = Static<typeof policyDescriptionSchema>
-/** A release policy to be written. */
-export type NewPolicy = Static<typeof requests.addPolicy>
 /** What a release asks for. */
 export type ReleaseRequest = Static<typeof releaseRequestSchema>
 /** What moving heads asks for. */
@@ -313,7 +288,9 @@ export type Released = Static<typeof releasedSchema>
 export type HeadsMoved = Static<typeof headsMovedSchema>
 /** Proof that a row stands in the audit log. */
 export type AuditProof = Static<typeof auditProofSchema>
-/** Endorsements as JSON. */
+/** Endorsements of a quote as JSON. */
 export type CollateralJson = Static<typeof collateralSchema>
+/** Endorsements of a SEV-SNP report as JSON. */
+export type SnpCollateralJson = Static<typeof snpCollateralSchema>
 /** A row of the audit log with its place. */
 export type AuditRow = Static<typeof answers.audit>['entries'][number]

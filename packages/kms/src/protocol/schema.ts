@@ -1,5 +1,5 @@
 import { type Static, type TLiteral, type TSchema, type TUnion, Type } from '@sinclair/typebox'
-import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
+import { type TypeCheck, TypeCompiler, type ValueError } from '@sinclair/typebox/compiler'
 import { KmsError } from './errors.ts'
 
 /** An object of exactly these members. */
@@ -61,9 +61,18 @@ function checkerOf<T extends TSchema>(schema: T): TypeCheck<T> {
 export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
   const checker = checkerOf(schema)
   if (checker.Check(value)) return value
-  const first = checker.Errors(value).First()
+  const found = checker.Errors(value).First()
+  const first = found === undefined ? undefined : insideUnion(found)
   throw new KmsError(
     'MALFORMED',
     `${what}${first === undefined ? '' : ` at ${first.path || '/'}: ${first.message}`}`,
   )
+}
+
+/** What is wrong with a value of several forms: with the form that it is nearest to. */
+function insideUnion(error: ValueError): ValueError {
+  const forms = error.errors.map(form => [...form])
+  const [nearest] = forms.sort((one, other) => one.length - other.length)
+  const [first] = nearest ?? []
+  return first === undefined || first.path.length <= error.path.length ? error : insideUnion(first)
 }

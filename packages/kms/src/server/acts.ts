@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import {
   CodedError as AttestationError,
   TokenError,
@@ -6,6 +5,7 @@ import {
 } from '@cloister/attestation'
 import { CodedError as SealedError } from '@cloister/sealed'
 import { KmsError, type KmsErrorCode, type KmsReason } from '../protocol/errors.ts'
+import { AccountError } from './accounts/index.ts'
 import { type AuditEntry, AuditError } from './audit/index.ts'
 import { KeyError } from './keys/index.ts'
 import { PolicyError } from './policy/index.ts'
@@ -58,8 +58,12 @@ async function attempt<T>(
   at: Date,
   work: (tx: StoreTransaction) => Promise<T>,
 ): Promise<Done<T>> {
+  const before = { ...act.details }
   try {
     return await service.store.write(async tx => {
+      // It may be run again, by another state: what it noted before is of no account.
+      for (const name of Object.keys(act.details)) delete act.details[name]
+      Object.assign(act.details, before)
       const value = await work(tx)
       const { index } = await service.audit.append(tx, entryOf(act, outcome, at, []))
       return { value, auditIndex: index }
@@ -85,49 +89,6 @@ export async function performIfDue<T>(
     return done
   })
   if (value !== undefined) await service.witness?.note()
-  return value
-}
-
-/**
- * Does what an account asks of a key again and again, and changes nothing: it is counted, and written
- * to the log in batches. A denial is audited at once, like any other.
- * @param account - Whose use it is.
- */
-export async function use<T>(
-  service: KmsService,
-  act: Act,
-  account: string,
-  at: Date,
-  work: (tx: StoreTransaction) => Promise<T>,
-): Promise<T> {
-  return await useThen(service, act, account, at, work, value => value)
-}
-
-/**
- * As {@link use}, with a second step once the store is free for others again: for what takes its
- * time and needs nothing but what was read.
- */
-export async function useThen<T, R>(
-  service: KmsService,
-  act: Act,
-  account: string,
-  at: Date,
-  work: (tx: StoreTransaction) => Promise<T>,
-  then: (value: T) => R,
-): Promise<R> {
-  let value: R
-  try {
-    value = then(await service.store.read(work))
-  } catch (error) {
-    throw await denied(service, act, at, error)
-  }
-  const { action, actor, details } = act
-  const { keyId } = details
-  const key = typeof keyId === 'string' ? { keyId } : {}
-  await service.tally.used({ actor, account, action, ...key })
-  // Answers to what came in at one moment go out at one moment: one by one each would cost a wake-up
-  // of whoever reads them, as much as the use itself.
-  await setImmediate()
   return value
 }
 
@@ -173,9 +134,10 @@ function entryOf(
 }
 
 function plainReasons({ code, message, reasons }: KmsError): readonly [KmsReason, ...KmsReason[]] {
-  const plain = reasons.map(({ code, message, wanted, seen }) => ({
+  const plain = reasons.map(({ code, message, policyId, wanted, seen }) => ({
     code,
     message,
+    ...(policyId === undefined ? {} : { policyId }),
     ...(wanted === undefined ? {} : { wanted }),
     ...(seen === undefined ? {} : { seen }),
   }))
@@ -194,9 +156,12 @@ export function refusalFrom(error: unknown): KmsError {
     const reasons = [{ code: error.code, message: error.message, seen: placeOf(error.seen) }]
     return new KmsError(code, error.message, { ...options, reasons })
   }
+  if (error instanceof AccountError) {
+    const reasons = [{ code: error.code, message: error.message }]
+    return new KmsError(ACCOUNT_CODES[error.code], error.message, { ...options, reasons })
+  }
   if (error instanceof PolicyError) {
-    const code = error.code === 'POLICY_NOT_FOUND' ? 'NOT_FOUND' : 'MALFORMED'
-    return new KmsError(code, error.message, options)
+    return new KmsError(POLICY_CODES[error.code], error.message, options)
   }
   if (error instanceof TokenError) {
     const code = error.code === 'EXPIRED' ? 'TOKEN_EXPIRED' : 'TOKEN_INVALID'
@@ -242,6 +207,23 @@ const KEY_CODES: Readonly<Record<KeyError['code'], KmsErrorCode>> = {
   IMPORT_TOKEN: 'IMPORT_TOKEN',
   IMPORT_MATERIAL: 'IMPORT_MATERIAL',
   LIMIT: 'LIMIT',
+}
+
+const ACCOUNT_CODES: Readonly<Record<AccountError['code'], KmsErrorCode>> = {
+  NOT_FOUND: 'NOT_FOUND',
+  MORE_THAN_OWN: 'NOT_ALLOWED',
+  CERTIFICATE: 'NOT_ALLOWED',
+  STATE: 'NOT_ALLOWED',
+  TOO_MANY: 'LIMIT',
+  NOT_ADMINISTRATOR: 'NOT_ALLOWED',
+}
+
+const POLICY_CODES: Readonly<Record<PolicyError['code'], KmsErrorCode>> = {
+  POLICY_INVALID: 'MALFORMED',
+  POLICY_NOT_FOUND: 'NOT_FOUND',
+  BUSY: 'UNAVAILABLE',
+  TOO_MANY_POLICIES: 'LIMIT',
+  WITHDRAWAL_NOT_FOUND: 'NOT_FOUND',
 }
 
 function placeOf(head: { version: number; manifestDigest: string } | undefined): string {

@@ -26,6 +26,7 @@ import type { ReleaseRequest } from '../protocol/messages.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
+import { OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
 import { type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
 import { type Backend, sqliteDatabase, type TestDatabase } from './store/backends.test.fixture.ts'
 
@@ -88,7 +89,11 @@ export class World {
     this.database = database
   }
 
-  static async start(options: Partial<StartKmsOptions> = {}): Promise<World> {
+  /** @param given - Options of the key service; `alsoRoots` beside the platform's own. */
+  static async start(
+    given: Partial<StartKmsOptions> & { readonly alsoRoots?: StartKmsOptions['roots'] } = {},
+  ): Promise<World> {
+    const { alsoRoots = [], ...options } = given
     const folder = await mkdtemp(join(tmpdir(), 'cloister-kms-'))
     const createdAt = new Date(Date.now() - 24 * 60 * 60 * 1000)
     const platform = createSimPlatform({ createdAt })
@@ -101,7 +106,7 @@ export class World {
       ...('postgres' in database.options ? database.options : {}),
       port: 0,
       rootKey: { kind: 'file' },
-      roots: [platform.trustRoot],
+      roots: [platform.trustRoot, ...alsoRoots],
       collateralDir: folder,
       appraisal: APPRAISAL,
       now: () => new Date(Date.now() + clock.skewMs),
@@ -121,6 +126,11 @@ export class World {
     const client = new KmsClient(this.kms.pin, credential === undefined ? {} : { credential })
     this.#clients.push(client)
     return client
+  }
+
+  /** What the operator calls by. */
+  async operatorToken(): Promise<string> {
+    return await readFile(join(this.folder, 'kms', OPERATOR_TOKEN_FILE), 'utf8')
   }
 
   /** A client with a new account. */
@@ -225,6 +235,8 @@ export class Scene {
     readonly enclave?: Partial<SimEnclave>
     readonly platform?: SimPlatform
     readonly measurement?: string
+    /** In place of a quote of an enclave. */
+    readonly evidenceOf?: (reportData: Uint8Array) => Uint8Array
   }) {
     const { job = this.job, quotedJob = job } = options
     const challenge = options.challenge ?? (await this.world.client().challenge())
@@ -241,11 +253,12 @@ export class Scene {
       signKey: fromBase64Url('key', signKey),
       jobDigest: jobDigest(quotedJob),
     })
-    const quote = await this.world.quoting(
+    const quoting = this.world.quoting(
       options.measurement ?? this.measurement,
       options.enclave,
       options.platform,
-    )(reportData)
+    )
+    const quote = options.evidenceOf?.(reportData) ?? (await quoting(reportData))
     const body = {
       challenge,
       tee: 'sim' as const,

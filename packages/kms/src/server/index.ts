@@ -1,8 +1,21 @@
 export { CHALLENGE_LIFE_MS } from './attest/challenge.ts'
 export { backUp, type Restored, type RestoreOptions, restore } from './backup.ts'
 export type { EhsmOptions } from './ehsm/index.ts'
-export { AUDIT_TOKEN_FILE } from './identity/audit-token.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
+export { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
+export {
+  type CaseFile,
+  type DescribedCase,
+  type DescribedRequest,
+  describedCase,
+  parseCaseFile,
+  parseDescribedRequest,
+} from './policy/offline/case-file.ts'
+export {
+  type OfflineDecision,
+  OfflinePolicies,
+  type PolicyInput,
+} from './policy/offline/offline-policies.ts'
 export {
   type BoundTo,
   type RootKeeping,

@@ -14,6 +14,7 @@ import { fromBase64Url, sha256, toBase64Url, toHex } from '../protocol/encoding.
 import { KmsError } from '../protocol/errors.ts'
 import { type JobStatement, jobDigest } from '../protocol/job-statement.ts'
 import { JWS_TYPES, signJws } from '../protocol/jws.ts'
+import type { ReleaseTemplate } from '../protocol/messages/policies.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { EhsmTestClient, exchange } from './ehsm/client.test.support.ts'
@@ -265,6 +266,72 @@ describe.skipIf(POSTGRES_BIN === undefined)(`two replicas${POSTGRES_MISSING}`, (
       const secret = { secretName: `s ${round}`, secretData: 'x', encryptionKeyId: keyid }
       expect((await other.call('CreateSecret', secret)).envelope.code).not.toBe(200)
     }
+  })
+
+  it('hold to the limit of a policy together, and to what one withdrew or revoked', {
+    timeout: 120_000,
+  }, async () => {
+    const [one, two] = clients(credential)
+    for (let round = 0; round < ROUNDS / 5; round++) {
+      const { keyId } = await one.createKey({ mode: 'attested-only' })
+      const datasetId = newDatasetId()
+      const part = await sealPart(two, keyId, datasetId)
+      const head = { version: 1, manifestDigest: digest(), writerKey: encodePublicKey(newKey()) }
+      await one.moveHead(datasetId, null, head)
+      const job: JobStatement = {
+        version: 1,
+        measurement: digest(),
+        command: { kind: 'exec', argv: ['/bin/true'] },
+        environment: {},
+        inputs: [{ name: 'people', datasetId, version: 1, format: 'csv' }],
+        outputs: [],
+        resources: { memoryMiB: 64 },
+        kms: [one.pin.identityKey],
+      }
+      const template: ReleaseTemplate = {
+        keyId,
+        images: [{ measurement: job.measurement }],
+        jobDigests: [toHex(jobDigest(job))],
+        tees: ['sim'],
+        tcbStatuses: ['UpToDate'],
+        maxReleases: 3,
+      }
+      const { policyId } = await one.addPolicy({ template })
+      const quoteFor = async (reportData: Uint8Array) =>
+        replicas.platform.quote({ ...enclaveOf(job.measurement), reportData })
+      const attest = (client: KmsClient) =>
+        AttestedSession.attest({ client, tee: 'sim', job, quoteFor })
+      const parts = { inputs: new Map([[datasetId, [part]]]), outputs: new Map() }
+      const sessions = await Promise.all(
+        [0, 1, 2, 3, 4, 5, 6, 7].map(n => attest([one, two][n % 2] ?? one)),
+      )
+      const codes = await race(sessions.map(session => () => session.release(parts)))
+      expect([...codes].sort()).toEqual([
+        ...Array.from({ length: 5 }, () => 'RELEASE_DENIED'),
+        ...['ok', 'ok', 'ok'],
+      ])
+      for (const client of [one, two]) {
+        const own = (await client.listPolicies()).find(policy => policy.policyId === policyId)
+        expect(own).toMatchObject({ releases: 3 })
+      }
+      const { maxReleases: _limit, ...unlimited } = template
+      await two.addPolicy({ template: unlimited })
+      await sessions[0]?.release(parts)
+      await two.withdrawals.withdraw({ kind: 'measurement', value: job.measurement })
+      await expect(sessions[0]?.release(parts)).rejects.toMatchObject({ code: 'RELEASE_DENIED' })
+    }
+    const { credential: other, description } = await one.accounts.createCredential({
+      name: 'other',
+      kind: 'bearer',
+      scopes: ['keys:manage'],
+    })
+    const [first, second] = clients(other ?? '')
+    await first.createKey({ mode: 'open' })
+    await second.createKey({ mode: 'open' })
+    await one.accounts.revokeCredential(description.credentialId)
+    await expect(second.createKey({ mode: 'open' })).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    })
   })
 
   it('write one log without fork or gap', { timeout: 120_000 }, async () => {

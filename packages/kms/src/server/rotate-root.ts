@@ -1,15 +1,10 @@
+import { openCredentialKey } from './accounts/index.ts'
 import { AuditLog } from './audit/index.ts'
 import { rekeyEhsmAccount, rekeyEhsmKey } from './ehsm/index.ts'
 import { rekeyKeyVersion } from './keys/index.ts'
 import { isUnderStagedRoot, openRootAndStore, type StorePlace } from './open-root-and-store.ts'
 import { openRootKey, type RootKeeping, StagedRoot } from './root/index.ts'
-import {
-  openCredentialKey,
-  type Rekeys,
-  RowKeys,
-  rekeySecret,
-  SealedSecrets,
-} from './store/index.ts'
+import { type Rekeys, RowKeys, rekeySecret, SealedSecrets } from './store/index.ts'
 
 /** What another root key means for each table. */
 const REKEYS: Rekeys = {
@@ -19,7 +14,16 @@ const REKEYS: Rekeys = {
   // Their tokens are of the root key too: imports are begun anew.
   key_imports: async () => 'dropped',
   accounts: 'nothing-wrapped',
+  tenants: 'nothing-wrapped',
+  tenant_accounts: 'nothing-wrapped',
+  // Hashed under a key of secrets, which moves.
+  credentials: 'nothing-wrapped',
+  credential_uses: 'nothing-wrapped',
+  key_grants: 'nothing-wrapped',
   policies: 'nothing-wrapped',
+  policy_sets: 'nothing-wrapped',
+  withdrawals: 'nothing-wrapped',
+  release_counts: 'nothing-wrapped',
   heads: 'nothing-wrapped',
   consumed: 'nothing-wrapped',
   secrets: rekeySecret,

@@ -1,21 +1,30 @@
+import type { X509Certificate } from 'node:crypto'
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
+import type { Accounts, Credentials, CredentialUses, KeyGrants, Tenants } from './accounts/index.ts'
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
 import type { AuditLog, NoteSigner, Tally, Witness } from './audit/index.ts'
-import type { AuditToken } from './identity/audit-token.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
+import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
-import type { Policies } from './policy/index.ts'
-import type { Accounts, Store } from './store/index.ts'
+import type { Policies, Withdrawals } from './policy/index.ts'
+import type { Store } from './store/index.ts'
 
 /** All that the acts of a key service work with. */
 export interface KmsService {
   readonly identity: StoredIdentity
   readonly store: Store
+  readonly tenants: Tenants
   readonly accounts: Accounts
+  readonly credentials: Credentials
+  readonly credentialUses: CredentialUses
+  readonly grants: KeyGrants
+  /** CAs whose client certificates may stand for accounts, by name. */
+  readonly clientCas: readonly X509Certificate[]
   readonly keys: Keys
   readonly policies: Policies
+  readonly withdrawals: Withdrawals
   readonly audit: AuditLog
   /** Signs the audit log's checkpoints. */
   readonly logKey: NoteSigner
@@ -24,7 +33,8 @@ export interface KmsService {
   /** What is told of each act before it is answered, where there is one. */
   readonly witness: Witness | undefined
   readonly enrolment: EnrolmentToken
-  readonly auditToken: AuditToken
+  readonly auditToken: StandingToken
+  readonly operatorToken: StandingToken
   readonly challenges: Challenges
   readonly collateral: CollateralFolder
   readonly roots: readonly TrustRoot[]

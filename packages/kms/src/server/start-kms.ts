@@ -4,27 +4,36 @@ import { join } from 'node:path'
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { FastifyInstance } from 'fastify'
 import type { KmsPin } from '../protocol/pin.ts'
+import {
+  Accounts,
+  adoptAccounts,
+  CredentialHash,
+  Credentials,
+  CredentialUses,
+  KeyGrants,
+  openCredentialKey,
+  Tenants,
+} from './accounts/index.ts'
 import { Challenges } from './attest/challenge.ts'
 import { CollateralFolder } from './attest/collateral-folder.ts'
 import { AuditLog, openLogKey, Tally, Witness } from './audit/index.ts'
 import { type Ehsm, type EhsmOptions, openEhsm } from './ehsm/index.ts'
+import { parseClientCas, secureContextOf } from './http/client-certificate.ts'
 import { EventLog } from './http/log.ts'
 import { createHttpServer } from './http/server.ts'
-import { AuditToken } from './identity/audit-token.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
-import { openIdentity, pinOf, type StoredIdentity } from './identity/stored-identity.ts'
+import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StandingToken } from './identity/standing-token.ts'
+import { openIdentity, pinOf } from './identity/stored-identity.ts'
 import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
-import { Policies } from './policy/index.ts'
+import { Policies, Withdrawals } from './policy/index.ts'
 import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
 import {
-  Accounts,
   isWeak,
-  openCredentialKey,
   type PostgresOptions,
   purgeConsumed,
   SealedSecrets,
@@ -71,6 +80,11 @@ export interface StartKmsOptions {
   readonly tokenLifetimeSeconds?: number
   /** Milliseconds until a request must have come in whole; 30,000 unless told. */
   readonly requestTimeoutMs?: number
+  /**
+   * Certificates, PEM, of CAs whose client certificates may stand for accounts by name. An account
+   * says itself which of them, and which name.
+   */
+  readonly clientCas?: readonly string[]
   /** What weakens the eHSM-compatible interface; nothing unless told. */
   readonly ehsm?: EhsmOptions
   /** Takes the log, a line of JSON an event; without it nothing is logged. */
@@ -107,10 +121,11 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
   const timers: NodeJS.Timeout[] = []
   let app: FastifyInstance | undefined
   let tally: Tally | undefined
+  let uses: CredentialUses | undefined
   const close = async () => {
     for (const timer of timers) clearInterval(timer)
     await app?.close()
-    if (tally !== undefined) await flushed(tally, log)
+    if (tally !== undefined) await flushed(tally, uses, log)
     await store.close()
     root.dispose()
   }
@@ -132,18 +147,34 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
           })
     const restoredAt = await store.read(tx => readRestoredAt(tx, secrets))
     tally = new Tally({ store, audit, witness, now })
+    uses = new CredentialUses(store)
+    const [tenants, accounts] = [new Tenants(), new Accounts()]
+    const policies = new Policies()
+    await store.write(async tx => {
+      await adoptAccounts({ accounts, tenants }, tx, now())
+      await policies.adopt(tx)
+    })
+    const hash = new CredentialHash(await openCredentialKey(store, secrets, root))
+    const clientCas = parseClientCas(options.clientCas ?? [])
     const service: KmsService = {
       identity,
       store,
-      accounts: new Accounts(await openCredentialKey(store, secrets, root)),
+      tenants,
+      accounts,
+      credentials: new Credentials(hash),
+      credentialUses: uses,
+      grants: new KeyGrants(),
+      clientCas,
       keys: new Keys(root),
-      policies: new Policies(),
+      policies,
+      withdrawals: new Withdrawals(),
       audit,
       logKey,
       witness,
       tally,
       enrolment: await EnrolmentToken.open(store, secrets, dataDir),
-      auditToken: await AuditToken.open(store, secrets, dataDir),
+      auditToken: await StandingToken.open(store, secrets, dataDir, AUDIT_TOKEN_FILE),
+      operatorToken: await StandingToken.open(store, secrets, dataDir, OPERATOR_TOKEN_FILE),
       challenges: new Challenges(identity.kmsId, root.derive('challenge'), restoredAt),
       restoredAt,
       collateral: new CollateralFolder(options.collateralDir),
@@ -158,7 +189,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       keepAliveTimeoutMs: 60_000,
     }
     const ehsm = await openEhsm(service, root, options.ehsm ?? {})
-    app = createHttpServer(service, ehsm, await issueTlsCredentials(identity, now()), limits, log)
+    const tls = await issueTlsCredentials(identity, now())
+    app = createHttpServer(service, ehsm, tls, limits, log)
     await app.listen({ host, port: options.port })
     const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
     const pin = pinOf(identity, url)
@@ -166,8 +198,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     timers.push(
       purging(store, ehsm, now, log),
       keepingKeys(service, options.keyUpkeepSeconds ?? 60, log),
-      batching(tally, options.auditBatchSeconds ?? 60, log),
-      renewingTls(app, identity, now, log),
+      batching(tally, uses, options.auditBatchSeconds ?? 60, log),
+      renewingTls(app, service, log),
     )
     log.write('started', { url, kmsId: identity.kmsId })
     warnOfEhsm(ehsm.options, log)
@@ -233,26 +265,37 @@ function keepingKeys(service: KmsService, everySeconds: number, log: EventLog): 
   return setInterval(() => void round(), everySeconds * 1000).unref()
 }
 
-function batching(tally: Tally, everySeconds: number, log: EventLog): NodeJS.Timeout {
-  return setInterval(() => void flushed(tally, log), everySeconds * 1000).unref()
+function batching(
+  tally: Tally,
+  uses: CredentialUses,
+  everySeconds: number,
+  log: EventLog,
+): NodeJS.Timeout {
+  return setInterval(() => void flushed(tally, uses, log), everySeconds * 1000).unref()
 }
 
-async function flushed(tally: Tally, log: EventLog): Promise<void> {
+async function flushed(
+  tally: Tally,
+  uses: CredentialUses | undefined,
+  log: EventLog,
+): Promise<void> {
   await tally
     .flush()
     .catch((error: unknown) => log.write('audit-batch-failed', { error: String(error) }))
+  await uses
+    ?.flush()
+    .catch((error: unknown) => log.write('uses-batch-failed', { error: String(error) }))
 }
 
 function renewingTls(
   app: FastifyInstance,
-  identity: StoredIdentity,
-  now: () => Date,
+  { clientCas, identity, now }: KmsService,
   log: EventLog,
 ): NodeJS.Timeout {
   const renew = async () => {
     const tls = await issueTlsCredentials(identity, now())
     if ('setSecureContext' in app.server && typeof app.server.setSecureContext === 'function') {
-      app.server.setSecureContext({ ...tls, minVersion: 'TLSv1.3' })
+      app.server.setSecureContext(secureContextOf(tls, clientCas))
     }
     log.write('tls-renewed')
   }

@@ -3,16 +3,18 @@ import {
   appraiseEvidence,
   CodedError,
   type Collateral,
+  isSnpReport,
   issueToken,
-  measurementOf,
-  type QuoteClaims,
   type ReleaseBinding,
   ReportDataError,
   readAppraisalPolicy,
+  type SnpCollateral,
   type TrustedAppraisal,
-  type Verified,
+  type VerifiedEvidence,
   verifyEvidence,
   verifyReportData,
+  workloadMeasurement,
+  workloadOf,
 } from '@cloister/attestation'
 import type { Static } from '@sinclair/typebox'
 import { decodeJwt } from 'jose'
@@ -23,9 +25,10 @@ import { type JobStatement, jobDigest, parseJobStatement } from '../../protocol/
 import type { answers, requests } from '../../protocol/messages.ts'
 import { parsePublicKey } from '../../protocol/public-key.ts'
 import { type Act, denied, deniedUnproven, perform } from '../acts.ts'
+import { workloadClaims } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
-import { consume } from '../store/index.ts'
-import { type ClaimedPlatform, claimedPlatform } from './collateral-folder.ts'
+import { consume, type StoreTransaction } from '../store/index.ts'
+import { claimedPlatform } from './collateral-folder.ts'
 
 type AttestRequest = Static<typeof requests.attest>
 
@@ -52,11 +55,11 @@ export async function attest(
     details: { jobDigest: toHex(digest), quoteDigest: toHex(sha256(quote)) },
   }
   let token: string
-  let collateral: Collateral
-  let evidence: Verified<QuoteClaims>
+  let collateral: Collateral | SnpCollateral
+  let evidence: VerifiedEvidence
   try {
     requireThisKms(service, job)
-    collateral = await service.collateral.forPlatform(claimed(quote))
+    collateral = await collateralFor(service, quote)
     evidence = verified(service, quote, collateral, at)
   } catch (error) {
     throw deniedUnproven(service, act.action, error)
@@ -77,11 +80,13 @@ export async function attest(
     requireMeasurement(evidence, job)
     const { privateKey: key } = service.identity
     const lifetimeSeconds = service.tokenLifetimeSeconds
-    token = await issueToken({ appraisal, binding, key, at, lifetimeSeconds })
+    const version = request.tokenVersion ?? 1
+    token = await issueToken({ appraisal, binding, key, at, lifetimeSeconds, version })
     Object.assign(act.details, {
       tee: evidence.tee,
+      kind: evidence.kind,
       measurement: job.measurement,
-      tcbStatus: evidence.tcbStatus,
+      tcbStatus: evidence.kind === 'snp' ? 'MeetsAppraisal' : evidence.tcbStatus,
       policyDigest: toHex(appraisal.policyDigest),
       tokenId: decodeJwt(token).jti ?? '',
     })
@@ -89,6 +94,7 @@ export async function attest(
     throw await denied(service, act, at, error)
   }
   await perform(service, act, 'done', at, async tx => {
+    await requireStanding(service, tx, evidence)
     const use = {
       kind: 'challenge',
       id: request.challenge,
@@ -117,9 +123,14 @@ export function requireThisKms(service: KmsService, job: JobStatement): void {
   throw new KmsError('WRONG_KMS', 'the job is for other key services', { reasons: [reason] })
 }
 
-function claimed(quote: Uint8Array): ClaimedPlatform {
+async function collateralFor(
+  { collateral }: KmsService,
+  evidence: Uint8Array,
+): Promise<Collateral | SnpCollateral> {
   try {
-    return claimedPlatform(quote)
+    return isSnpReport(evidence)
+      ? await collateral.forReport(evidence)
+      : await collateral.forPlatform(claimedPlatform(evidence))
   } catch (error) {
     throw evidenceError(error)
   }
@@ -128,9 +139,9 @@ function claimed(quote: Uint8Array): ClaimedPlatform {
 function verified(
   { roots, appraisal }: KmsService,
   quote: Uint8Array,
-  collateral: Collateral,
+  collateral: Collateral | SnpCollateral,
   at: Date,
-): Verified<QuoteClaims> {
+): VerifiedEvidence {
   try {
     const { collateralGraceDays = 0 } = appraisal.platform ?? {}
     return verifyEvidence({ evidence: quote, collateral, roots, at, collateralGraceDays })
@@ -147,7 +158,7 @@ function evidenceError(cause: unknown): unknown {
 
 /** Bound to this challenge, these keys and this job, in the TEE that the root proves. */
 function requireBinding(
-  evidence: Verified<QuoteClaims>,
+  evidence: VerifiedEvidence,
   binding: ReleaseBinding,
   { tee }: AttestRequest,
 ): void {
@@ -167,19 +178,49 @@ function requireBinding(
   }
 }
 
-function requireMeasurement(evidence: Verified<QuoteClaims>, job: JobStatement): void {
-  const seen = toHex(measurementOf(evidence))
-  if (evidence.kind === 'enclave' && seen === job.measurement) return
-  const message = 'the enclave measured is not the one that the job names'
+function requireMeasurement(evidence: VerifiedEvidence, job: JobStatement): void {
+  const seen = toHex(workloadMeasurement(workloadOf(evidence)))
+  if (seen === job.measurement) return
+  const message = 'what was measured is not what the job names'
   const reasons = [{ code: 'MEASUREMENT', message, wanted: job.measurement, seen }]
   throw new KmsError('MEASUREMENT_MISMATCH', message, { reasons })
 }
 
-function appraised(policy: AppraisalPolicy, evidence: Verified<QuoteClaims>): TrustedAppraisal {
-  // Any enclave: it must be the job's, and release policies say what that may have.
-  const enclaves = [{ mrEnclave: toHex(measurementOf(evidence)) }]
-  const isNamed = evidence.kind !== 'enclave' || policy.enclaves !== undefined
-  const named = isNamed ? policy : readAppraisalPolicy({ ...policy, enclaves })
+/**
+ * Rules for exactly what was measured, where the policy has none of that kind: it must be the job's,
+ * and release policies say what that may have. What no workload may be is refused here all the same.
+ */
+function workloadRules(evidence: VerifiedEvidence) {
+  const workload = workloadOf(evidence)
+  switch (workload.kind) {
+    case 'enclave':
+      return { enclaves: [{ mrEnclave: toHex(workload.mrEnclave) }] }
+    case 'td': {
+      const { kind: _kind, mrSeam: _mrSeam, ...measured } = workload
+      const named = Object.entries(measured).map(([name, bytes]) => [name, toHex(bytes)])
+      return { tds: [Object.fromEntries(named)] }
+    }
+    case 'snp': {
+      const { hostData, launchMeasurement } = workload
+      return { guests: [{ measurement: toHex(launchMeasurement), hostData: toHex(hostData) }] }
+    }
+  }
+}
+
+/** What the operator withdrew gets no token; an owner's withdrawals are of its keys. */
+async function requireStanding(
+  { withdrawals }: KmsService,
+  tx: StoreTransaction,
+  evidence: VerifiedEvidence,
+): Promise<void> {
+  const claims = workloadClaims(workloadOf(evidence))
+  const reasons = await withdrawals.against(tx, claims, undefined)
+  if (reasons.length === 0) return
+  throw new KmsError('WITHDRAWN', 'the image or its signer was withdrawn', { reasons })
+}
+
+function appraised(policy: AppraisalPolicy, evidence: VerifiedEvidence): TrustedAppraisal {
+  const named = readAppraisalPolicy({ ...workloadRules(evidence), ...policy })
   const appraisal = appraiseEvidence(evidence, named)
   switch (appraisal.verdict) {
     case 'trusted':

@@ -7,10 +7,12 @@ import {
   parseCertificate,
   parsePckExtension,
   parseQuote,
+  parseSnpReport,
   type QuoteHeader,
   readCollateralJson,
+  type SnpCollateral,
 } from '@cloister/attestation'
-import { parseCollateral } from '../../protocol/collateral.ts'
+import { parseCollateral, parseSnpCollateral } from '../../protocol/collateral.ts'
 import { toHex } from '../../protocol/encoding.ts'
 import { KmsError } from '../../protocol/errors.ts'
 
@@ -18,7 +20,7 @@ const MAX_FILE_BYTES = 4 << 20
 
 interface Cached {
   readonly stamp: string
-  readonly collateral: Collateral
+  readonly collateral: Collateral | SnpCollateral
 }
 
 /** What a quote says of its platform, unverified: only good for finding collateral. */
@@ -30,7 +32,7 @@ export interface ClaimedPlatform {
 
 /**
  * Collateral from a folder: `<fmspc in lower-case hex>.json` for enclaves, `<fmspc>.tdx.json` for
- * trust domains; read again when the file changed.
+ * trust domains, `<chip id>-<reported TCB>.snp.json` for SEV-SNP; read again when the file changed.
  * What is in it need not be trusted, as it is signed; who can write there can only deny service.
  */
 export class CollateralFolder {
@@ -46,31 +48,44 @@ export class CollateralFolder {
    * @throws KmsError COLLATERAL_UNAVAILABLE
    */
   async forPlatform({ fmspc, teeType }: ClaimedPlatform): Promise<Collateral> {
-    const path = join(this.#folder, `${fmspc}${teeType === 'tdx' ? '.tdx' : ''}.json`)
+    const name = `${fmspc}${teeType === 'tdx' ? '.tdx' : ''}.json`
+    return await this.#read(name, collateralFrom)
+  }
+
+  /**
+   * Collateral for the chip, and its TCB, that a SEV-SNP report says it is of.
+   * @throws KmsError COLLATERAL_UNAVAILABLE; QuoteFormatError
+   */
+  async forReport(report: Uint8Array): Promise<SnpCollateral> {
+    const { chipId, reportedTcb } = parseSnpReport(report)
+    return await this.#read(`${toHex(chipId)}-${toHex(reportedTcb)}.snp.json`, parseSnpCollateral)
+  }
+
+  async #read<T extends Collateral | SnpCollateral>(
+    name: string,
+    parse: (value: unknown) => T,
+  ): Promise<T> {
+    const path = join(this.#folder, name)
     try {
       const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
       try {
         const stats = await file.stat({ bigint: true })
         const stamp = stampOf(stats)
         const cached = this.#cache.get(path)
-        if (cached?.stamp === stamp) return cached.collateral
+        // One name is always read in one way.
+        if (cached?.stamp === stamp) return cached.collateral as T
         if (!stats.isFile() || stats.size > MAX_FILE_BYTES) {
           throw new KmsError('COLLATERAL_UNAVAILABLE', `${path} is no file of at most 4 MiB`)
         }
-        const collateral = collateralFrom(JSON.parse(await file.readFile('utf8')))
+        const collateral = parse(JSON.parse(await file.readFile('utf8')))
         this.#cache.set(path, { stamp, collateral })
         return collateral
       } finally {
         await file.close()
       }
     } catch (cause) {
-      throw new KmsError(
-        'COLLATERAL_UNAVAILABLE',
-        `no collateral for ${teeType} on platform ${fmspc}`,
-        {
-          cause,
-        },
-      )
+      const message = `no collateral for the platform: wanted the file ${name}`
+      throw new KmsError('COLLATERAL_UNAVAILABLE', message, { cause })
     }
   }
 }

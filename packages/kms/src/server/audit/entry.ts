@@ -7,6 +7,7 @@ interface Reason {
   readonly message: string
   readonly wanted?: JsonValue
   readonly seen?: JsonValue
+  readonly policyId?: string
 }
 
 /** One act, release or denial. Beside what is named here, whatever JSON tells what happened. */

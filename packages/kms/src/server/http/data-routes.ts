@@ -4,6 +4,7 @@ import { fromBase64Url, toBase64Url } from '../../protocol/encoding.ts'
 import { KmsError } from '../../protocol/errors.ts'
 import { requests } from '../../protocol/messages.ts'
 import { cmkId, parseAs } from '../../protocol/schema.ts'
+import type { Caller } from '../accounts/index.ts'
 import type { Act } from '../acts.ts'
 import {
   algorithmsOf,
@@ -20,6 +21,7 @@ import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import type { Reply } from './key-answer.ts'
 import { keyOf } from './key-name.ts'
+import { requireKey } from './needs.ts'
 import { idOf, ownerUseThen, requireOwner } from './owner.ts'
 
 /** Length of a data key unless told. */
@@ -123,9 +125,9 @@ async function usingKey<T>(
   { action, ...wanted }: Wanted,
   work: (opened: OpenedKey) => T,
 ): Promise<T> {
-  const open = async (tx: StoreTransaction, owner: string, act: Act) => {
-    const keyId = await keyOf(service, tx, owner, request)
-    return await openFor(service, tx, { owner, act, keyId, ...wanted })
+  const open = async (tx: StoreTransaction, owner: string, act: Act, caller: Caller) => {
+    const keyId = await keyOf(service, tx, caller.account.accountId, request)
+    return await openFor(service, tx, { owner, act, caller, keyId, ...wanted })
   }
   return await ownerUseThen(service, request, action, {}, open, work)
 }
@@ -136,10 +138,12 @@ async function openFor(
   wanted: Omit<Wanted, 'action'> & {
     readonly owner: string
     readonly act: Act
+    readonly caller: Caller
     readonly keyId: string
   },
 ): Promise<OpenedKey> {
-  const { act, ciphertext, keyId, owner, usage } = wanted
+  const { act, caller, ciphertext, keyId, owner, usage } = wanted
+  requireKey(caller, keyId)
   act.details['keyId'] = keyId
   return await service.keys.open(tx, {
     keyId,
@@ -168,9 +172,10 @@ async function reEncrypt(service: KmsService, request: FastifyRequest): Reply<'r
   const bytes = fromBase64Url('ciphertext', body.ciphertext)
   const usage = 'ENCRYPT_DECRYPT'
   const details = { keyId, destinationKeyId }
-  const open = async (tx: StoreTransaction, owner: string, act: Act) => {
-    const to = await openFor(service, tx, { owner, act, usage, keyId: destinationKeyId })
-    const from = await openFor(service, tx, { owner, act, usage, keyId, ciphertext: bytes })
+  const open = async (tx: StoreTransaction, owner: string, act: Act, caller: Caller) => {
+    const by = { owner, act, caller, usage } as const
+    const to = await openFor(service, tx, { ...by, keyId: destinationKeyId })
+    const from = await openFor(service, tx, { ...by, keyId, ciphertext: bytes })
     return { from, to }
   }
   return await ownerUseThen(service, request, 're-encrypt', details, open, ({ from, to }) => {

@@ -16,6 +16,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const log: string[] = []
 let world: World
 let credential: string
+let operatorToken: string
 /** Well-known values of members, by their names; of the others the schema makes some. */
 let known: Readonly<Record<string, readonly unknown[]>>
 let keyNames: readonly string[]
@@ -24,6 +25,7 @@ beforeAll(async () => {
   world = await World.start({ logTo: line => log.push(line), keyUpkeepSeconds: 0.1 })
   const account = await world.account()
   credential = account.credential
+  operatorToken = await world.operatorToken()
   const owner = account.client
   const stranger = await world.enrol()
   const deleted = await owner.createKey({ mode: 'open' })
@@ -47,6 +49,9 @@ beforeAll(async () => {
     message: [SECRET],
     dek: [SECRET.padEnd(43, 'A').slice(0, 43)],
     ciphertext: [Buffer.from(ciphertext).toString('base64url'), 'AAAA'],
+    // Most texts of the alphabet are no base64url.
+    importToken: ['A'.repeat(43), 'AAAA'],
+    encryptedKeyMaterial: [SECRET, 'AAAA'],
     // Not the long RSA keys: making them takes longer than all the rest.
     keySpec: ['SYMMETRIC_DEFAULT', 'ECC_NIST_P256', 'SM2'],
     wrappingKeySpec: ['RSA_2048'],
@@ -206,7 +211,7 @@ describe('whatever comes in', () => {
           const sent = method === 'GET' ? undefined : body
           const { status, text } = await rawCall(world.kms.pin, {
             ...{ method, path, body: sent },
-            credential: access === 'account' ? credential : undefined,
+            credential: { account: credential, operator: operatorToken }[String(access)],
           })
           isCoded(operation, status, text)
           seen.add(status === 200 ? 'done' : JSON.parse(text).code)
@@ -224,7 +229,13 @@ describe('whatever comes in', () => {
     const rows = await world.client(credential).audit()
     const all = [...log, JSON.stringify(rows)].join('\n')
     expect(log.length).toBeGreaterThan(OPERATIONS.length * 20)
-    for (const secret of [SECRET, SECRET.slice(0, 40), 'secret-in-a-body', credential]) {
+    for (const secret of [
+      SECRET,
+      SECRET.slice(0, 40),
+      'secret-in-a-body',
+      credential,
+      operatorToken,
+    ]) {
       expect(all).not.toContain(secret)
     }
   })

@@ -8,6 +8,7 @@ import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import { describedKey, keyJson, pageOf, type Reply } from './key-answer.ts'
 import { keyOf } from './key-name.ts'
+import { requireKey } from './needs.ts'
 import { idOf, ownerAct, ownerRead, requireOwner } from './owner.ts'
 
 /** Days until a key is deleted, unless told. */
@@ -47,8 +48,9 @@ export function keyRoutes(app: FastifyInstance, service: KmsService): void {
   })
 
   app.get('/v1/keys/:id', async (request): Reply<'key'> => {
-    return await ownerRead(service, request, async (tx, owner) => {
+    return await ownerRead(service, request, async (tx, owner, caller) => {
       const key = await service.keys.get(tx, await keyOf(service, tx, owner, request))
+      requireKey(caller, key.keyId)
       requireOwner(owner, key.owner)
       return await describedKey(service, tx, key)
     })

@@ -6,7 +6,8 @@ import type { answers } from '../../protocol/messages.ts'
 import { type AuditEntry, concerns, logStatement, signCheckpoint } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
-import { credentialOf } from './owner.ts'
+import { requireAllowed } from './needs.ts'
+import { bearerOf, callerOf } from './owner.ts'
 
 type Reply<Name extends keyof typeof answers> = Promise<Static<(typeof answers)[Name]>>
 
@@ -32,9 +33,8 @@ export function logRoutes(app: FastifyInstance, service: KmsService): void {
 
   app.get('/v1/log/rows', async (request): Reply<'logRows'> => {
     const from = wholeNumber(request, 'from', 0)
-    const credential = credentialOf(request)
     return await store.read(async tx => {
-      const maySee = await viewOf(service, tx, credential)
+      const maySee = await viewOf(service, request, tx)
       const { size: newest } = await audit.root(tx)
       const size = Math.min(wholeNumber(request, 'size', newest), newest)
       if (from > size) throw new KmsError('MALFORMED', `from: row ${from} of ${size}`)
@@ -58,19 +58,14 @@ const ROWS_PER_PAGE = 256
 /** Which rows a credential shows: an account's own, or with the audit token all. */
 async function viewOf(
   service: KmsService,
+  request: FastifyRequest,
   tx: StoreTransaction,
-  credential: string | undefined,
 ): Promise<(entry: AuditEntry) => boolean> {
-  if (credential !== undefined && service.auditToken.isOffered(credential)) return () => true
-  const account =
-    credential === undefined ? undefined : await service.accounts.authenticate(tx, credential)
-  if (account === undefined) {
-    throw new KmsError(
-      'UNAUTHENTICATED',
-      'this call needs an account’s credential or the audit token',
-    )
-  }
-  return entry => concerns(entry, account)
+  const { bearer = '' } = bearerOf(request)
+  if (service.auditToken.isOffered(bearer)) return () => true
+  const caller = await callerOf(service, request, tx)
+  requireAllowed(request, caller, undefined)
+  return entry => concerns(entry, caller.account.accountId)
 }
 
 /** A number from the query; `fallback` where it is not there. @throws KmsError MALFORMED */

@@ -6,7 +6,7 @@ import { openApiDocument } from './openapi.ts'
 import { OPERATIONS } from './operations/index.ts'
 import { rawCall } from './raw-call.test.support.ts'
 
-/** `npx vitest run -u packages/kms/dist/server/http/openapi.test.js` writes it anew. */
+/** `npx vitest run packages/kms/dist/server/http/openapi.test.js -u` writes it anew. */
 const CHECKED_IN = fileURLToPath(new URL('../../../../../docs/openapi.json', import.meta.url))
 
 let world: World

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { KMS_STATUS, type KmsErrorCode } from '../../protocol/errors.ts'
 import { answers, requests } from '../../protocol/messages.ts'
 import { EHSM_PATH } from '../ehsm/index.ts'
-import { OPERATIONS, type Operation } from './operations/index.ts'
+import { type Access, OPERATIONS, type Operation } from './operations/index.ts'
 
 /** A route as it was registered. */
 export interface Route {
@@ -11,7 +11,7 @@ export interface Route {
   readonly path: string
 }
 
-/** What any call may be refused with; those with a credential also for it. */
+/** What any call may be refused with. */
 const ANY: readonly KmsErrorCode[] = [
   'MALFORMED',
   'TIMEOUT',
@@ -20,6 +20,26 @@ const ANY: readonly KmsErrorCode[] = [
   'INTERNAL',
   'UNAVAILABLE',
 ]
+
+interface Proof {
+  readonly security: readonly Readonly<Record<string, readonly string[]>>[]
+  /** What it may be refused with for want of a proof. */
+  readonly refusals: readonly KmsErrorCode[]
+}
+
+const BY_CREDENTIAL: Proof = {
+  security: [{ credential: [] }, { certificate: [] }],
+  refusals: ['UNAUTHENTICATED', 'NOT_ALLOWED'],
+}
+
+/** What shows that a call may be made. */
+const PROOFS: Readonly<Record<Access, Proof>> = {
+  anyone: { security: [], refusals: [] },
+  account: BY_CREDENTIAL,
+  'account-or-auditor': BY_CREDENTIAL,
+  operator: { security: [{ operator: [] }], refusals: ['UNAUTHENTICATED'] },
+  instance: { security: [], refusals: [] },
+}
 
 const DESCRIPTION = `The native interface of a Cloister key service. Bytes are base64url without padding; a body has
 exactly the members listed; a refusal is \`{code, message, reasons}\`, whose codes are stable.
@@ -95,6 +115,11 @@ export function openApiDocument(routes: readonly Route[]): object {
           scheme: 'bearer',
           description: 'the credential of an account, or the audit token',
         },
+        certificate: {
+          type: 'mutualTLS',
+          description: 'a client certificate that is a credential of an account',
+        },
+        operator: { type: 'http', scheme: 'bearer', description: "the operator's token" },
       },
     },
   }
@@ -102,13 +127,13 @@ export function openApiDocument(routes: readonly Route[]): object {
 
 function operationObject(operation: Operation): object {
   const { access, answer, bodyIsOptional = false, id, request, summary, tag } = operation
-  const needsCredential = access === 'account' || access === 'account-or-auditor'
-  const codes = [...ANY, ...(needsCredential ? (['UNAUTHENTICATED'] as const) : [])]
+  const { refusals, security } = PROOFS[access]
+  const codes = [...ANY, ...refusals]
   return {
     operationId: id,
     tags: [tag],
     summary,
-    ...(needsCredential ? { security: [{ credential: [] }] } : { security: [] }),
+    security,
     parameters: [
       ...parametersOf('path', operation.parameters ?? {}),
       ...parametersOf('query', operation.query ?? {}),

@@ -16,16 +16,21 @@ export async function rawCall(
     readonly path: string
     readonly body?: string | undefined
     readonly credential?: string | undefined
+    /** A whole header in place of a credential's. */
+    readonly authorization?: string
   },
 ): Promise<RawAnswer> {
   const { body, credential, method, path } = call
+  const { authorization = credential && `Bearer ${credential}` } = call
   const options = {
     method,
     ca: pin.certificate,
     servername: tlsNameOf(pin.kmsId),
     headers: {
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
+      ...(authorization === undefined
+        ? {}
+        : { authorization: Buffer.from(authorization).toString('latin1') }),
     },
   }
   return await new Promise((resolve, reject) => {

@@ -7,16 +7,22 @@ import type { TlsCredentials } from '../identity/kms-identity.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
 import { aliasRoutes } from './alias-routes.ts'
+import { secureContextOf } from './client-certificate.ts'
+import { credentialRoutes } from './credential-routes.ts'
 import { dataRoutes } from './data-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
 import { dekRoutes } from './dek-routes.ts'
+import { grantRoutes } from './grant-routes.ts'
 import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { type EventLog, errorChain } from './log.ts'
 import { logRoutes } from './log-routes.ts'
 import { openApiRoute } from './openapi.ts'
+import { operatorRoutes } from './operator-routes.ts'
+import { CallerRefused } from './owner.ts'
 import { policyRoutes } from './policy-routes.ts'
+import { withdrawalRoutes } from './withdrawal-routes.ts'
 
 /** Limits of connections, in milliseconds. */
 export interface HttpLimits {
@@ -38,9 +44,10 @@ export function createHttpServer(
 ): FastifyInstance {
   const app = Fastify({
     https: {
-      key: tls.key,
-      cert: tls.cert,
-      minVersion: 'TLSv1.3',
+      ...secureContextOf(tls, service.clientCas),
+      // Asked for and not required: whoever presents one has shown to hold its key.
+      requestCert: true,
+      rejectUnauthorized: false,
       handshakeTimeout: 10_000,
       headersTimeout: Math.min(10_000, limits.requestTimeoutMs),
       connectionsCheckingInterval: Math.min(1000, limits.requestTimeoutMs),
@@ -57,7 +64,8 @@ export function createHttpServer(
     clientErrorHandler: answerBrokenRequest,
     rewriteUrl: request => rewritten(request.url ?? '/'),
   }) as unknown as FastifyInstance
-  app.setErrorHandler((error: FastifyError | Error, request, reply) => {
+  app.setErrorHandler(async (error: FastifyError | Error, request, reply) => {
+    if (error instanceof CallerRefused) await error.count(service)
     const { url: route = '' } = request.routeOptions
     const refusal = deniedUnproven(service, `${request.method} ${route}`, refusalOf(error))
     const failed = refusal.status >= 500
@@ -89,13 +97,17 @@ export function createHttpServer(
     done()
   })
   openApiRoute(app)
+  operatorRoutes(app, service)
   accountRoutes(app, service)
+  credentialRoutes(app, service)
+  grantRoutes(app, service)
   keyRoutes(app, service)
   aliasRoutes(app, service)
   importRoutes(app, service)
   dekRoutes(app, service)
   dataRoutes(app, service)
   policyRoutes(app, service)
+  withdrawalRoutes(app, service)
   datasetRoutes(app, service)
   instanceRoutes(app, service)
   logRoutes(app, service)

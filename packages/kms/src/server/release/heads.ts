@@ -50,14 +50,14 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
   Object.assign(act.details, {
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
-    measurement: toHex(token.mrEnclave),
+    measurement: toHex(token.measurement),
     tee: token.tee,
   })
   const { value: heads, auditIndex } = await perform(service, act, 'done', at, async tx => {
     const expiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
     const use = { kind: 'heads', id: `${token.tokenId}.${transcript}`, expiresAt } as const
     if (!(await consume(tx, use))) return repeated(payload, act)
-    return await moved(service, tx, instance, payload, at, act)
+    return await moved(service, tx, instance, payload, releasedAt, act)
   })
   const proven = await provenRows(service, [payload.releaseIndex, auditIndex], payload.logSize)
   const { kmsId, privateKey } = service.identity
@@ -109,7 +109,7 @@ async function moved(
   tx: StoreTransaction,
   instance: Instance,
   { moves }: HeadsRequest,
-  at: Date,
+  releasedAt: Date,
   act: Act,
 ): Promise<Record<string, Head>> {
   const reasons: KmsReason[] = []
@@ -130,7 +130,9 @@ async function moved(
       reasons.push({ code: 'WRITER_KEY', message, wanted, seen })
     }
     const head = before.get(datasetId)
-    const use = { action: 'seal', keyId: declared.cmkId, datasetId, head, at } as const
+    const subject = { action: 'seal', keyId: declared.cmkId, datasetId, head } as const
+    // Times and limits are of the release, which this goes on with; all else is as of now.
+    const use = { ...subject, at: releasedAt, own: 1 } as const
     const permit = await permitFor(service, tx, instance, use, reasons, act)
     if (permit !== undefined) owners.set(datasetId, permit.key.owner)
   }

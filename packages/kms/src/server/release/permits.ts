@@ -1,6 +1,8 @@
+import { toHex } from '../../protocol/encoding.ts'
 import type { KmsReason } from '../../protocol/errors.ts'
 import type { Act } from '../acts.ts'
 import { KeyError, type ReleaseGrant, type UsableKey } from '../keys/index.ts'
+import { claimsOf } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
 import { getHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
 import type { Instance } from './authorise.ts'
@@ -8,12 +10,18 @@ import type { Instance } from './authorise.ts'
 /** A key that an instance may use for one dataset. */
 export interface Permit {
   readonly key: UsableKey
+  /** The policy that permits. */
+  readonly policyId: string
   readonly grant: ReleaseGrant
 }
 
+/** Reasons after which a request is denied without looking for more. */
+const MAX_REASONS = 64
+
 /**
  * Decides whether an instance may use a key for a dataset: the key must be usable, the dataset the
- * key owner's, and a release policy permit it. Every ground against it is added to `reasons`.
+ * key owner's, nothing of the instance withdrawn, and a release policy permit it. Every ground against
+ * it is added to `reasons`, until there are many.
  */
 export async function permitFor(
   service: KmsService,
@@ -24,13 +32,18 @@ export async function permitFor(
     readonly keyId: string
     readonly datasetId: string
     readonly head: StoredHead | undefined
+    /** The instant that policies are asked about: of a job, the one of its release. */
     readonly at: Date
+    /** 1 where the job's own release is among those counted. */
+    readonly own: 0 | 1
   },
   reasons: KmsReason[],
   act: Act,
 ): Promise<Permit | undefined> {
-  const { action, keyId, datasetId, head, at } = use
-  const { token } = instance
+  const { action, keyId, datasetId, head, at, own } = use
+  if (reasons.length >= MAX_REASONS) return undefined
+  const { job, token } = instance
+  const principal = claimsOf(token)
   let key: UsableKey
   try {
     // Noted first: the owner is also told of what a disabled key was asked for.
@@ -46,26 +59,18 @@ export async function permitFor(
     reasons.push({ code: 'DATASET_OWNER', message })
     return undefined
   }
-  const decision = await service.policies.evaluate(tx, {
-    action,
-    principal: {
-      measurement: Buffer.from(token.mrEnclave).toString('hex'),
-      tee: token.tee,
-      tcbStatus: token.tcbStatus,
-      mrSigner: Buffer.from(token.mrSigner).toString('hex'),
-      isvProdId: token.isvProdId,
-      isvSvn: token.isvSvn,
-      debug: token.debug,
-    },
-    keyId,
-    datasetId,
-    jobDigest: Buffer.from(token.jobDigest).toString('hex'),
-    at,
-  })
+  const withdrawn = await service.withdrawals.against(tx, principal, key.owner)
+  if (withdrawn.length > 0) {
+    reasons.push(...withdrawn)
+    return undefined
+  }
+  const jobDigest = toHex(token.jobDigest)
+  const request = { action, principal, keyId, datasetId, jobDigest, job, at }
+  const decision = await service.policies.evaluate(tx, request, own)
   switch (decision.decision) {
     case 'permit':
       note(act, 'policies', decision.policyId)
-      return { key, grant: decision.grant }
+      return { key, policyId: decision.policyId, grant: decision.grant }
     case 'deny':
       reasons.push(...decision.reasons)
       return undefined

@@ -35,6 +35,8 @@ interface Scope {
   readonly at: Date
   readonly reasons: KmsReason[]
   readonly act: Act
+  /** What was permitted, to be counted once everything is. */
+  readonly permits: { readonly keyId: string; readonly policyId: string }[]
 }
 
 /**
@@ -71,7 +73,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     transcript,
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
-    measurement: toHex(token.mrEnclave),
+    measurement: toHex(token.measurement),
     tee: token.tee,
     tcbStatus: token.tcbStatus,
   })
@@ -111,7 +113,7 @@ async function gather(
   act: Act,
 ): Promise<Gathered> {
   const reasons: KmsReason[] = []
-  const scope: Scope = { service, tx, instance, at, reasons, act }
+  const scope: Scope = { service, tx, instance, at, reasons, act, permits: [] }
   const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
   const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
   const heads = await headsOf(tx, asked)
@@ -125,6 +127,7 @@ async function gather(
     if (reasons.length > 0) {
       throw new KmsError('RELEASE_DENIED', 'no key is released', { reasons })
     }
+    await service.policies.count(tx, scope.permits)
   } catch (error) {
     dispose(gathered)
     throw error
@@ -155,8 +158,7 @@ async function gatherInput(
   }
   const permits = new Map<string, Permit | undefined>()
   for (const cmkId of new Set(parts.map(({ slot }) => slot.cmkId))) {
-    const use = { action: 'release', keyId: cmkId, datasetId, head, at: scope.at } as const
-    permits.set(cmkId, await permitFor(service, tx, instance, use, reasons, scope.act))
+    permits.set(cmkId, await permitOf(scope, { action: 'release', keyId: cmkId, datasetId, head }))
   }
   for (const { fileId, fixedDigestHex, slot } of parts) {
     if (slot.kmsId !== service.identity.kmsId) {
@@ -185,6 +187,15 @@ async function gatherInput(
   }
 }
 
+async function permitOf(
+  { act, at, instance, permits, reasons, service, tx }: Scope,
+  use: Omit<Parameters<typeof permitFor>[3], 'at' | 'own'>,
+): Promise<Permit | undefined> {
+  const permit = await permitFor(service, tx, instance, { ...use, at, own: 0 }, reasons, act)
+  if (permit !== undefined) permits.push({ keyId: use.keyId, policyId: permit.policyId })
+  return permit
+}
+
 async function gatherOutput(
   scope: Scope,
   { datasetId, cmkId, parts }: ReleaseRequest['outputs'][number],
@@ -202,8 +213,7 @@ async function gatherOutput(
     reasons.push({ code: 'OUTPUT_KEY', message, wanted: declared.cmkId, seen: cmkId })
     return
   }
-  const use = { action: 'seal', keyId: cmkId, datasetId, head, at: scope.at } as const
-  const permit = await permitFor(service, tx, instance, use, reasons, scope.act)
+  const permit = await permitOf(scope, { action: 'seal', keyId: cmkId, datasetId, head })
   if (permit === undefined) return
   const { kmsId } = service.identity
   for (const { fileId, fixedDigestHex } of parts) {

@@ -31,15 +31,14 @@ async function act(): Promise<object> {
   return await store.write(async tx => {
     const { keyId } = await keys.create(tx, { owner, mode: 'attested-only', at })
     const measurement = randomBytes(32).toString('hex')
-    const { policyId } = await policies.add(tx, {
-      owner,
-      at,
+    const template = {
       keyId,
-      measurement,
-      job: { kind: 'any' },
+      images: [{ measurement }],
+      allowAnyJob: true,
       tees: ['sim'],
       tcbStatuses: ['UpToDate'],
-    })
+    }
+    const { policyId } = await policies.add(tx, template, { owner, at })
     const next = { version: 1, manifestDigest: randomBytes(32).toString('hex'), writerKey: 'w' }
     await moveHead(tx, { datasetId, owner, expected: null, next })
     const entry = { at: at.toISOString(), actor: owner, action: 'act', reasons: [] } as const

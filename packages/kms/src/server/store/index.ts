@@ -1,4 +1,3 @@
-export { Accounts, openCredentialKey } from './accounts.ts'
 export { consume, purgeConsumed } from './consumed.ts'
 export { StoreError } from './errors.ts'
 export { getHead, HeadError, moveHead, type StoredHead } from './heads.ts'

@@ -64,14 +64,67 @@ export interface KeyVersionsTable extends Stamp {
   created_at: string
 }
 
-/** Accounts. */
+/** Accounts as they were before tenants; whatever is there at a start is moved to the tables below. */
 export interface AccountsTable extends Stamp {
   account_id: string
   credential_hash: string
   created_at: string
 }
 
-/** Release policies: the template as canonical JSON, and the Cedar text written from it. */
+/** Tenants of the installation. */
+export interface TenantsTable extends Stamp {
+  tenant_id: string
+  name: string
+  state: 'enabled' | 'disabled'
+  created_at: string
+}
+
+/** Accounts: the people and services of a tenant. */
+export interface TenantAccountsTable extends Stamp {
+  account_id: string
+  tenant_id: string
+  name: string
+  kind: 'person' | 'service'
+  role: 'administrator' | 'member'
+  state: 'enabled' | 'disabled'
+  created_at: string
+}
+
+/**
+ * Credentials of accounts. `hash` is of a bearer credential; `certificate` says which certificate
+ * it is bound to, or is the credential where there is no hash. `scopes` and `key_ids` are JSON.
+ */
+export interface CredentialsTable extends Stamp {
+  credential_id: string
+  account_id: string
+  name: string
+  hash: string | null
+  certificate: string | null
+  scopes: string
+  key_ids: string | null
+  created_at: string
+  expires_at: string | null
+  revoked_at: string | null
+  replaced_by: string | null
+}
+
+/** How often a credential was used, and when last; written in batches. */
+export interface CredentialUsesTable extends Stamp {
+  credential_id: string
+  uses: number
+  last_used_at: string
+}
+
+/** What an owner lets another account of the tenant do with a key. `id` is `<key id>/<account id>`. */
+export interface KeyGrantsTable extends Stamp {
+  id: string
+  key_id: string
+  account_id: string
+  actions: string
+  created_at: string
+}
+
+/** Release policies: what the text comes from as canonical JSON, and the Cedar text, which decides. */
 export interface PoliciesTable extends Stamp {
   policy_id: string
   owner: string
@@ -79,6 +132,28 @@ export interface PoliciesTable extends Stamp {
   template: string
   cedar: string
   created_at: string
+}
+
+/** Which policies a key has: their ids, separated by spaces. */
+export interface PolicySetsTable extends Stamp {
+  key_id: string
+  policy_ids: string
+}
+
+/** What nothing is released to. `by` is an account's id, or `operator`. */
+export interface WithdrawalsTable extends Stamp {
+  withdrawal_id: string
+  by: string
+  kind: 'measurement' | 'signer'
+  value: string
+  reason: string
+  created_at: string
+}
+
+/** How often there was a release. `id` is `key:<key id>` or `policy:<policy id>`. */
+export interface ReleaseCountsTable extends Stamp {
+  id: string
+  releases: number
 }
 
 /** Where each dataset stands. */
@@ -204,7 +279,15 @@ export interface Schema {
   key_aliases: KeyAliasesTable
   key_imports: KeyImportsTable
   accounts: AccountsTable
+  tenants: TenantsTable
+  tenant_accounts: TenantAccountsTable
+  credentials: CredentialsTable
+  credential_uses: CredentialUsesTable
+  key_grants: KeyGrantsTable
   policies: PoliciesTable
+  policy_sets: PolicySetsTable
+  withdrawals: WithdrawalsTable
+  release_counts: ReleaseCountsTable
   heads: HeadsTable
   consumed: ConsumedTable
   secrets: SecretsTable
@@ -230,7 +313,15 @@ export const TRACKED = {
   key_aliases: 'id',
   key_imports: 'key_id',
   accounts: 'account_id',
+  tenants: 'tenant_id',
+  tenant_accounts: 'account_id',
+  credentials: 'credential_id',
+  credential_uses: 'credential_id',
+  key_grants: 'id',
   policies: 'policy_id',
+  policy_sets: 'key_id',
+  withdrawals: 'withdrawal_id',
+  release_counts: 'id',
   heads: 'dataset_id',
   consumed: 'id',
   secrets: 'name',

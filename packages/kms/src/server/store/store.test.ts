@@ -3,15 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Secret } from '../root/index.ts'
 import { newStore, onEveryDatabase } from './backends.test.fixture.ts'
-import {
-  Accounts,
-  consume,
-  getHead,
-  moveHead,
-  openStore,
-  purgeConsumed,
-  SealedSecrets,
-} from './index.ts'
+import { consume, getHead, moveHead, openStore, purgeConsumed, SealedSecrets } from './index.ts'
 import { temporaryFolder, temporaryStore, testRoot } from './temporary-store.test.fixture.ts'
 
 const at = new Date('2026-01-01T00:00:00Z')
@@ -20,13 +12,16 @@ const head = (version: number) => ({ version, manifestDigest: `digest-${version}
 onEveryDatabase('the store', backend => {
   describe('store', () => {
     it('keeps what was written over a restart', async () => {
-      const { open, root, store } = await newStore(backend)
-      const accounts = new Accounts(root.derive('credential'))
-      const { accountId, credential } = await store.write(tx => accounts.create(tx, at))
+      const { open, store } = await newStore(backend)
+      const use = { kind: 'challenge', id: 'c', expiresAt: at } as const
+      await store.write(tx =>
+        moveHead(tx, { datasetId: 'd', owner: 'a', expected: null, next: head(1) }),
+      )
+      await store.write(tx => consume(tx, use))
       await store.close()
       const again = await open()
-      expect(await again.read(tx => accounts.authenticate(tx, credential))).toBe(accountId)
-      expect(await again.read(tx => accounts.count(tx))).toBe(1)
+      expect(await again.read(tx => getHead(tx, 'd'))).toMatchObject(head(1))
+      expect(await again.write(tx => consume(tx, use))).toBe(false)
     })
 
     it('keeps nothing of a transaction that throws, also not in memory', async () => {
@@ -70,29 +65,6 @@ onEveryDatabase('the store', backend => {
       await store.close()
       const opening = openStore({ ...options, root: testRoot(8) })
       await expect(opening).rejects.toMatchObject({ code: 'WRONG_ROOT_KEY' })
-    })
-  })
-
-  describe('accounts', () => {
-    it('know a credential by all its bytes, and keep none of them', async () => {
-      const { read, root, store } = await newStore(backend)
-      const accounts = new Accounts(root.derive('credential'))
-      const one = await store.write(tx => accounts.create(tx, at))
-      const two = await store.write(tx => accounts.create(tx, at))
-      const secretOf = (credential: string) => credential.split('.')[1] ?? ''
-      const wrong = [
-        '',
-        `${one.accountId}.${secretOf(two.credential)}`,
-        `${'0'.repeat(32)}.${secretOf(one.credential)}`,
-        `${one.credential}A`,
-        one.accountId,
-      ]
-      for (const credential of wrong) {
-        expect(await store.read(tx => accounts.authenticate(tx, credential))).toBeUndefined()
-      }
-      expect(await store.read(tx => accounts.authenticate(tx, two.credential))).toBe(two.accountId)
-      const rows = JSON.stringify(read('select * from accounts'))
-      expect(rows).not.toContain(secretOf(one.credential))
     })
   })
 

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { newDatasetId } from '@cloister/sealed'
 import { describe, expect, it } from 'vitest'
+import { directoryOf, openAccount } from '../accounts/accounts.test.fixture.ts'
+import { identify, KeyGrants } from '../accounts/index.ts'
 import { AuditLog } from '../audit/index.ts'
 import { Keys } from '../keys/index.ts'
-import { Policies } from '../policy/index.ts'
+import { Policies, Withdrawals } from '../policy/index.ts'
 import { type Backend, newStore, onEveryDatabase } from './backends.test.fixture.ts'
-import { Accounts, consume, getHead, moveHead } from './index.ts'
+import { consume, getHead, moveHead } from './index.ts'
 
 const at = new Date('2026-01-01T00:00:00Z')
 const ROW_MAC = { code: 'ROW_MAC' }
@@ -14,27 +16,27 @@ const ROW_MAC = { code: 'ROW_MAC' }
 async function filledStore(backend: Backend) {
   const opened = await newStore(backend)
   const { root, store } = opened
-  const [accounts, keys, log, policies] = [
-    new Accounts(root.derive('credential')),
-    new Keys(root),
-    new AuditLog(),
-    new Policies(),
-  ]
+  const directory = directoryOf(root)
+  const [keys, log, policies] = [new Keys(root), new AuditLog(), new Policies()]
   const datasets = [newDatasetId(), newDatasetId()] as const
   const made = await store.write(async tx => {
-    const { accountId, credential } = await accounts.create(tx, at)
-    const other = await accounts.create(tx, at)
+    const { accountId, credential } = await openAccount(directory, tx, at)
+    const other = await openAccount(directory, tx, at)
     const key = await keys.create(tx, { owner: accountId, mode: 'attested-only', at })
     const open = await keys.create(tx, { owner: other.accountId, mode: 'open', at })
-    await policies.add(tx, {
-      owner: accountId,
-      at,
+    const template = {
       keyId: key.keyId,
-      measurement: 'a'.repeat(64),
-      job: { kind: 'any' },
+      images: [{ measurement: 'a'.repeat(64) }],
+      allowAnyJob: true,
       tees: ['sim'],
       tcbStatuses: ['UpToDate'],
-    })
+    }
+    const stored = { owner: accountId, at }
+    const { policyId } = await policies.add(tx, { ...template, maxReleases: 2 }, stored)
+    await policies.count(tx, [{ keyId: key.keyId, policyId }])
+    const withdrawn = { kind: 'measurement', value: 'e'.repeat(64), reason: '' } as const
+    await new Withdrawals().add(tx, { ...withdrawn, by: 'operator' }, at)
+    await new KeyGrants().put(tx, key.keyId, other.account, ['wrap'], at)
     for (const datasetId of datasets) {
       const next = { version: 1, manifestDigest: randomBytes(32).toString('hex'), writerKey: 'w' }
       await moveHead(tx, { datasetId, owner: accountId, expected: null, next })
@@ -51,7 +53,7 @@ async function filledStore(backend: Backend) {
     }
     return { accountId, credential, otherId: other.accountId, keyId: key.keyId, openId: open.keyId }
   })
-  return { ...opened, ...made, accounts, keys, log, policies, datasets }
+  return { ...opened, ...made, directory, keys, log, policies, datasets }
 }
 
 /** One edit for each thing that a decision hangs on. */
@@ -62,7 +64,17 @@ const EDITS: Record<string, string> = {
   'key material of another key': `update key_versions set wrapped =
     (select k.wrapped from key_versions k where k.id <> key_versions.id)`,
   'an older key version': 'update keys set current_version = 0',
-  'a credential of the host': `update accounts set credential_hash = 'x'`,
+  'a credential of the host': `update credentials set hash = 'x'`,
+  'a credential with another scope': `update credentials set scopes = '["keys:manage"]'`,
+  'a credential bound to nothing': `update credentials set certificate = ''`,
+  'a revoked credential': `update credentials set revoked_at = null, created_at = ''`,
+  'a credential given to another account': `update credentials set account_id =
+    (select max(account_id) from tenant_accounts)`,
+  'an account of another role': `update tenant_accounts set role = 'administrator'`,
+  'an account of another tenant': `update tenant_accounts set tenant_id = 'x'`,
+  'a tenant of another state': `update tenants set state = 'disabled'`,
+  'a grant of more': `update key_grants set actions = '["unwrap"]'`,
+  'a grant taken away': 'delete from key_grants',
   'a policy with another measurement': `update policies set cedar = replace(cedar, 'a', 'b')`,
   'a policy with another template': `update policies set template = '{}'`,
   'a head moved': 'update heads set version = version + 1',
@@ -75,8 +87,16 @@ const EDITS: Record<string, string> = {
   'a head taken away': 'delete from heads where dataset_id = (select min(dataset_id) from heads)',
   'a use forgotten': `delete from consumed where id = 'challenge:one'`,
   'an account taken away':
-    'delete from accounts where account_id = (select min(account_id) from accounts)',
+    'delete from tenant_accounts where account_id = (select min(account_id) from tenant_accounts)',
+  'a credential taken away':
+    'delete from credentials where credential_id = (select min(credential_id) from credentials)',
   'a policy taken away': 'delete from policies',
+  'a policy left out': `update policy_sets set policy_ids = ''`,
+  'a list of policies taken away': 'delete from policy_sets',
+  'a count of releases put back': 'update release_counts set releases = 0',
+  'a count of releases taken away': 'delete from release_counts',
+  'a withdrawal of another measurement': `update withdrawals set value = 'x'`,
+  'a withdrawal taken away': 'delete from withdrawals',
   'the log taken away': 'delete from audit_log',
   'the state taken away': 'delete from store_state',
   'the state of another time': 'update store_state set epoch = epoch - 1',
@@ -187,18 +207,21 @@ onEveryDatabase('tampering', backend => {
     })
 
     it('keys, material, accounts and policies are refused', async () => {
-      const { accounts, credential, edit, keyId, keys, openId, policies, store } =
-        await filledStore(backend)
+      const filled = await filledStore(backend)
+      const { credential, directory, edit, keyId, keys, open, openId, policies } = filled
+      await filled.store.close()
+      // With no row in memory, where each would be used as it was.
+      const store = await open()
       edit(`update keys set mode = 'open' where key_id = '${keyId}'`)
       await expect(store.read(tx => keys.usable(tx, keyId))).rejects.toMatchObject(ROW_MAC)
       await expect(store.write(tx => keys.setState(tx, keyId, 'enabled'))).rejects.toMatchObject(
         ROW_MAC,
       )
       await expect(store.write(tx => keys.rotate(tx, keyId, at))).rejects.toMatchObject(ROW_MAC)
-      edit(`update accounts set credential_hash = 'AAAA'`)
-      await expect(store.read(tx => accounts.authenticate(tx, credential))).rejects.toMatchObject(
-        ROW_MAC,
-      )
+      edit(`update credentials set hash = 'AAAA'`)
+      const presented = { bearer: credential, certificate: undefined }
+      const calling = store.read(tx => identify(directory, tx, presented, at))
+      await expect(calling).rejects.toMatchObject(ROW_MAC)
       edit(`update policies set cedar = 'permit (principal, action, resource);'`)
       const claims = {
         measurement: 'b'.repeat(64),
@@ -208,12 +231,15 @@ onEveryDatabase('tampering', backend => {
         isvProdId: 0,
         isvSvn: 0,
         debug: false,
-      }
-      const request = { action: 'release', principal: claims, keyId, datasetId: 'd' } as const
-      const evaluation = store.read(tx =>
-        policies.evaluate(tx, { ...request, jobDigest: 'd'.repeat(64), at }),
-      )
+        kind: 'enclave',
+        advisories: [],
+      } as const
+      const jobs = { jobDigest: 'd'.repeat(64), job: undefined }
+      const request = { action: 'release', principal: claims, keyId, datasetId: 'd', at } as const
+      const other = new Policies()
+      const evaluation = store.read(tx => other.evaluate(tx, { ...request, ...jobs }))
       await expect(evaluation).rejects.toMatchObject(ROW_MAC)
+      await expect(store.read(tx => policies.list(tx, 'a'))).resolves.toEqual([])
       expect(await store.read(tx => keys.usable(tx, openId))).toMatchObject({ mode: 'open' })
     })
 

@@ -56,13 +56,17 @@ const readOnly = () => new StoreError('SQL', 'a transaction that only reads was 
 /** Reads and proves a row. @throws StoreError ROW_MAC */
 async function findRow<T extends FindableTable>(
   { db, guard }: Pick<StoreTransaction, 'db' | 'guard'>,
+  cache: RowCache,
   table: T,
   id: string,
 ): Promise<Schema[T] | undefined> {
   const isOf = sql`${sql.ref(TRACKED[table])} = ${id}`
   const query = sql<Schema[T]>`select * from ${sql.table(table)} where ${isOf}`
-  const [row] = (await query.execute(db)).rows
-  return guard.proven(table, id, row)
+  const [read] = (await query.execute(db)).rows
+  const row = guard.proven(table, id, read)
+  // Also in a transaction that may be taken back: it is given out only where its MAC is the present one.
+  if (row !== undefined) cache.keep(knownKey(table, id), row)
+  return row
 }
 
 /** What a transaction has that writes. */
@@ -92,7 +96,9 @@ export class WritingTransaction implements StoreTransaction {
   }
 
   async find<T extends FindableTable>(table: T, id: string): Promise<Schema[T] | undefined> {
-    return keptRow(this.guard, this.#cache, table, id) ?? (await findRow(this, table, id))
+    return (
+      keptRow(this.guard, this.#cache, table, id) ?? (await findRow(this, this.#cache, table, id))
+    )
   }
 
   insert<T extends keyof Schema>(table: T, row: Schema[T]): void {
@@ -125,11 +131,9 @@ export class ReadingTransaction implements StoreTransaction {
   }
 
   async find<T extends FindableTable>(table: T, id: string): Promise<Schema[T] | undefined> {
-    const kept = keptRow(this.guard, this.#cache, table, id)
-    if (kept !== undefined) return kept
-    const row = await findRow(this, table, id)
-    if (row !== undefined) this.#cache.keep(knownKey(table, id), row)
-    return row
+    return (
+      keptRow(this.guard, this.#cache, table, id) ?? (await findRow(this, this.#cache, table, id))
+    )
   }
 
   insert(): void {

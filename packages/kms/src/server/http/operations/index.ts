@@ -1,14 +1,20 @@
+import { accountOperations } from './accounts.ts'
 import { dataOperations } from './data.ts'
 import { aliasOperations, keyOperations } from './keys.ts'
 import type { Operation } from './operation.ts'
+import { operatorOperations } from './operator.ts'
 import { otherOperations } from './others.ts'
+import { policyOperations } from './policies.ts'
 
-export type { Operation } from './operation.ts'
+export type { Access, Operation } from './operation.ts'
 
 /** Every call of the native interface. A route that stands in none of these is in no document. */
 export const OPERATIONS: readonly Operation[] = [
   ...keyOperations,
   ...dataOperations,
   ...aliasOperations,
+  ...accountOperations,
+  ...policyOperations,
+  ...operatorOperations,
   ...otherOperations,
 ]

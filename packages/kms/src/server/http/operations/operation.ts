@@ -11,6 +11,8 @@ export type Access =
   | 'account'
   /** To be an account, or to have the audit token. */
   | 'account-or-auditor'
+  /** To be the operator, by its token. */
+  | 'operator'
   /** To be an attested instance, by what is in the body. */
   | 'instance'
 
@@ -27,6 +29,7 @@ export interface Operation {
     | 'aliases'
     | 'accounts'
     | 'policies'
+    | 'operator'
     | 'datasets'
     | 'instances'
     | 'log'

@@ -1,70 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { cmkId } from '../../../protocol/schema.ts'
 import { answers, byDatasetId, type Operation, requests } from './operation.ts'
 
 const index = Type.Integer({ minimum: 0, maximum: 999_999_999_999_999 })
-
-/** Calls about accounts. */
-const accountOperations: readonly Operation[] = [
-  {
-    id: 'Enrol',
-    method: 'POST',
-    path: '/v1/enrol',
-    tag: 'accounts',
-    summary: 'Opens an account with the enrolment token; the credential is told this once.',
-    access: 'anyone',
-    request: requests.enrol,
-    answer: answers.enrol,
-    refusals: ['ENROLMENT_REFUSED'],
-  },
-  {
-    id: 'ListAuditEntries',
-    method: 'GET',
-    path: '/v1/audit',
-    tag: 'log',
-    summary: 'Rows of the audit log that concern the account, after an index.',
-    access: 'account',
-    query: { after: Type.Integer({ minimum: -1, maximum: 999_999_999_999_999 }) },
-    answer: answers.audit,
-    refusals: [],
-  },
-]
-
-/** Calls about release policies. */
-const policyOperations: readonly Operation[] = [
-  {
-    id: 'AddPolicy',
-    method: 'POST',
-    path: '/v1/policies',
-    tag: 'policies',
-    summary: 'Lets an enclave use a key, named by its id, for one job or loudly for any.',
-    access: 'account',
-    request: requests.addPolicy,
-    answer: answers.policy,
-    refusals: ['NOT_FOUND', 'NOT_OWNER'],
-  },
-  {
-    id: 'ListPolicies',
-    method: 'GET',
-    path: '/v1/policies',
-    tag: 'policies',
-    summary: "The account's policies.",
-    access: 'account',
-    answer: answers.policies,
-    refusals: [],
-  },
-  {
-    id: 'RemovePolicy',
-    method: 'POST',
-    path: '/v1/policies/:id/remove',
-    tag: 'policies',
-    summary: 'Takes a policy back.',
-    access: 'account',
-    parameters: { id: cmkId },
-    answer: answers.removed,
-    refusals: ['NOT_FOUND'],
-  },
-]
 
 /** Calls about datasets. */
 const datasetOperations: readonly Operation[] = [
@@ -157,6 +94,7 @@ const instanceOperations: readonly Operation[] = [
       'APPRAISAL_REJECTED',
       'REPORT_DATA_MISMATCH',
       'MEASUREMENT_MISMATCH',
+      'WITHDRAWN',
       'WRONG_KMS',
     ],
   },
@@ -224,12 +162,21 @@ const logOperations: readonly Operation[] = [
     answer: answers.logRows,
     refusals: [],
   },
+  {
+    id: 'ListAuditEntries',
+    method: 'GET',
+    path: '/v1/audit',
+    tag: 'log',
+    summary: 'Rows of the audit log that concern the account, after an index.',
+    access: 'account',
+    query: { after: Type.Integer({ minimum: -1, maximum: 999_999_999_999_999 }) },
+    answer: answers.audit,
+    refusals: [],
+  },
 ]
 
 /** Calls of parts that have no file of their own here. */
 export const otherOperations: readonly Operation[] = [
-  ...accountOperations,
-  ...policyOperations,
   ...datasetOperations,
   ...instanceOperations,
   ...logOperations,

@@ -4,6 +4,8 @@ import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
 import { ehsm } from './0003-ehsm.ts'
 import { keyLife } from './0004-key-life.ts'
+import { accounts } from './0006-accounts.ts'
+import { policies } from './0007-policies.ts'
 import { replicas } from './0010-replicas.ts'
 
 /** Numbered; only ever appended to. */
@@ -11,6 +13,8 @@ const MIGRATIONS: Record<string, Migration> = {
   '0001-initial': initial,
   '0003-ehsm': ehsm,
   '0004-key-life': keyLife,
+  '0006-accounts': accounts,
+  '0007-policies': policies,
   '0010-replicas': replicas,
 }
 

@@ -1,15 +1,25 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from 'node:crypto'
 import fc from 'fast-check'
 import { calculateJwkThumbprint, createLocalJWKSet, jwtVerify, SignJWT, UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { appraiseEvidence, type TrustedAppraisal } from './appraisal/appraise.ts'
-import { readAppraisalPolicy } from './appraisal/policy.ts'
-import type { TcbStatus } from './collateral/tcb-status.ts'
-import { earClaims, signingJwk } from './ear.ts'
-import { type ReleaseBinding, ReportDataError, reportDataFor } from './report-data.ts'
-import { createSimPlatform } from './sim/platform.ts'
-import { type IssueTokenOptions, issueToken, TokenError, verifyToken } from './token.ts'
-import { verifyEvidence } from './verify-evidence.ts'
+import { appraiseEvidence, type TrustedAppraisal } from '../appraisal/appraise.ts'
+import { readAppraisalPolicy } from '../appraisal/policy.ts'
+import type { TcbStatus } from '../collateral/tcb-status.ts'
+import { earClaims, signingJwk } from '../ear.ts'
+import { type ReleaseBinding, ReportDataError, reportDataFor } from '../report-data.ts'
+import { createSimPlatform } from '../sim/platform.ts'
+import { createSimSnpPlatform } from '../sim/snp-platform.ts'
+import type { SimTd } from '../sim/td.ts'
+import { verifyEvidence } from '../verify-evidence.ts'
+import { TokenError } from './errors.ts'
+import { type IssueTokenOptions, issueToken } from './issue.ts'
+import { verifyToken } from './verify.ts'
 
 const AT = new Date('2026-03-01T12:00:00.250Z')
 const later = (seconds: number): Date => new Date(AT.getTime() + seconds * 1000)
@@ -64,6 +74,7 @@ const options: IssueTokenOptions = {
   key: kms.privateKey,
   at: AT,
   lifetimeSeconds: 300,
+  version: 1,
 }
 const judge = (token: string, at = later(1), kmsId = 'kms.example', key = kms.publicKey) =>
   verifyToken({ token, kmsId, key, at })
@@ -143,11 +154,17 @@ describe('a token', () => {
       expiresAt: new Date('2026-03-01T12:05:00Z'),
       challenge: binding.challenge,
       instanceKey: binding.signKey,
+      version: 1,
       tee: 'sim',
-      mrEnclave: new Uint8Array(32).fill(1),
-      mrSigner: new Uint8Array(32).fill(2),
-      isvProdId: 3,
-      isvSvn: 4,
+      measurement: new Uint8Array(32).fill(1),
+      workload: {
+        kind: 'enclave',
+        mrEnclave: new Uint8Array(32).fill(1),
+        mrSigner: new Uint8Array(32).fill(2),
+        isvProdId: 3,
+        isvSvn: 4,
+      },
+      platform: {},
       debug: false,
       tcbStatus: 'SWHardeningNeeded',
       advisoryIds: ['INTEL-SA-00334'],
@@ -337,5 +354,157 @@ describe('verifyToken refuses', () => {
     expect(
       await codeOf(judge(await issueToken(options), AT, 'kms.example', createPublicKey(key))),
     ).toBe('none')
+  })
+})
+
+describe('a token of version 2', () => {
+  const td = {
+    mrTd: new Uint8Array(48).fill(1),
+    rtmrs: [3, 4, 5, 6].map(fill => new Uint8Array(48).fill(fill)) as unknown as NonNullable<
+      SimTd['rtmrs']
+    >,
+    mrConfigId: new Uint8Array(48).fill(7),
+  }
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  const tdToken = async () => {
+    const quiet = createSimPlatform({ createdAt: AT })
+    const evidence = verifyEvidence({
+      evidence: quiet.quoteTd({ ...td, reportData: reportDataFor(binding) }),
+      collateral: quiet.tdxCollateral(AT),
+      roots: [quiet.trustRoot],
+      at: AT,
+    })
+    const demands = readAppraisalPolicy({
+      version: 1,
+      tees: ['sim'],
+      tds: [{ mrTd: hex(td.mrTd), mrConfigId: hex(td.mrConfigId) }],
+      platform: { tcbStatuses: ['UpToDate'] },
+    })
+    const appraisal = appraiseEvidence(evidence, demands)
+    if (appraisal.verdict === 'rejected') throw new Error(JSON.stringify(appraisal.reasons))
+    return { ...options, appraisal, version: 2 } as const
+  }
+  const snpToken = async (change: object = {}) => {
+    const milan = createSimSnpPlatform({ createdAt: AT })
+    const evidence = verifyEvidence({
+      evidence: milan.report({
+        measurement: new Uint8Array(48).fill(9),
+        hostData: new Uint8Array(32).fill(8),
+        reportData: reportDataFor(binding),
+        platformInfo: 1n << 5n,
+        ...change,
+      }),
+      collateral: milan.collateral(AT),
+      roots: [milan.trustRoot],
+      at: AT,
+    })
+    const demands = readAppraisalPolicy({
+      version: 1,
+      tees: ['sim'],
+      guests: [{ measurement: '09'.repeat(48), hostData: '08'.repeat(32) }],
+      snpPlatform: {
+        minTcb: { Milan: { bootLoader: 4, tee: 0, snp: 24, microcode: 219 } },
+        allowWithoutAliasCheck: true,
+      },
+    })
+    const appraisal = appraiseEvidence(evidence, demands)
+    if (appraisal.verdict === 'rejected') throw new Error(JSON.stringify(appraisal.reasons))
+    return {
+      options: { ...options, appraisal, version: 2 } as const,
+      chipId: milan.defaults.chipId,
+    }
+  }
+
+  it('tells of an enclave and its platform what version 1 does, and more', async () => {
+    const claims = await judge(await issueToken({ ...options, version: 2 }))
+    const first = await judge(await issueToken(options))
+    expect(claims.workload).toEqual(first.workload)
+    expect(claims.measurement).toEqual(first.measurement)
+    expect(claims.platform.id).toHaveLength(16)
+    expect(claims.platform.tcbDate?.getTime()).toBeLessThan(AT.getTime())
+    expect(claims.platform.tcbEvaluationDataNumber).toBeGreaterThan(0)
+  })
+
+  it('tells of a trust domain, by a measurement over its registers and configuration', async () => {
+    const claims = await judge(await issueToken(await tdToken()))
+    expect(claims).toMatchObject({ tee: 'sim', tcbStatus: 'UpToDate', debug: false })
+    const { workload } = claims
+    if (workload.kind !== 'td') throw new Error('wanted a trust domain')
+    expect(workload.rtmr3).toEqual(new Uint8Array(48).fill(6))
+    // A vector of docs/protocols/attest-release.md.
+    const parts = [1, 3, 4, 5, 6, 7, 0, 0, 0].map(fill => Buffer.alloc(48, fill))
+    const label = Buffer.from('cloister td measurement v1')
+    const prefixed = [label, ...parts].flatMap(part => {
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(part.length)
+      return [length, part]
+    })
+    const wanted = createHash('sha256').update(Buffer.concat(prefixed)).digest('hex')
+    expect(hex(claims.measurement)).toBe(wanted)
+    expect(wanted).toBe('8ac74fd1661dd8c24adf9e12afc48e9c1e77683da051e8c244185ca7a59bbb8b')
+  })
+
+  it('tells of a SEV-SNP guest; of its platform that it meets what was demanded', async () => {
+    const { chipId, options: snp } = await snpToken()
+    const claims = await judge(await issueToken(snp))
+    expect(claims).toMatchObject({
+      tee: 'sim',
+      tcbStatus: 'MeetsAppraisal',
+      advisoryIds: [],
+      workload: { kind: 'snp', hostData: new Uint8Array(32).fill(8) },
+      platform: { id: chipId },
+    })
+    expect(claims.platform.tcbDate).toBeUndefined()
+    const lengths = [
+      Buffer.from('cloister snp guest measurement v1'),
+      Buffer.alloc(48, 9),
+      Buffer.alloc(32, 8),
+    ]
+    const prefixed = lengths.flatMap(part => {
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(part.length)
+      return [length, part]
+    })
+    const wanted = createHash('sha256').update(Buffer.concat(prefixed)).digest('hex')
+    expect(hex(claims.measurement)).toBe(wanted)
+    expect(wanted).toBe('62a9c4ed830418e20f35166d3fac93f7d4b733d4bd1654ef1ab00cb1e9b06981')
+  })
+
+  it('is needed for guests: version 1 tells of enclaves alone', async () => {
+    expect(await codeOf(issueToken({ ...(await tdToken()), version: 1 }))).toBe('EVIDENCE')
+    const { options: snp } = await snpToken()
+    expect(await codeOf(issueToken({ ...snp, version: 1 }))).toBe('EVIDENCE')
+  })
+
+  it('is refused with any claim missing, odd, of another kind or version', async () => {
+    const token = await issueToken(await tdToken())
+    const change = async (edit: (payload: Record<string, unknown>) => void) => {
+      const payload = payloadOf(token)
+      edit(payload)
+      const all = { alg: 'ES256', typ: 'eat+jwt', kid: signingJwk(kms.publicKey).kid }
+      return await codeOf(
+        judge(await new SignJWT(payload).setProtectedHeader(all).sign(kms.privateKey)),
+      )
+    }
+    const workload = (payload: Record<string, unknown>) => Object(payload['workload'])
+    const edits: readonly ((payload: Record<string, unknown>) => void)[] = [
+      payload => delete payload['version'],
+      payload => Object.assign(payload, { version: 3 }),
+      payload => delete payload['measurement'],
+      payload => Object.assign(payload, { measurement: '00'.repeat(32) }),
+      payload => delete payload['platform'],
+      payload => Object.assign(payload, { platform: { more: 1 } }),
+      payload => Object.assign(payload, { platform: { id: '00' } }),
+      payload => Object.assign(payload, { platform: { tcbDate: -1 } }),
+      payload => Object.assign(payload, { mrEnclave: '00'.repeat(32) }),
+      payload => Object.assign(workload(payload), { kind: 'enclave' }),
+      payload => Object.assign(workload(payload), { kind: 'other' }),
+      payload => delete workload(payload).rtmr2,
+      payload => Object.assign(workload(payload), { rtmr2: '00'.repeat(48) }),
+      payload => Object.assign(workload(payload), { mrTd: 'AA'.repeat(48) }),
+      payload => Object.assign(workload(payload), { more: '00' }),
+    ]
+    for (const edit of edits) expect(await change(edit)).toBe('FORMAT')
+    expect(await change(() => {})).toBe('none')
   })
 })

@@ -1,0 +1,19 @@
+import { open } from 'node:fs/promises'
+import { UsageError } from './usage-error.ts'
+
+/** Writes a secret to a new file of mode 0600. @throws UsageError where a file of that name is there */
+export async function writeSecretFile(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600).catch((cause: unknown) => {
+    const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
+    if (!isThere) throw cause
+    throw new UsageError(`${path}: a secret is written to a new file`, 'give another path', {
+      cause,
+    })
+  })
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
