@@ -56,17 +56,31 @@ function checkerOf<T extends TSchema>(schema: T): TypeCheck<T> {
 /**
  * Checks a value against a schema.
  * @param what - Name of the whole, for the message.
- * @throws KmsError MALFORMED, naming the first place that does not fit
+ * @throws KmsError MALFORMED, naming the first place that does not fit, or where a text is no
+ * well-formed Unicode: it could be neither stored nor written to the audit log as it is
  */
 export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
   const checker = checkerOf(schema)
-  if (checker.Check(value)) return value
+  if (checker.Check(value)) {
+    if (isWellFormed(value)) return value
+    throw new KmsError('MALFORMED', `${what}: a text in it is no well-formed Unicode`)
+  }
   const found = checker.Errors(value).First()
   const first = found === undefined ? undefined : insideUnion(found)
   throw new KmsError(
     'MALFORMED',
     `${what}${first === undefined ? '' : ` at ${first.path || '/'}: ${first.message}`}`,
   )
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+/** Whether every text in a value, names of members among them, is well-formed Unicode. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return !LONE_SURROGATE.test(value)
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isWellFormed)
+  return Object.entries(value).every(([name, member]) => isWellFormed(name) && isWellFormed(member))
 }
 
 /** What is wrong with a value of several forms: with the form that it is nearest to. */
