@@ -47,13 +47,25 @@ export const instant = Type.String({
  * @throws KmsError MALFORMED, naming the first place that does not fit
  */
 export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
-  if (Value.Check(schema, value)) return value
+  if (Value.Check(schema, value)) {
+    if (isWellFormed(value)) return value
+    throw new KmsError('MALFORMED', `${what}: a text is no well-formed Unicode`)
+  }
   const found = Value.Errors(schema, value).First()
   const first = found === undefined ? undefined : insideUnion(found)
   throw new KmsError(
     'MALFORMED',
     `${what}${first === undefined ? '' : ` at ${first.path || '/'}: ${first.message}`}`,
   )
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+/** JSON can escape half a character; such text has no UTF-8, and is neither stored nor hashed. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return !LONE_SURROGATE.test(value)
+  if (typeof value !== 'object' || value === null) return true
+  return Object.entries(value).every(([name, member]) => isWellFormed(name) && isWellFormed(member))
 }
 
 /** What is wrong with a value of several forms: with the form that it is nearest to. */

@@ -33,6 +33,7 @@ const kms = await startKms({
   port: options.port,
   ...(options.witnessFile === undefined ? {} : { witnessFile: options.witnessFile }),
   rootKey: { kind: 'file' },
+  rates: { account: 0, address: 0 },
   roots: [
     {
       kind: 'sim',

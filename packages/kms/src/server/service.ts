@@ -4,10 +4,12 @@ import type { Accounts, Credentials, CredentialUses, KeyGrants, Tenants } from '
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
 import type { AuditLog, NoteSigner, Tally, Witness } from './audit/index.ts'
+import type { RateLimits } from './http/rate-limits.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
+import type { Metrics, OutstandingChallenges } from './observe/index.ts'
 import type { Policies, Withdrawals } from './policy/index.ts'
 import type { Store } from './store/index.ts'
 
@@ -44,6 +46,10 @@ export interface KmsService {
    */
   readonly appraisal: AppraisalPolicy
   readonly tokenLifetimeSeconds: number
+  /** How often one account, or one address, is served. */
+  readonly limits: RateLimits
+  readonly metrics: Metrics
+  readonly outstanding: OutstandingChallenges
   /** The time, which is the key service's own. */
   readonly now: () => Date
 }

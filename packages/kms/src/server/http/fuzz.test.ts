@@ -52,7 +52,11 @@ beforeAll(async () => {
     // Not the long RSA keys: making them takes longer than all the rest.
     keySpec: ['SYMMETRIC_DEFAULT', 'ECC_NIST_P256', 'SM2'],
     wrappingKeySpec: ['RSA_2048'],
+    importToken: [SECRET, 'AAAA'],
+    encryptedKeyMaterial: [SECRET],
     alias: ['one', 'two', '~', 'a b'],
+    // Half a character is text that has no UTF-8.
+    description: ['what it is', '', 'half \ud800'],
     ...Object.fromEntries(Object.entries(evidence).map(([name, value]) => [name, [value]])),
     writerKey: [evidence.signKey],
     jws: await Promise.all(

@@ -154,6 +154,7 @@ export async function callerOf(
   const found = await identify(service, tx, presented, at)
   if (found === undefined) throw new KmsError('UNAUTHENTICATED', NEEDS_CREDENTIAL)
   if ('refused' in found) throw new CallerRefused(found)
+  service.limits.countFor(request, found.account.accountId)
   service.credentialUses.note(found.credential.credentialId, at)
   return found
 }
