@@ -37,7 +37,6 @@ const REASON = /^[A-Z][A-Z0-9_]{0,63}$/
 export class Metrics {
   readonly #registry = new Registry()
   readonly #reasons = new Set<string>()
-  #isWatching = false
 
   readonly #seconds = new Histogram({
     name: 'cloister_request_seconds',
@@ -80,6 +79,10 @@ export class Metrics {
     registers: [this.#registry],
   })
 
+  constructor() {
+    for (const by of ['account', 'address']) this.#limited.inc({ by }, 0)
+  }
+
   /** Counts the answer to a request. */
   answered({ action, code, reasons }: Outcome, seconds: number): void {
     this.#seconds.observe({ action }, seconds)
@@ -100,7 +103,6 @@ export class Metrics {
 
   /** Also tells what a running service looks like, and its process. Once. */
   watch(watched: Watched): void {
-    this.#isWatching = true
     const registers = [this.#registry]
     const gauge = (name: string, help: string, value: () => number | Promise<number>) =>
       new Gauge({
@@ -140,7 +142,6 @@ export class Metrics {
 
   /** All of it in the text format of Prometheus, with its media type. */
   async text(): Promise<{ readonly type: string; readonly text: string }> {
-    if (!this.#isWatching) throw new Error('there is nothing to watch yet')
     return { type: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
