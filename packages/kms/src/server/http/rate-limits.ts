@@ -48,6 +48,9 @@ declare module 'fastify' {
   }
 }
 
+/** What is looked at of a request. */
+type Counted = Pick<FastifyRequest, 'ip' | 'isCounted'>
+
 /** Limits how often one account, or one address, is served by this process. */
 export class RateLimits {
   readonly #onLimited: (by: 'account' | 'address') => void
@@ -62,7 +65,7 @@ export class RateLimits {
   }
 
   /** Counts a request for the account that it proved to be of. @throws RateLimited */
-  countFor(request: FastifyRequest, accountId: string): void {
+  countFor(request: Counted, accountId: string): void {
     if (request.isCounted) return
     request.isCounted = true
     const limited = this.#take('account', this.#accounts, accountId)
@@ -73,7 +76,7 @@ export class RateLimits {
    * Counts a request that proves nothing for the address that it came from, unless it is counted.
    * @returns Its refusal, where it is one too many
    */
-  countUnproven(request: FastifyRequest): RateLimited | undefined {
+  countUnproven(request: Counted): RateLimited | undefined {
     if (request.isCounted) return undefined
     request.isCounted = true
     return this.#take('address', this.#addresses, addressRange(request.ip))
