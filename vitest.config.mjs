@@ -1,11 +1,27 @@
 import { defineConfig } from 'vitest/config'
 
+const ATTESTATION = 'packages/attestation/dist/**/*.test.js'
+
 export default defineConfig({
   test: {
-    include: ['packages/*/dist/**/*.test.js'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    projects: [
+      {
+        // It has no state but what its functions are given: its files need no process of their own.
+        extends: true,
+        test: { name: 'attestation', include: [ATTESTATION], isolate: false },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'packages',
+          include: ['packages/*/dist/**/*.test.js'],
+          exclude: [ATTESTATION],
+        },
+      },
+    ],
   },
 })

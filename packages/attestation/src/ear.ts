@@ -4,7 +4,10 @@ import { canonicalJson } from './canonical-json.ts'
 import type { Tee } from './tee.ts'
 import type { TokenTcbStatus } from './token/claims.ts'
 
-/** Profile of an attestation result as an EAR. @see draft-ietf-rats-ear section 3 */
+/**
+ * Profile of an attestation result as an EAR, with the names that go with it.
+ * @see draft-fv-rats-ear-05 section 3; draft-ietf-rats-ear-04 renames all of it, and few read that
+ */
 export const EAR_PROFILE = 'tag:github.com,2023:veraison/ear'
 
 /** What the vector is made from. */

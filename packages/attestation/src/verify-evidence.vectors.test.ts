@@ -139,7 +139,7 @@ describe.skipIf(!HAS_VECTORS)(`verifyEvidence on quotes of real hardware${SKIPPE
     const debug = one.expected.flags?.['debug'] === true ? ['DEBUG'] : []
     expect(reasons()).toEqual(debug)
     expect(reasons({ tees: ['sim'] })).toEqual(['TEE', ...debug])
-    expect(reasons({ enclaves: [], tds: [] })).toEqual(['MEASUREMENT'])
+    expect(reasons({ enclaves: [], tds: [] })[0]).toBe('MEASUREMENT')
     expect(reasons({ platform: { tcbStatuses: [] } })).toContain('TCB_STATUS')
   })
 

@@ -3,7 +3,7 @@ import { enclaveReasons, isDebugReport } from './enclave-rules.ts'
 import { guestReasons, isDebugGuest } from './guest-rules.ts'
 import { type AppraisalPolicy, type PolicyDigest, policyDigestOf } from './policy.ts'
 import { DAY_MS, platformGraceEnd, quotePlatformReasons } from './quote-platform-rules.ts'
-import { anyOf, type Reason } from './reasons.ts'
+import { type Reason, unlistedReason } from './reasons.ts'
 import { snpPlatformReasons } from './snp-platform-rules.ts'
 import { isDebugTd, tdReasons } from './td-rules.ts'
 
@@ -67,7 +67,7 @@ export function isDebugEnclave(evidence: VerifiedEvidence): boolean {
 
 function* teeReasons({ tee }: VerifiedEvidence, { tees }: AppraisalPolicy): Iterable<Reason> {
   if (tees.includes(tee)) return
-  yield { code: 'TEE', wanted: anyOf(tees), seen: tee, change: `add ${tee} to \`tees\`` }
+  yield unlistedReason('TEE', 'tees', tees, tee)
 }
 
 function workloadReasons(evidence: VerifiedEvidence, policy: AppraisalPolicy): Iterable<Reason> {

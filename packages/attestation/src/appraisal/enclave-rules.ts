@@ -1,11 +1,14 @@
+import { hexOf } from '../bytes/text.ts'
+import { Writer } from '../bytes/writer.ts'
 import { SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import type { EnclaveRule } from './policy.ts'
 import {
   anyOf,
-  hexText,
+  editText,
   nearestReasons,
   type Reason,
   type RuleVerdict,
+  reasonOf,
   unlessAllowed,
   unlessAtLeast,
   unlessMasked,
@@ -36,12 +39,12 @@ export function enclaveReasons(
   rules: readonly EnclaveRule[],
 ): readonly Reason[] {
   const verdicts = rules.map((rule, index) => verdictOf(report, rule, `enclaves[${index}]`))
-  const mrEnclave = hexText(report.mrEnclave)
-  return nearestReasons(verdicts, {
-    code: 'MEASUREMENT',
-    wanted: anyOf(rules.map(named)),
-    seen: `MRENCLAVE ${mrEnclave}, MRSIGNER ${hexText(report.mrSigner)}`,
-    change: `\`enclaves: [{ mrEnclave: ${mrEnclave} }]\``,
+  return nearestReasons(verdicts, () => {
+    const rule = { mrEnclave: hexOf(report.mrEnclave) }
+    const path = `enclaves[${rules.length}]`
+    const seen = `MRENCLAVE ${rule.mrEnclave}, MRSIGNER ${hexOf(report.mrSigner)}`
+    const unnamed = { code: 'MEASUREMENT', wanted: anyOf(rules.map(named)), seen } as const
+    return [reasonOf(unnamed, { path, value: rule }), ...reasonsOf(report, rule, path)]
   })
 }
 
@@ -58,16 +61,17 @@ function named({ mrEnclave, mrSigner }: EnclaveRule): string {
 }
 
 function verdictOf(report: SgxReportBody, rule: EnclaveRule, path: string): RuleVerdict {
-  const isEnclave = rule.mrEnclave === undefined || rule.mrEnclave === hexText(report.mrEnclave)
-  const isSigner = rule.mrSigner === undefined || rule.mrSigner === hexText(report.mrSigner)
+  const isEnclave = rule.mrEnclave === undefined || rule.mrEnclave === hexOf(report.mrEnclave)
+  const isSigner = rule.mrSigner === undefined || rule.mrSigner === hexOf(report.mrSigner)
   return { isOf: isEnclave && isSigner, reasons: [...reasonsOf(report, rule, path)] }
 }
 
 function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Iterable<Reason> {
   const { isvProdId, isvSvn, configSvn } = report
   if (rule.isvProdId !== undefined && rule.isvProdId !== isvProdId) {
-    const change = `a rule of its own with \`isvProdId: ${isvProdId}\``
-    yield { code: 'ISV_PROD_ID', wanted: `${rule.isvProdId}`, seen: `${isvProdId}`, change }
+    const told = { code: 'ISV_PROD_ID', wanted: `${rule.isvProdId}`, seen: `${isvProdId}` } as const
+    const edit = { path: `${path}.isvProdId`, value: isvProdId }
+    yield { ...told, change: `${editText(edit)}, or a rule of its own with it`, edits: [edit] }
   }
   yield* unlessAtLeast('ISV_SVN', `${path}.minIsvSvn`, isvSvn, rule.minIsvSvn)
   yield* unlessAllowed('DEBUG', `${path}.allowDebug`, isDebugReport(report), rule.allowDebug, [
@@ -75,7 +79,7 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
     'a debug enclave',
   ])
   const isTest =
-    rule.mrEnclave === undefined && PUBLIC_TEST_SIGNERS.includes(hexText(report.mrSigner))
+    rule.mrEnclave === undefined && PUBLIC_TEST_SIGNERS.includes(hexOf(report.mrSigner))
   const allowTest = `${path}.allowPublicTestSigner`
   yield* unlessAllowed('PUBLIC_TEST_SIGNER', allowTest, isTest, rule.allowPublicTestSigner, [
     'a signer whose key is secret',
@@ -90,8 +94,8 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
   )
   yield* unlessNamed('CONFIG_ID', `${path}.configId`, report.configId, rule.configId)
   if (rule.minConfigSvn === undefined && configSvn !== 0) {
-    const change = `\`${path}.minConfigSvn: ${configSvn}\``
-    yield { code: 'CONFIG_SVN', wanted: '0', seen: `${configSvn}`, change }
+    const edit = { path: `${path}.minConfigSvn`, value: configSvn }
+    yield reasonOf({ code: 'CONFIG_SVN', wanted: '0', seen: `${configSvn}` }, edit)
   }
   yield* unlessAtLeast('CONFIG_SVN', `${path}.minConfigSvn`, configSvn, rule.minConfigSvn)
   const { isvFamilyId, isvExtProdId } = report
@@ -101,14 +105,9 @@ function* reasonsOf(report: SgxReportBody, rule: EnclaveRule, path: string): Ite
 
 /** Flags, then XFRM: 16 bytes as the report holds them. */
 function attributeBytes({ attributes }: SgxReportBody): Uint8Array {
-  const bytes = Buffer.alloc(16)
-  bytes.writeBigUInt64LE(attributes.flags, 0)
-  bytes.writeBigUInt64LE(attributes.xfrm, 8)
-  return bytes
+  return new Writer().u64('flags', attributes.flags).u64('XFRM', attributes.xfrm).finish()
 }
 
 function u32le(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
-  return bytes
+  return new Writer().u32('MISCSELECT', value).finish()
 }

@@ -1,4 +1,5 @@
 import { CodedError } from '../errors.ts'
+import { readInstant } from '../instant.ts'
 
 /** A policy that cannot be one; the message names the place, what was wanted and what was seen. */
 export class AppraisalPolicyError extends CodedError<'POLICY'> {
@@ -89,7 +90,7 @@ export function oneOf<Name extends string>(names: readonly Name[]): ReadValue<Na
 }
 
 /** Bytes in hexadecimal of either case, given in lower case. */
-export function hexOf(...sizes: readonly number[]): ReadValue<string> {
+export function hexDigits(...sizes: readonly number[]): ReadValue<string> {
   return (value, path) => {
     const fits =
       typeof value === 'string' &&
@@ -116,14 +117,10 @@ export const flag: ReadValue<boolean> = (value, path) => {
   return value
 }
 
-const INSTANT = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{3})?Z)?$/
-
 /** An instant of ISO 8601 in UTC, or a day, which begins at midnight UTC; given in full. */
 export const instant: ReadValue<string> = (value, path) => {
-  const text = typeof value === 'string' && INSTANT.test(value) ? value : ''
-  const date = new Date(text)
-  // The second: a day that is not in the calendar would be taken for one of the next month.
-  if (Number.isNaN(date.getTime()) || !date.toISOString().startsWith(text.slice(0, 10))) {
+  const date = typeof value === 'string' ? readInstant(value) : undefined
+  if (date === undefined) {
     throw wanted(path, 'a day such as 2025-08-13, or an instant in UTC', value)
   }
   return date.toISOString()

@@ -1,14 +1,15 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
 import type { Brand } from '../brand.ts'
 import { canonicalJson, type Json } from '../canonical-json.ts'
 import { TCB_STATUSES } from '../collateral/tcb-status.ts'
 import type { SnpProduct } from '../sev-snp/tcb.ts'
 import { TEES } from '../tee.ts'
+import { SGX_TYPES } from '../x509/pck.ts'
 import {
   AppraisalPolicyError,
   advisory,
   flag,
-  hexOf,
+  hexDigits,
   instant,
   integerTo,
   listOf,
@@ -32,15 +33,16 @@ export const SNP_PLATFORM_FLAGS = [
 ] as const
 
 const MAX_SVN = 0xffff
-const MAX_DAYS = 3650
+/** Longest grace that a policy grants: ten years. */
+export const MAX_GRACE_DAYS = 3650
 
 /** Bits that must have these values: hexadecimal, in the order in which the report holds them. */
 const maskedBytes =
   (size: number): ReadValue<{ readonly value: string; readonly mask: string }> =>
   (given, path) => {
     const fields = new PolicyFields(given, path)
-    const value = fields.required('value', hexOf(size))
-    const mask = fields.required('mask', hexOf(size))
+    const value = fields.required('value', hexDigits(size))
+    const mask = fields.required('mask', hexDigits(size))
     fields.done()
     return { value, mask }
   }
@@ -55,13 +57,14 @@ const quotePlatform = (value: unknown, path: string) => {
       minTcbEvaluationDataNumber: integerTo(0xffffffff),
       acceptedAdvisories: listOf(advisory),
       refusedAdvisories: listOf(advisory),
-      platformGraceDays: integerTo(MAX_DAYS),
-      collateralGraceDays: integerTo(MAX_DAYS),
+      platformGraceDays: integerTo(MAX_GRACE_DAYS),
+      collateralGraceDays: integerTo(MAX_GRACE_DAYS),
       allowDynamicPlatform: flag,
       allowCachedKeys: flag,
       allowSmt: flag,
-      ppids: listOf(hexOf(16)),
-      platformInstanceIds: listOf(hexOf(16)),
+      sgxTypes: listOf(oneOf(SGX_TYPES)),
+      ppids: listOf(hexDigits(16)),
+      platformInstanceIds: listOf(hexDigits(16)),
     }),
   }
   fields.done()
@@ -105,7 +108,7 @@ const snpPlatform = (value: unknown, path: string) => {
       allowWithoutAliasCheck: flag,
       demandedFlags: listOf(oneOf(SNP_PLATFORM_FLAGS)),
       refusedFlags: listOf(oneOf(SNP_PLATFORM_FLAGS)),
-      chipIds: listOf(hexOf(64)),
+      chipIds: listOf(hexDigits(64)),
     }),
   }
   fields.done()
@@ -115,16 +118,16 @@ const snpPlatform = (value: unknown, path: string) => {
 const enclaveRule = (value: unknown, path: string) => {
   const fields = new PolicyFields(value, path)
   const rule = fields.present({
-    mrEnclave: hexOf(32),
-    mrSigner: hexOf(32),
+    mrEnclave: hexDigits(32),
+    mrSigner: hexDigits(32),
     isvProdId: integerTo(MAX_SVN),
     minIsvSvn: integerTo(MAX_SVN),
     attributes: maskedBytes(16),
     miscSelect: maskedBytes(4),
-    configId: hexOf(64),
+    configId: hexDigits(64),
     minConfigSvn: integerTo(MAX_SVN),
-    isvFamilyId: hexOf(16),
-    isvExtProdId: hexOf(16),
+    isvFamilyId: hexDigits(16),
+    isvExtProdId: hexDigits(16),
     allowDebug: flag,
     allowPublicTestSigner: flag,
   })
@@ -143,19 +146,19 @@ const enclaveRule = (value: unknown, path: string) => {
 const tdRule = (value: unknown, path: string) => {
   const fields = new PolicyFields(value, path)
   const rule = {
-    mrTd: fields.required('mrTd', hexOf(48)),
+    mrTd: fields.required('mrTd', hexDigits(48)),
     ...fields.present({
-      rtmr0: hexOf(48),
-      rtmr1: hexOf(48),
-      rtmr2: hexOf(48),
-      rtmr3: hexOf(48),
-      mrSeams: listOf(hexOf(48)),
+      rtmr0: hexDigits(48),
+      rtmr1: hexDigits(48),
+      rtmr2: hexDigits(48),
+      rtmr3: hexDigits(48),
+      mrSeams: listOf(hexDigits(48)),
       tdAttributes: maskedBytes(8),
       xfam: maskedBytes(8),
-      mrConfigId: hexOf(48),
-      mrOwner: hexOf(48),
-      mrOwnerConfig: hexOf(48),
-      mrServiceTd: hexOf(48),
+      mrConfigId: hexDigits(48),
+      mrOwner: hexDigits(48),
+      mrOwnerConfig: hexDigits(48),
+      mrServiceTd: hexDigits(48),
       allowDebug: flag,
       allowSeptVe: flag,
     }),
@@ -167,13 +170,13 @@ const tdRule = (value: unknown, path: string) => {
 const guestRule = (value: unknown, path: string) => {
   const fields = new PolicyFields(value, path)
   const rule = {
-    measurement: fields.required('measurement', hexOf(48)),
+    measurement: fields.required('measurement', hexDigits(48)),
     ...fields.present({
-      hostData: hexOf(32),
-      idKeyDigest: hexOf(48),
-      authorKeyDigest: hexOf(48),
-      familyId: hexOf(16),
-      imageId: hexOf(16),
+      hostData: hexDigits(32),
+      idKeyDigest: hexDigits(48),
+      authorKeyDigest: hexDigits(48),
+      familyId: hexDigits(16),
+      imageId: hexDigits(16),
       minGuestSvn: integerTo(0xffffffff),
       maxVmpl: integerTo(3),
       allowDebug: flag,
@@ -267,5 +270,5 @@ export function readAppraisalPolicy(value: unknown): AppraisalPolicy {
 /** SHA-256 of the policy as canonical JSON (RFC 8785), members left out left out. */
 export function policyDigestOf(policy: AppraisalPolicy): PolicyDigest {
   const text = canonicalJson(policy as unknown as Json)
-  return new Uint8Array(createHash('sha256').update(text, 'utf8').digest()) as PolicyDigest
+  return primitives.digest('SHA-256', new TextEncoder().encode(text)) as PolicyDigest
 }

@@ -1,7 +1,17 @@
+import { hexOf } from '../bytes/text.ts'
 import { isOutOfDate } from '../collateral/tcb-status.ts'
 import type { QuoteClaims } from '../verify/claims.ts'
-import type { QuotePlatformPolicy } from './policy.ts'
-import { anyOf, hexText, type Reason, unlessAllowed, unlessAtLeast } from './reasons.ts'
+import { SGX_TYPES } from '../x509/pck.ts'
+import { MAX_GRACE_DAYS, type QuotePlatformPolicy } from './policy.ts'
+import {
+  anyOf,
+  editText,
+  type Reason,
+  reasonOf,
+  unlessAllowed,
+  unlessAtLeast,
+  unlistedReason,
+} from './reasons.ts'
 
 /** Milliseconds of a day. */
 export const DAY_MS = 24 * 60 * 60 * 1000
@@ -12,8 +22,10 @@ export function* quotePlatformReasons(
   policy: QuotePlatformPolicy | undefined,
 ): Iterable<Reason> {
   if (policy === undefined) {
-    const change = '`platform: { tcbStatuses: [UpToDate] }`'
-    yield { code: 'PLATFORM', wanted: 'nothing is allowed', seen: claims.tee, change }
+    const least = { tcbStatuses: ['UpToDate'] } as const
+    const told = { code: 'PLATFORM', wanted: anyOf([]), seen: claims.tee } as const
+    yield reasonOf(told, { path: 'platform', value: least })
+    yield* quotePlatformReasons(claims, least)
     return
   }
   yield* statusReasons(claims, policy)
@@ -46,21 +58,24 @@ function oldestDate(claims: QuoteClaims): Date {
 /** An out-of-date platform passes within the grace period after {@link oldestDate}. */
 function* statusReasons(claims: QuoteClaims, policy: QuotePlatformPolicy): Iterable<Reason> {
   const { tcbStatus: seen, verifiedAt } = claims
-  const tcbDate = oldestDate(claims)
   const { tcbStatuses, platformGraceDays: days } = policy
   if (!tcbStatuses.includes(seen)) {
-    const change = [`add ${seen} to \`platform.tcbStatuses\``, ...remedies(claims)].join(', or ')
-    yield { code: 'TCB_STATUS', wanted: anyOf(tcbStatuses), seen, change }
-    return
+    const reason = unlistedReason('TCB_STATUS', 'platform.tcbStatuses', tcbStatuses, seen)
+    yield { ...reason, change: [reason.change, ...remedies(claims)].join(', or ') }
   }
   const end = platformGraceEnd(claims, policy)
   if (end === undefined || verifiedAt.getTime() <= end.getTime()) return
-  const age = Math.floor((verifiedAt.getTime() - tcbDate.getTime()) / DAY_MS)
+  const tcbDate = oldestDate(claims)
+  const age = Math.ceil((verifiedAt.getTime() - tcbDate.getTime()) / DAY_MS)
+  // The two kinds of grace exclude each other, and each has a most.
+  const noMore = age > MAX_GRACE_DAYS || lateBy(claims) > 0 || (policy.collateralGraceDays ?? 0) > 0
+  const edit = { path: 'platform.platformGraceDays', value: noMore ? undefined : age }
   yield {
     code: 'TCB_STATUS',
     wanted: `out of date for at most ${days} days`,
     seen: `${age} days since ${tcbDate.toISOString()}`,
-    change: [`\`platform.platformGraceDays: ${age + 1}\``, ...remedies(claims)].join(', or '),
+    change: [editText(edit), ...remedies(claims)].join(', or '),
+    edits: [edit],
   }
 }
 
@@ -76,8 +91,12 @@ export function platformGraceEnd(
 }
 
 /** What would bring each part that is behind to a better level. */
-function remedies({ behind }: QuoteClaims): readonly string[] {
+function remedies({ behind, tcbStatus }: QuoteClaims): readonly string[] {
+  const isUpdated = tcbStatus.startsWith('TDRelaunchAdvised')
   return behind.map(({ part, status, lacks }) => {
+    if (part === 'TDX module' && isUpdated) {
+      return 'relaunch the trust domain, as the TDX module was updated under it'
+    }
     const what = lacks.map(({ name, has, wanted }) => `${name} ${has} to ${wanted}`).join(', ')
     return `update the ${part} (${what}) to be ${status}`
   })
@@ -87,42 +106,56 @@ function* dateReasons(claims: QuoteClaims, { minTcbDate }: QuotePlatformPolicy):
   const tcbDate = oldestDate(claims)
   if (minTcbDate === undefined || tcbDate.getTime() >= new Date(minTcbDate).getTime()) return
   const seen = tcbDate.toISOString()
-  const change = `\`platform.minTcbDate: ${seen.slice(0, 10)}\``
-  yield { code: 'TCB_DATE', wanted: `${minTcbDate} or later`, seen, change }
+  const edit = { path: 'platform.minTcbDate', value: seen.slice(0, 10) }
+  yield reasonOf({ code: 'TCB_DATE', wanted: `${minTcbDate} or later`, seen }, edit)
 }
 
 function* advisoryReasons(
   { advisoryIds }: QuoteClaims,
-  { acceptedAdvisories, refusedAdvisories = [] }: QuotePlatformPolicy,
+  { acceptedAdvisories: accepted, refusedAdvisories: refused = [] }: QuotePlatformPolicy,
 ): Iterable<Reason> {
-  const refused = advisoryIds.filter(
-    id => refusedAdvisories.includes(id) || acceptedAdvisories?.includes(id) === false,
-  )
-  if (refused.length === 0) return
+  const named = advisoryIds.filter(id => refused.includes(id))
+  const unnamed = advisoryIds.filter(id => accepted?.includes(id) === false)
+  if (named.length === 0 && unnamed.length === 0) return
+  const left = refused.filter(id => !named.includes(id))
+  const edits = [
+    ...(named.length === 0 ? [] : [{ path: 'platform.refusedAdvisories', value: left }]),
+    ...(unnamed.length === 0
+      ? []
+      : [{ path: 'platform.acceptedAdvisories', value: [...(accepted ?? []), ...unnamed] }]),
+  ]
   yield {
     code: 'ADVISORY',
     wanted:
-      acceptedAdvisories === undefined
-        ? `none of ${refusedAdvisories.join(', ')}`
-        : `none but ${acceptedAdvisories.join(', ')}`,
-    seen: refused.join(', '),
-    change: 'mend the platform as the advisories say, or change the lists of advisories',
+      accepted === undefined ? `none of ${refused.join(', ')}` : `none but ${accepted.join(', ')}`,
+    seen: [...new Set([...named, ...unnamed])].join(', '),
+    change: `mend the platform as the advisories say, or ${edits.map(editText).join(' and ')}`,
+    edits,
   }
 }
 
 /** Verification let it pass only if it was told to; how long is for the policy to say. */
 function* collateralReasons(
-  { earliestExpiration, verifiedAt }: QuoteClaims,
-  { collateralGraceDays = 0 }: QuotePlatformPolicy,
+  claims: QuoteClaims,
+  { collateralGraceDays = 0, platformGraceDays = 0 }: QuotePlatformPolicy,
 ): Iterable<Reason> {
-  const late = verifiedAt.getTime() - earliestExpiration.getTime()
+  const late = lateBy(claims)
   if (late <= collateralGraceDays * DAY_MS) return
+  const days = Math.ceil(late / DAY_MS)
+  const canWait = days <= MAX_GRACE_DAYS && platformGraceDays === 0
+  const edits = canWait ? [{ path: 'platform.collateralGraceDays', value: days }] : []
   yield {
     code: 'COLLATERAL_EXPIRED',
     wanted: `expired for at most ${collateralGraceDays} days`,
-    seen: `expired on ${earliestExpiration.toISOString()}`,
-    change: 'fetch new collateral',
+    seen: `expired on ${claims.earliestExpiration.toISOString()}`,
+    change: ['fetch new collateral', ...edits.map(editText)].join(', or '),
+    edits,
   }
+}
+
+/** Milliseconds since the first input of evidence expired; negative before. */
+function lateBy({ earliestExpiration, verifiedAt }: QuoteClaims): number {
+  return verifiedAt.getTime() - earliestExpiration.getTime()
 }
 
 function* configurationReasons(
@@ -152,15 +185,25 @@ function* configurationReasons(
 
 function* listReasons(
   { pck }: QuoteClaims,
-  { ppids, platformInstanceIds }: QuotePlatformPolicy,
+  { ppids, platformInstanceIds, sgxTypes }: QuotePlatformPolicy,
 ): Iterable<Reason> {
-  const ppid = hexText(pck.ppid)
+  const type = SGX_TYPES[pck.sgxType]
+  if (type !== undefined && sgxTypes?.includes(type) === false) {
+    yield unlistedReason('SGX_TYPE', 'platform.sgxTypes', sgxTypes, type)
+  }
+  const ppid = hexOf(pck.ppid)
   if (ppids?.includes(ppid) === false) {
-    yield { code: 'PPID', wanted: anyOf(ppids), seen: ppid, change: 'add it to `platform.ppids`' }
+    yield unlistedReason('PPID', 'platform.ppids', ppids, ppid)
   }
-  const id = pck.platformInstanceId === undefined ? 'none' : hexText(pck.platformInstanceId)
-  if (platformInstanceIds?.includes(id) === false) {
-    const change = 'add it to `platform.platformInstanceIds`'
-    yield { code: 'PLATFORM_INSTANCE_ID', wanted: anyOf(platformInstanceIds), seen: id, change }
+  if (platformInstanceIds === undefined) return
+  const path = 'platform.platformInstanceIds'
+  const code = 'PLATFORM_INSTANCE_ID'
+  if (pck.platformInstanceId === undefined) {
+    // Of a platform of one processor, which has none that could be listed.
+    const told = { code, wanted: anyOf(platformInstanceIds), seen: 'none' } as const
+    yield reasonOf(told, { path, value: undefined })
+    return
   }
+  const id = hexOf(pck.platformInstanceId)
+  if (!platformInstanceIds.includes(id)) yield unlistedReason(code, path, platformInstanceIds, id)
 }

@@ -1,3 +1,6 @@
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
+import type { Json } from '../canonical-json.ts'
+
 /** Which demand was not met. */
 export const REASON_CODES = [
   'TEE',
@@ -10,6 +13,7 @@ export const REASON_CODES = [
   'DYNAMIC_PLATFORM',
   'CACHED_KEYS',
   'SMT',
+  'SGX_TYPE',
   'PPID',
   'PLATFORM_INSTANCE_ID',
   'PRODUCT',
@@ -53,13 +57,66 @@ export const REASON_CODES = [
 /** Which demand was not met. */
 export type ReasonCode = (typeof REASON_CODES)[number]
 
+/** A change of one member of a policy. */
+export interface PolicyEdit {
+  /** Where, as `enclaves[0].minIsvSvn`; the place after the last of a list adds to it. */
+  readonly path: string
+  /** What stands there then; `undefined`: nothing. */
+  readonly value: Json | undefined
+}
+
 /** A demand that evidence does not meet. */
 export interface Reason {
   readonly code: ReasonCode
   readonly wanted: string
   readonly seen: string
-  /** The smallest change that would pass, of the policy or of the platform. */
+  /** The smallest change that would pass, of the policy or of the platform; for people. */
   readonly change: string
+  /**
+   * The same for programs, as far as it is one of the policy: with those of every reason, in their
+   * order, the policy accepts the evidence. Empty where another policy would not help, or should not.
+   */
+  readonly edits: readonly PolicyEdit[]
+}
+
+/** A reason whose change is of the policy alone. */
+export function reasonOf(
+  { code, wanted, seen }: Pick<Reason, 'code' | 'wanted' | 'seen'>,
+  ...edits: readonly PolicyEdit[]
+): Reason {
+  return { code, wanted, seen, change: edits.map(editText).join(' and '), edits }
+}
+
+/** A reason where something is not on a list of the policy, and can be put there. */
+export function unlistedReason(
+  code: ReasonCode,
+  path: string,
+  listed: readonly string[],
+  seen: string,
+): Reason {
+  const edits = [{ path, value: [...listed, seen] }]
+  return { code, wanted: anyOf(listed), seen, change: `add ${seen} to \`${path}\``, edits }
+}
+
+/** For people: an edit, as YAML writes it. */
+export function editText({ path, value }: PolicyEdit): string {
+  return value === undefined ? `leave \`${path}\` out` : `\`${path}: ${flowText(value)}\``
+}
+
+function flowText(value: Json): string {
+  if (typeof value === 'string') {
+    // Digits alone, or with one "e" among them, would be read as a number.
+    return /^\d+(e\d+)?$/.test(value) ? JSON.stringify(value) : value
+  }
+  if (typeof value !== 'object') return String(value)
+  if (isList(value)) return `[${value.map(flowText).join(', ')}]`
+  const members = Object.entries(value).map(([name, member]) => `${name}: ${flowText(member)}`)
+  return `{ ${members.join(', ')} }`
+}
+
+/** `Array.isArray` does not narrow a readonly array. */
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value)
 }
 
 /** For people: what a list allows. */
@@ -67,22 +124,16 @@ export function anyOf(allowed: readonly string[]): string {
   return allowed.length === 0 ? 'nothing is allowed' : allowed.join(' or ')
 }
 
-/** Lower-case hexadecimal digits. */
-export function hexText(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
-}
-
 /** A reason where bytes are not those named; those left out must be zero. */
 export function* unlessNamed(
   code: ReasonCode,
   path: string,
-  seen: Uint8Array,
+  bytes: Uint8Array,
   named: string | undefined,
 ): Iterable<Reason> {
-  const text = hexText(seen)
-  const wanted = named ?? '0'.repeat(text.length)
-  if (text === wanted) return
-  yield { code, wanted, seen: text, change: `name it: \`${path}: ${text}\`` }
+  const seen = hexOf(bytes)
+  const wanted = named ?? '0'.repeat(seen.length)
+  if (seen !== wanted) yield reasonOf({ code, wanted, seen }, { path, value: seen })
 }
 
 /** A reason where bytes are named and are others. */
@@ -99,20 +150,19 @@ export function* ifNamed(
 export function* unlessMasked(
   code: ReasonCode,
   path: string,
-  seen: Uint8Array,
+  bytes: Uint8Array,
   named: { readonly value: string; readonly mask: string } | undefined,
 ): Iterable<Reason> {
   if (named === undefined) return
-  const mask = Buffer.from(named.mask, 'hex')
-  const masked = (bytes: Uint8Array) => hexText(bytes.map((byte, at) => byte & (mask[at] ?? 0)))
-  const wanted = masked(Buffer.from(named.value, 'hex'))
-  if (masked(seen) === wanted) return
-  yield {
-    code,
-    wanted: `${wanted} under mask ${named.mask}`,
-    seen: hexText(seen),
-    change: `\`${path}.value: ${hexText(seen)}\`, or leave those bits out of the mask`,
-  }
+  const mask = bytesOfHex(named.mask)
+  const masked = (all: Uint8Array) => hexOf(all.map((byte, at) => byte & (mask[at] ?? 0)))
+  const wanted = masked(bytesOfHex(named.value))
+  if (masked(bytes) === wanted) return
+  const seen = hexOf(bytes)
+  const edit = { path: `${path}.value`, value: seen }
+  const text = { code, wanted: `${wanted} under mask ${named.mask}`, seen }
+  const change = `${editText(edit)}, or leave those bits out of the mask`
+  yield { ...text, change, edits: [edit] }
 }
 
 /** A reason where something holds that is refused unless allowed. */
@@ -123,9 +173,10 @@ export function* unlessAllowed(
   allowed: boolean | undefined,
   [wanted, seen]: readonly [wanted: string, seen: string],
 ): Iterable<Reason> {
-  if (holds && allowed !== true) {
-    yield { code, wanted, seen, change: `\`${path}: true\` allows it, and weakens what it names` }
-  }
+  if (!holds || allowed === true) return
+  const edit = { path, value: true }
+  const change = `${editText(edit)} allows it, and weakens what it names`
+  yield { code, wanted, seen, change, edits: [edit] }
 }
 
 /** A reason where a number is below the least allowed. */
@@ -136,7 +187,7 @@ export function* unlessAtLeast(
   least: number | undefined,
 ): Iterable<Reason> {
   if (least === undefined || seen >= least) return
-  yield { code, wanted: `${least} or higher`, seen: `${seen}`, change: `\`${path}: ${seen}\`` }
+  yield reasonOf({ code, wanted: `${least} or higher`, seen: `${seen}` }, { path, value: seen })
 }
 
 /** What a rule says against a workload. */
@@ -149,10 +200,13 @@ export interface RuleVerdict {
 /**
  * One rule that is met suffices. Of several that are not, the reasons of the one that is nearest:
  * of this workload, and with the fewest.
- * @param none - The reason when no rule is of this workload.
+ * @param none - The reasons when no rule is of this workload.
  */
-export function nearestReasons(verdicts: readonly RuleVerdict[], none: Reason): readonly Reason[] {
+export function nearestReasons(
+  verdicts: readonly RuleVerdict[],
+  none: () => readonly Reason[],
+): readonly Reason[] {
   const own = verdicts.filter(({ isOf }) => isOf).map(({ reasons }) => reasons)
   const [nearest] = own.sort((a, b) => a.length - b.length)
-  return nearest ?? [none]
+  return nearest ?? none()
 }

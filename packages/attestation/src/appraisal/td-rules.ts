@@ -1,28 +1,32 @@
-import { TD_ATTRIBUTES, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
+import { Reader } from '../bytes/reader.ts'
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
+import { Writer } from '../bytes/writer.ts'
+import { TD_ATTRIBUTES, TD_RESERVED, TD_UNTRUSTED, type TdReport } from '../tdx/td-report.ts'
 import type { TdRule } from './policy.ts'
 import {
   anyOf,
-  hexText,
   ifNamed,
   nearestReasons,
   type Reason,
+  reasonOf,
   unlessAllowed,
   unlessMasked,
   unlessNamed,
+  unlistedReason,
 } from './reasons.ts'
 
 /** What the rules say against a trust domain. */
 export function tdReasons(report: TdReport, rules: readonly TdRule[]): readonly Reason[] {
-  const mrTd = hexText(report.mrTd)
+  const mrTd = hexOf(report.mrTd)
   const verdicts = rules.map((rule, index) => ({
     isOf: rule.mrTd === mrTd,
     reasons: [...reasonsOf(report, rule, `tds[${index}]`)],
   }))
-  return nearestReasons(verdicts, {
-    code: 'MEASUREMENT',
-    wanted: anyOf(rules.map(rule => `MRTD ${rule.mrTd}`)),
-    seen: `MRTD ${mrTd}`,
-    change: `\`tds: [{ mrTd: ${mrTd} }]\``,
+  return nearestReasons(verdicts, () => {
+    const path = `tds[${rules.length}]`
+    const wanted = anyOf(rules.map(rule => `MRTD ${rule.mrTd}`))
+    const unnamed = { code: 'MEASUREMENT', wanted, seen: `MRTD ${mrTd}` } as const
+    return [reasonOf(unnamed, { path, value: { mrTd } }), ...reasonsOf(report, { mrTd }, path)]
   })
 }
 
@@ -41,10 +45,9 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     const seen = report.rtmrs[index] ?? new Uint8Array(48)
     yield* ifNamed('RTMR', `${path}.${name}`, seen, rule[name])
   }
-  const mrSeam = hexText(report.mrSeam)
-  if (rule.mrSeams !== undefined && !rule.mrSeams.includes(mrSeam)) {
-    const change = `add it to \`${path}.mrSeams\``
-    yield { code: 'MR_SEAM', wanted: anyOf(rule.mrSeams), seen: mrSeam, change }
+  const mrSeam = hexOf(report.mrSeam)
+  if (rule.mrSeams?.includes(mrSeam) === false) {
+    yield unlistedReason('MR_SEAM', `${path}.mrSeams`, rule.mrSeams, mrSeam)
   }
   const septVe = (report.tdAttributes & TD_ATTRIBUTES.septVeDisable) === 0n
   yield* unlessAllowed('SEPT_VE', `${path}.allowSeptVe`, septVe, rule.allowSeptVe, [
@@ -52,6 +55,7 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
     'clear: the host can raise exceptions in the TD',
   ])
   const attributes = u64le(report.tdAttributes)
+  yield* reservedReasons(report, rule, `${path}.tdAttributes`)
   yield* unlessMasked('TD_ATTRIBUTES', `${path}.tdAttributes`, attributes, rule.tdAttributes)
   yield* unlessMasked('XFAM', `${path}.xfam`, u64le(report.xfam), rule.xfam)
   yield* unlessNamed('MR_CONFIG_ID', `${path}.mrConfigId`, report.mrConfigId, rule.mrConfigId)
@@ -62,8 +66,25 @@ function* reasonsOf(report: TdReport, rule: TdRule, path: string): Iterable<Reas
   yield* unlessNamed('SERVICE_TD', `${path}.mrServiceTd`, serviceTd, rule.mrServiceTd)
 }
 
+/** Bits that a later module may give a meaning to: only a rule that names them knows it. */
+function* reservedReasons(
+  { tdAttributes }: TdReport,
+  { tdAttributes: named }: TdRule,
+  path: string,
+): Iterable<Reason> {
+  const mask = named === undefined ? 0n : u64from(named.mask)
+  const unknown = tdAttributes & TD_RESERVED & ~mask
+  if (unknown === 0n) return
+  const value = hexOf(u64le(tdAttributes))
+  const wanted = `none of the reserved bits ${hexOf(u64le(unknown))}`
+  const edit = { path, value: { value, mask: hexOf(u64le(mask | unknown)) } }
+  yield reasonOf({ code: 'TD_ATTRIBUTES', wanted, seen: value }, edit)
+}
+
+function u64from(hex: string): bigint {
+  return new Reader(bytesOfHex(hex)).u64('mask')
+}
+
 function u64le(value: bigint): Uint8Array {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64LE(value)
-  return bytes
+  return new Writer().u64('attributes', value).finish()
 }

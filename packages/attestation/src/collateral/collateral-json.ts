@@ -1,3 +1,5 @@
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
+import { isPemCrl, pemCrl } from '../x509/pem.ts'
 import type { Collateral } from './collateral.ts'
 import { CollateralError } from './errors.ts'
 import { asObject, asString, type JsonObject } from './signed-json.ts'
@@ -6,9 +8,10 @@ const MAX_LENGTH = 4 << 20
 
 /**
  * Reads collateral from the JSON that quote verifiers exchange: chains as PEM, signed documents as
- * text exactly as signed, lists and signatures as hexadecimal of either case. Nothing is verified.
+ * text exactly as signed, lists and signatures as hexadecimal of either case, lists as PEM too. Nothing
+ * is verified.
  * @param value - What `JSON.parse` gave; members that are not known are passed over.
- * @throws CollateralError FORMAT, LIMIT
+ * @throws CollateralError FORMAT, LIMIT; DerError for a list in PEM that is not
  * @see docs/formats/collateral.md
  */
 export function readCollateralJson(value: unknown): Collateral {
@@ -17,8 +20,8 @@ export function readCollateralJson(value: unknown): Collateral {
   const bytes = (name: string) => bytesOf(json, name)
   return {
     pckCrlIssuerChain: text('pck_crl_issuer_chain'),
-    rootCaCrl: bytes('root_ca_crl'),
-    pckCrl: bytes('pck_crl'),
+    rootCaCrl: crlOf(json, 'root_ca_crl'),
+    pckCrl: crlOf(json, 'pck_crl'),
     tcbInfoIssuerChain: text('tcb_info_issuer_chain'),
     tcbInfo: text('tcb_info'),
     tcbInfoSignature: bytes('tcb_info_signature'),
@@ -33,18 +36,17 @@ export function readCollateralJson(value: unknown): Collateral {
 
 /** Writes collateral; the inverse of {@link readCollateralJson}. */
 export function collateralJson(collateral: Collateral): Readonly<Record<string, string>> {
-  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
   const { pckCertificateChain } = collateral
   return {
     pck_crl_issuer_chain: collateral.pckCrlIssuerChain,
-    root_ca_crl: hex(collateral.rootCaCrl),
-    pck_crl: hex(collateral.pckCrl),
+    root_ca_crl: hexOf(collateral.rootCaCrl),
+    pck_crl: hexOf(collateral.pckCrl),
     tcb_info_issuer_chain: collateral.tcbInfoIssuerChain,
     tcb_info: collateral.tcbInfo,
-    tcb_info_signature: hex(collateral.tcbInfoSignature),
+    tcb_info_signature: hexOf(collateral.tcbInfoSignature),
     qe_identity_issuer_chain: collateral.qeIdentityIssuerChain,
     qe_identity: collateral.qeIdentity,
-    qe_identity_signature: hex(collateral.qeIdentitySignature),
+    qe_identity_signature: hexOf(collateral.qeIdentitySignature),
     ...(pckCertificateChain === undefined ? {} : { pck_certificate_chain: pckCertificateChain }),
   }
 }
@@ -56,10 +58,15 @@ function textOf(json: JsonObject, name: string): string {
   return text
 }
 
+function crlOf(json: JsonObject, name: string): Uint8Array {
+  const text = textOf(json, name)
+  return isPemCrl(text) ? pemCrl(text) : bytesOf(json, name)
+}
+
 function bytesOf(json: JsonObject, name: string): Uint8Array {
   const text = textOf(json, name)
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) {
     throw new CollateralError('FORMAT', `${name}: wanted hexadecimal digits`)
   }
-  return new Uint8Array(Buffer.from(text, 'hex'))
+  return bytesOfHex(text)
 }

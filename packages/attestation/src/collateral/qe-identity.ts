@@ -1,5 +1,5 @@
 import { CollateralError } from './errors.ts'
-import { asArray, asHex, asInteger, type JsonObject } from './signed-json.ts'
+import { asHex, asInteger, type JsonObject } from './signed-json.ts'
 import { type DocumentFacts, documentFacts, type SvnLevel, svnLevels } from './tcb-level.ts'
 
 /** Enclaves that identities are published for: quoting (SGX, TDX), verification, appraisal. */
@@ -23,7 +23,7 @@ export interface QeIdentity extends DocumentFacts {
 
 /**
  * Reads the identity of one of the vendor's enclaves.
- * @throws CollateralError FORMAT, VERSION
+ * @throws CollateralError FORMAT, VERSION, LIMIT
  * @see Intel PCS API v4, enclave identity v2
  */
 export function parseQeIdentity(identity: JsonObject): QeIdentity {
@@ -43,6 +43,6 @@ export function parseQeIdentity(identity: JsonObject): QeIdentity {
     attributesMask: asHex('attributesMask', identity['attributesMask'], 16),
     mrSigner: asHex('mrsigner', identity['mrsigner'], 32),
     isvProdId: asInteger('isvprodid', identity['isvprodid'], 0xffff),
-    levels: svnLevels(asArray('tcbLevels', identity['tcbLevels']), 0xffff),
+    levels: svnLevels(identity['tcbLevels']),
   }
 }

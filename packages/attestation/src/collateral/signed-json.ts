@@ -1,5 +1,8 @@
-import type { VerifyingKey } from '../signatures.ts'
+import { bytesOfHex } from '../bytes/text.ts'
+import type { VerifyingKey } from '../crypto/primitives.ts'
 import { CollateralError } from './errors.ts'
+
+const utf8 = new TextEncoder()
 
 /** Most that a signed collateral document may measure, in UTF-16 code units. */
 const MAX_DOCUMENT_LENGTH = 1 << 20
@@ -27,7 +30,7 @@ export function openSignedJson(
       `${what}: ${text.length} characters, wanted at most ${MAX_DOCUMENT_LENGTH}`,
     )
   }
-  const good = key?.verifies(Buffer.from(text, 'utf8'), signature, 'raw') === true
+  const good = key?.verifies(utf8.encode(text), signature) === true
   if (!good) {
     throw new CollateralError('SIGNATURE', `${what}: the signature does not fit the text`)
   }
@@ -36,13 +39,15 @@ export function openSignedJson(
 
 function parseObject(what: string, text: string): JsonObject {
   let value: unknown
+  let again: string | undefined
   try {
     value = JSON.parse(text)
+    again = JSON.stringify(value)
   } catch (cause) {
-    throw new CollateralError('FORMAT', `${what}: not JSON`, { cause })
+    throw new CollateralError('FORMAT', `${what}: not JSON, or nested too deeply`, { cause })
   }
   // A document that is not its own re-serialisation holds white space or a member twice.
-  if (JSON.stringify(value) !== text) {
+  if (again !== text) {
     throw new CollateralError('FORMAT', `${what}: a member stands twice, or white space between`)
   }
   return asObject(what, value)
@@ -82,14 +87,15 @@ export function asHex(what: string, value: unknown, size: number): Uint8Array {
   if (text.length !== size * 2 || !/^[0-9a-fA-F]*$/.test(text)) {
     throw new CollateralError('FORMAT', `${what}: wanted ${size * 2} hex digits`)
   }
-  return new Uint8Array(Buffer.from(text, 'hex'))
+  return bytesOfHex(text)
 }
 
-/** Reads an ISO 8601 instant in UTC. @throws CollateralError FORMAT */
+/** Reads an ISO 8601 instant in UTC, in the one form it has. @throws CollateralError FORMAT */
 export function asInstant(what: string, value: unknown): Date {
   const text = asString(what, value)
   const at = new Date(text)
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) || Number.isNaN(at.getTime())) {
+  // A day that is not in the calendar would be taken for one of the next month.
+  if (Number.isNaN(at.getTime()) || at.toISOString() !== `${text.slice(0, -1)}.000Z`) {
     throw new CollateralError('FORMAT', `${what}: wanted an instant such as 2026-01-31T00:00:00Z`)
   }
   return at

@@ -3,6 +3,7 @@ import { asArray, asHex, asInteger, asObject, asString, type JsonObject } from '
 import {
   type DocumentFacts,
   documentFacts,
+  highestFirst,
   levelFacts,
   type SvnLevel,
   svnLevels,
@@ -10,9 +11,7 @@ import {
   type TdxModule,
   tdxModuleOf,
 } from './tcb-level.ts'
-
-/** Most levels that a TCB info or an identity may list. */
-const MAX_LEVELS = 256
+import { PUBLISHED_TCB_STATUSES } from './tcb-status.ts'
 
 /** Most module identities that a TCB info may list: one for each major version. */
 const MAX_MODULES = 256
@@ -75,29 +74,34 @@ export type TcbInfo = SgxTcbInfo | TdxTcbInfo
  */
 export function parseTcbInfo(info: JsonObject): TcbInfo {
   const { version, id } = kindOf(info)
-  const levels = limited('tcbLevels', info['tcbLevels'], MAX_LEVELS).map(value =>
-    asObject('tcbLevels', value),
-  )
+  const { tcbLevels, tdxModule, tdxModuleIdentities } = info
   const facts = {
     ...documentFacts(info),
     fmspc: asHex('fmspc', info['fmspc'], 6),
     pceId: asHex('pceId', info['pceId'], 2),
   }
   if (id === 'SGX') {
-    const sgx = levels.map(level => sgxLevel(version, level)).sort(byHighestFirst)
-    return { id, version, ...facts, levels: sgx }
+    if (tdxModule !== undefined || tdxModuleIdentities !== undefined) {
+      throw new CollateralError('FORMAT', 'TCB info of SGX: wanted no TDX module')
+    }
+    const levels = highestFirst(tcbLevels, level => sgxLevel(version, level), byHighestFirst)
+    return { id, version, ...facts, levels }
   }
   return {
     id,
     version: 3,
     ...facts,
-    levels: levels.map(tdxLevel).sort(byHighestFirst),
-    tdxModule: tdxModuleOf(asObject('tdxModule', info['tdxModule'])),
-    tdxModuleIdentities: moduleIdentities(info['tdxModuleIdentities']),
+    levels: highestFirst(tcbLevels, tdxLevel, byHighestFirst),
+    tdxModule: tdxModuleOf(asObject('tdxModule', tdxModule)),
+    tdxModuleIdentities: moduleIdentities(tdxModuleIdentities),
   }
 }
 
-function kindOf({ version, id }: JsonObject): { version: 2 | 3; id: TcbInfo['id'] } {
+/** Levels of another TCB type than 0 would compare in another way. */
+function kindOf({ version, id, tcbType }: JsonObject): { version: 2 | 3; id: TcbInfo['id'] } {
+  if (tcbType !== 0) {
+    throw new CollateralError('VERSION', `TCB info: wanted TCB type 0, saw ${String(tcbType)}`)
+  }
   if (version === 3 && (id === 'SGX' || id === 'TDX')) return { version, id }
   // Version 2 has no id; an identity of version 2 has one, and must not pass for a TCB info.
   if (version === 2 && id === undefined) return { version, id: 'SGX' }
@@ -107,20 +111,12 @@ function kindOf({ version, id }: JsonObject): { version: 2 | 3; id: TcbInfo['id'
   )
 }
 
-function limited(what: string, value: unknown, most: number): readonly unknown[] {
-  const all = asArray(what, value)
-  if (all.length > most) {
-    throw new CollateralError('LIMIT', `${what}: ${all.length}, wanted at most ${most}`)
-  }
-  return all
-}
-
 function sgxLevel(version: 2 | 3, level: JsonObject): SgxTcbLevel {
   const tcb = asObject('tcb', level['tcb'])
   return {
     components: version === 3 ? componentsOf('sgxtcbcomponents', tcb) : componentsOfV2(tcb),
     pceSvn: asInteger('pcesvn', tcb['pcesvn'], 0xffff),
-    ...levelFacts(level),
+    ...levelFacts(level, PUBLISHED_TCB_STATUSES),
   }
 }
 
@@ -147,16 +143,23 @@ function componentsOfV2(tcb: JsonObject): readonly number[] {
 /** Absent from the first TCB infos of TDX, which know the base module alone. */
 function moduleIdentities(value: unknown): readonly TdxModuleIdentity[] {
   if (value === undefined) return []
+  const given = asArray('tdxModuleIdentities', value)
+  if (given.length === 0) throw new CollateralError('FORMAT', 'tdxModuleIdentities: wanted some')
+  if (given.length > MAX_MODULES) {
+    throw new CollateralError(
+      'LIMIT',
+      `tdxModuleIdentities: ${given.length}, wanted at most ${MAX_MODULES}`,
+    )
+  }
   const seen = new Set<string>()
-  return limited('tdxModuleIdentities', value, MAX_MODULES).map(item => {
+  return given.map(item => {
     const identity = asObject('tdxModuleIdentities', item)
     const id = asString('id', identity['id']).toUpperCase()
     if (!/^TDX_[0-9A-F]{2}$/.test(id) || seen.has(id)) {
       throw new CollateralError('FORMAT', `TDX module identity "${id}" is none or there twice`)
     }
     seen.add(id)
-    const levels = limited('tcbLevels', identity['tcbLevels'], MAX_LEVELS)
-    return { id, ...tdxModuleOf(identity), levels: svnLevels(levels, 0xff) }
+    return { id, ...tdxModuleOf(identity), levels: svnLevels(identity['tcbLevels']) }
   })
 }
 

@@ -1,36 +1,73 @@
-import { asHex, asInstant, asInteger, asObject, type JsonObject } from './signed-json.ts'
-import { asAdvisoryIds, asTcbStatus, type PublishedTcbStatus } from './tcb-status.ts'
+import { CollateralError } from './errors.ts'
+import { asArray, asHex, asInstant, asInteger, asObject, type JsonObject } from './signed-json.ts'
+import {
+  asAdvisoryIds,
+  asTcbStatus,
+  PART_TCB_STATUSES,
+  type PartTcbStatus,
+  type PublishedTcbStatus,
+} from './tcb-status.ts'
+
+/** Most levels that a document may list, of a platform or of a part of it. */
+const MAX_LEVELS = 256
 
 /** What every published level says. */
-export interface TcbLevelFacts {
+export interface TcbLevelFacts<Status extends PublishedTcbStatus = PublishedTcbStatus> {
   readonly tcbDate: Date
-  readonly status: PublishedTcbStatus
+  readonly status: Status
   readonly advisoryIds: readonly string[]
 }
 
 /** A level of an enclave or of a TDX module, told by its security version alone. */
-export interface SvnLevel extends TcbLevelFacts {
+export interface SvnLevel extends TcbLevelFacts<PartTcbStatus> {
   readonly isvSvn: number
 }
 
 /** Reads what every level says. @throws CollateralError FORMAT */
-export function levelFacts(level: JsonObject): TcbLevelFacts {
+export function levelFacts<Status extends PublishedTcbStatus>(
+  level: JsonObject,
+  statuses: readonly Status[],
+): TcbLevelFacts<Status> {
   return {
     tcbDate: asInstant('tcbDate', level['tcbDate']),
-    status: asTcbStatus('tcbStatus', level['tcbStatus']),
+    status: asTcbStatus('tcbStatus', level['tcbStatus'], statuses),
     advisoryIds: asAdvisoryIds('advisoryIDs', level['advisoryIDs']),
   }
 }
 
-/** Reads levels told by ISVSVN, the highest first. @throws CollateralError FORMAT */
-export function svnLevels(levels: readonly unknown[], maxSvn: number): readonly SvnLevel[] {
+/**
+ * Reads a list of levels and puts the highest first. Of two that ask for the same, one would be
+ * hidden behind the other.
+ * @param below - As of `sort`: negative when the first is the higher.
+ * @throws CollateralError FORMAT when there is none or one is there twice, LIMIT
+ */
+export function highestFirst<Level>(
+  value: unknown,
+  read: (level: JsonObject) => Level,
+  below: (a: Level, b: Level) => number,
+): readonly Level[] {
+  const given = asArray('tcbLevels', value)
+  if (given.length > MAX_LEVELS) {
+    throw new CollateralError('LIMIT', `tcbLevels: ${given.length}, wanted at most ${MAX_LEVELS}`)
+  }
+  const levels = given.map(level => read(asObject('tcbLevels', level))).sort(below)
+  const isTwice = (level: Level, at: number) => {
+    const next = levels[at + 1]
+    return next !== undefined && below(level, next) === 0
+  }
+  if (levels.length === 0 || levels.some(isTwice)) {
+    throw new CollateralError('FORMAT', 'tcbLevels: wanted some, and none of them twice')
+  }
   return levels
-    .map(value => {
-      const level = asObject('tcbLevels', value)
-      const isvSvn = asInteger('isvsvn', asObject('tcb', level['tcb'])['isvsvn'], maxSvn)
-      return { isvSvn, ...levelFacts(level) }
-    })
-    .sort((a, b) => b.isvSvn - a.isvSvn)
+}
+
+/** Reads levels told by ISVSVN, the highest first. @throws CollateralError FORMAT, LIMIT */
+export function svnLevels(value: unknown): readonly SvnLevel[] {
+  const read = (level: JsonObject) => ({
+    isvSvn: asInteger('isvsvn', asObject('tcb', level['tcb'])['isvsvn'], 0xffff),
+    ...levelFacts(level, PART_TCB_STATUSES),
+  })
+  return highestFirst(value, read, (a, b) => b.isvSvn - a.isvSvn)
 }
 
 /** The highest level that `isvSvn` reaches, or `undefined` when none. */

@@ -15,6 +15,16 @@ export const PUBLISHED_TCB_STATUSES = [
 /** The status of a published TCB level. */
 export type PublishedTcbStatus = (typeof PUBLISHED_TCB_STATUSES)[number]
 
+/**
+ * The statuses that levels of a part are published with: of an enclave of the vendor's, or of a TDX
+ * module. No part is configured or hardened.
+ * @see Intel PCS API v4, enclave identity and TDX module identity, `tcbStatus`
+ */
+export const PART_TCB_STATUSES = ['UpToDate', 'OutOfDate', 'Revoked'] as const
+
+/** The status of a part's published level. */
+export type PartTcbStatus = (typeof PART_TCB_STATUSES)[number]
+
 /** Every TCB status: published ones, and those derived for a TD whose module was updated under it. */
 export const TCB_STATUSES = [
   ...PUBLISHED_TCB_STATUSES,
@@ -25,11 +35,15 @@ export const TCB_STATUSES = [
 /** A platform's standing against its vendor's published levels, in the vendor's words. */
 export type TcbStatus = (typeof TCB_STATUSES)[number]
 
-/** Narrows a collateral member to a TCB status. @throws CollateralError FORMAT */
-export function asTcbStatus(what: string, value: unknown): PublishedTcbStatus {
-  const found = PUBLISHED_TCB_STATUSES.find(status => status === value)
+/** Narrows a collateral member to one of some TCB statuses. @throws CollateralError FORMAT */
+export function asTcbStatus<Status extends PublishedTcbStatus>(
+  what: string,
+  value: unknown,
+  statuses: readonly Status[],
+): Status {
+  const found = statuses.find(status => status === value)
   if (found === undefined) {
-    throw new CollateralError('FORMAT', `${what}: wanted a TCB status`)
+    throw new CollateralError('FORMAT', `${what}: wanted ${statuses.join(' or ')}`)
   }
   return found
 }
@@ -45,10 +59,19 @@ export function asAdvisoryIds(what: string, value: unknown): readonly string[] {
  */
 export function convergeWith(
   platform: PublishedTcbStatus,
-  part: PublishedTcbStatus,
+  part: PartTcbStatus,
 ): PublishedTcbStatus {
-  if (part === 'Revoked') return 'Revoked'
-  if (part !== 'OutOfDate') return platform
+  switch (part) {
+    case 'UpToDate':
+      return platform
+    case 'Revoked':
+      return 'Revoked'
+    case 'OutOfDate':
+      return outOfDate(platform)
+  }
+}
+
+function outOfDate(platform: PublishedTcbStatus): PublishedTcbStatus {
   switch (platform) {
     case 'UpToDate':
     case 'SWHardeningNeeded':

@@ -1,4 +1,5 @@
 import { Reader } from '../bytes/reader.ts'
+import { asciiOf, bytesOfAscii } from '../bytes/text.ts'
 import { Writer } from '../bytes/writer.ts'
 import { QuoteFormatError } from '../errors.ts'
 
@@ -50,7 +51,7 @@ export interface EventLog {
 
 /** Whether bytes begin as a crypto-agile event log does. */
 export function isEventLog(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.subarray(SPEC_ID_AT, SPEC_ID_AT + 16)).toString('latin1') === SPEC_ID
+  return asciiOf(bytes.subarray(SPEC_ID_AT, SPEC_ID_AT + 16)) === SPEC_ID
 }
 
 /**
@@ -100,7 +101,7 @@ function readSpecId(reader: Reader): readonly number[] {
   }
   reader.bytes('SHA-1 of the first event', SHA1_SIZE)
   const event = reader.container('Spec ID event', reader.u32('size of the Spec ID event'))
-  const signature = Buffer.from(event.bytes('signature', 16)).toString('latin1')
+  const signature = asciiOf(event.bytes('signature', 16))
   if (signature !== SPEC_ID) throw new QuoteFormatError('VERSION', 'no crypto-agile event log')
   event.bytes('platform class and version', 8)
   const count = event.u32('algorithm count')
@@ -127,7 +128,7 @@ function readSpecId(reader: Reader): readonly number[] {
 function encodeSpecId(algorithms: readonly number[]): Uint8Array {
   const { minor, major, errata, uintnSize } = SPEC_VERSION
   const writer = new Writer()
-    .bytes('signature', Buffer.from(SPEC_ID, 'latin1'), 16)
+    .bytes('signature', bytesOfAscii(SPEC_ID), 16)
     .u32('platform class', 0)
     .bytes('version', Uint8Array.of(minor, major, errata, uintnSize), 4)
     .u32('algorithm count', algorithms.length)

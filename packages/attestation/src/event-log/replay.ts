@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
+import { hexOf } from '../bytes/text.ts'
 import { CodedError, QuoteFormatError } from '../errors.ts'
 import type { TdClaims, Verified } from '../verify/claims.ts'
 import { EV_NO_ACTION, type EventLog, type MeasuredEvent, TPM_ALG_SHA384 } from './event-log.ts'
@@ -44,8 +45,7 @@ export function replayEventLog({ algorithms, events }: EventLog): readonly Uint8
     if (register === undefined) {
       throw new QuoteFormatError('LENGTH', `measurement register ${event.register}, not 1 to 4`)
     }
-    const extended = createHash('sha384').update(register).update(sha384Of(event)).digest()
-    registers[index] = new Uint8Array(extended)
+    registers[index] = primitives.digest('SHA-384', register, sha384Of(event))
   }
   return registers
 }
@@ -58,11 +58,11 @@ export function replayEventLog({ algorithms, events }: EventLog): readonly Uint8
  */
 export function verifyEventLog(log: EventLog, { tdReport }: Verified<TdClaims>): VerifiedEvents {
   for (const [index, replayed] of replayEventLog(log).entries()) {
-    const seen = hex(tdReport.rtmrs[index] ?? new Uint8Array())
-    if (hex(replayed) !== seen) {
+    const seen = hexOf(tdReport.rtmrs[index] ?? new Uint8Array())
+    if (hexOf(replayed) !== seen) {
       throw new EventLogError(
         'RTMR',
-        `RTMR${index}: the log leads to ${hex(replayed)}, saw ${seen}`,
+        `RTMR${index}: the log leads to ${hexOf(replayed)}, saw ${seen}`,
       )
     }
   }
@@ -79,8 +79,4 @@ function sha384Of({ digests }: MeasuredEvent): Uint8Array {
   const found = digests.find(({ algorithm }) => algorithm === TPM_ALG_SHA384)
   if (found === undefined) throw new QuoteFormatError('LENGTH', 'an event without SHA-384')
   return found.digest
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
 }

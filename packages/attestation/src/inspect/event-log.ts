@@ -1,3 +1,4 @@
+import { asciiOf } from '../bytes/text.ts'
 import { type EventLog, type MeasuredEvent, TPM_ALG_SHA384 } from '../event-log/event-log.ts'
 import { replayEventLog } from '../event-log/replay.ts'
 import { type Facts, factsOf, hexFact } from './facts.ts'
@@ -14,7 +15,7 @@ export function describeEventLog(log: EventLog): Facts {
 
 function describeEvent({ register, type, digests, data }: MeasuredEvent): Facts {
   const digest = digests.find(({ algorithm }) => algorithm === TPM_ALG_SHA384)?.digest
-  const text = Buffer.from(data).toString('latin1').replace(/\0+$/, '')
+  const text = asciiOf(data).replace(/\0+$/, '')
   const isText = text.length > 0 && text.length <= MAX_TEXT && /^[\x20-\x7e]+$/.test(text)
   return factsOf({
     register: register === 0 ? 'none' : `RTMR${register - 1}`,

@@ -6,6 +6,7 @@ import { parseSnpTcb, productOfCpuid } from '../sev-snp/tcb.ts'
 import { SGX_FLAGS, type SgxReportBody } from '../sgx/report-body.ts'
 import { TD_ATTRIBUTES, type TdReport } from '../tdx/td-report.ts'
 import { parseCertificate } from '../x509/certificate.ts'
+import { DerError } from '../x509/der.ts'
 import { describeCertificate } from './certificate.ts'
 import { type Fact, type Facts, factsOf, flagsFact, hexFact } from './facts.ts'
 
@@ -116,9 +117,19 @@ function describeCertification(data: CertificationData): Facts {
       PCEID: data.pceId && hexFact(data.pceId),
     })
   }
-  const certificates = certificatesInQuote({ certificationData: data })
   return {
     type: `${data.type} (${data.type === 5 ? 'the PCK chain' : 'the PCK certificate'})`,
-    certificates: certificates.map(der => describeCertificate(parseCertificate(der))),
+    certificates: describeChain(data),
+  }
+}
+
+/** A quote can be told of though nobody can read its chain. */
+function describeChain(certificationData: CertificationData): Fact {
+  try {
+    const certificates = certificatesInQuote({ certificationData })
+    return certificates.map(der => describeCertificate(parseCertificate(der)))
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error
+    return `not readable: ${error.message}`
   }
 }

@@ -1,3 +1,4 @@
+import { hexOf } from '../bytes/text.ts'
 /** What can be said of an input: names and values, in the order in which people want to read them. */
 export type Facts = { readonly [name: string]: Fact }
 
@@ -8,7 +9,7 @@ export type Fact = string | number | boolean | readonly string[] | Facts | reado
 export function hexFact(bytes: Uint8Array): string {
   return bytes.length > 0 && bytes.every(byte => byte === 0)
     ? `zero (${bytes.length} bytes)`
-    : Buffer.from(bytes).toString('hex')
+    : hexOf(bytes)
 }
 
 /** Seconds of an instant, in UTC. */

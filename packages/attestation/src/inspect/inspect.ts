@@ -1,3 +1,4 @@
+import { asciiOf, bytesOfBase64, bytesOfHex } from '../bytes/text.ts'
 import { isEventLog, parseEventLog } from '../event-log/event-log.ts'
 import { parseQuote } from '../quote/quote.ts'
 import { isSnpCertificateTable, parseSnpCertificateTable } from '../sev-snp/certificate-table.ts'
@@ -5,7 +6,7 @@ import { isHclEnvelope, parseHclEnvelope } from '../sev-snp/hcl.ts'
 import { isSnpReport, parseSnpReport } from '../sev-snp/report.ts'
 import { parseCrl } from '../x509/crl.ts'
 import { MAX_CRL_BYTES, parseDer } from '../x509/der.ts'
-import { splitPemCertificates } from '../x509/pem.ts'
+import { isPemCrl, pemCrl, splitPemCertificates } from '../x509/pem.ts'
 import { describeCrl } from './certificate.ts'
 import { describeEventLog } from './event-log.ts'
 import { describeQuote, describeSnpReport } from './evidence.ts'
@@ -24,7 +25,6 @@ const MAX_INPUT_BYTES = 16 << 20
 /** Tag of the version in a certificate. */
 const EXPLICIT_VERSION = 0xa0
 const CERTIFICATE_PEM = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
-const CRL_PEM = /^-----BEGIN X509 CRL-----\n([A-Za-z0-9+/=\n]+)-----END X509 CRL-----\n*$/
 
 /**
  * Tells what bytes are and what they say: a quote, a SEV-SNP report, an HCL envelope, certificates,
@@ -85,8 +85,7 @@ function inspectText(given: string): Inspection | undefined {
   if (given.startsWith('{') || given.startsWith('[')) return inspectJson(given)
   // As the headers of PCS and PCCS have their chains.
   const text = given.startsWith('-----BEGIN%20') ? unescaped(given) : given
-  const crl = CRL_PEM.exec(text.replaceAll('\r\n', '\n'))
-  if (crl !== null) return inspectDer(Buffer.from(crl[1] ?? '', 'base64'))
+  if (isPemCrl(text)) return inspectDer(pemCrl(text))
   if (text.includes('-----BEGIN CERTIFICATE-----')) {
     // Tools write names and texts between them.
     const blocks = text.replaceAll('\r\n', '\n').match(CERTIFICATE_PEM) ?? [text]
@@ -148,11 +147,9 @@ function decoded(text: string): Uint8Array | undefined {
   const plain = text.replace(/\s+/g, '')
   if (plain === '') return undefined
   if (plain.length % 2 === 0 && /^[0-9a-fA-F]+$/.test(plain)) {
-    return new Uint8Array(Buffer.from(plain, 'hex'))
+    return bytesOfHex(plain)
   }
-  return /^[A-Za-z0-9+/]+={0,2}$/.test(plain)
-    ? new Uint8Array(Buffer.from(plain, 'base64'))
-    : undefined
+  return bytesOfBase64(plain)
 }
 
 /** Text in printable ASCII; `undefined` when there is any other byte. */
@@ -162,5 +159,5 @@ function textOf(bytes: Uint8Array): string | undefined {
   while (end > 0 && bytes[end - 1] === 0) end--
   const body = bytes.subarray(0, end)
   if (body.length === 0 || !body.every(isText)) return undefined
-  return Buffer.from(body).toString('latin1').trim()
+  return asciiOf(body).trim()
 }

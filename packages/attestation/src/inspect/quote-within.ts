@@ -1,3 +1,4 @@
+import { hexOf } from '../bytes/text.ts'
 import { parseQuote } from '../quote/quote.ts'
 import { type Certificate, parseCertificate, parseRaTlsCertificate } from '../x509/certificate.ts'
 import { DerError } from '../x509/der.ts'
@@ -30,8 +31,7 @@ export function beginsAsQuote([version, high, keyType, keyHigh]: Uint8Array): bo
  * @throws QuoteFormatError
  */
 function describeQuoteWithin(value: Uint8Array): Facts | undefined {
-  const head = Buffer.from(value.subarray(0, 8)).toString('hex')
-  const bytes = value.subarray(headerBytes(head))
+  const bytes = value.subarray(headerBytes(hexOf(value.subarray(0, 8))))
   if (!beginsAsQuote(bytes)) return undefined
   const quote = parseQuote(bytes)
   return {

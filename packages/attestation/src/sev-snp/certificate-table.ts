@@ -1,4 +1,5 @@
 import { Reader } from '../bytes/reader.ts'
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
 import { Writer } from '../bytes/writer.ts'
 import { QuoteFormatError } from '../errors.ts'
 
@@ -109,10 +110,9 @@ function kindOf(guid: string): keyof typeof GUIDS | undefined {
 
 /** GUIDs stand in the order in which they are written as text, all of it big-endian. */
 function textOf(bytes: Uint8Array): string {
-  const hex = Buffer.from(bytes).toString('hex')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  return hexOf(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
 function bytesOf(guid: string): Uint8Array {
-  return new Uint8Array(Buffer.from(guid.replaceAll('-', ''), 'hex'))
+  return bytesOfHex(guid.replaceAll('-', ''))
 }

@@ -2,11 +2,16 @@ import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:cryp
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
+import { acceptedFlips, every, seeded } from '../flips.test.support.ts'
 import { type CertificateFields, issueCertificate, spkiOf } from '../sim/certificate-writer.ts'
 import { createSimSnpPlatform } from '../sim/snp-platform.ts'
+import { readSnpCollateral, verifySnpChain } from '../verify/snp.ts'
 import { verifyCollateral } from '../verify/verified-collateral.ts'
 import { verifyEvidence } from '../verify-evidence.ts'
 import { parseCertificate } from '../x509/certificate.ts'
+import { TAG } from '../x509/der.ts'
+import { der } from '../x509/der-writer.ts'
+import { Known } from '../x509/known.ts'
 import { encodePemCertificates, splitPemCertificates } from '../x509/pem.ts'
 import { encodeSnpCertificateTable, parseSnpCertificateTable } from './certificate-table.ts'
 import type { SnpCollateral } from './collateral.ts'
@@ -60,8 +65,18 @@ describe('collateral of SEV-SNP in which one bit is changed', () => {
   ]
 
   it.each(documents)('is refused: %s', { timeout: 120_000 }, (_what, whole, put) => {
-    expect(codeOf(verified(put(whole)))).toBe('none')
-    expect(accepted(whole.length * 8, bit => verified(put(flipped(whole, bit))))).toEqual([])
+    const verify = (change: Partial<SnpCollateral>, known: Known) => {
+      const source = { ...collateral, ...change }
+      return verifySnpChain(readSnpCollateral(source, known), roots, known, AT)
+    }
+    const known = new Known()
+    verify(put(whole), known)
+    const bits = whole.length * 8
+    const fast = (changed: Uint8Array) => verify(put(changed), new Known(known))
+    expect(acceptedFlips(whole, every(bits), fast)).toEqual([])
+    // The same with nothing known beforehand.
+    const cold = (changed: Uint8Array) => verified(put(changed))()
+    expect(acceptedFlips(whole, seeded(bits, 50), cold)).toEqual([])
   })
 
   it.each(documents)('or that is cut, or goes on, is refused: %s', (_what, whole, put) => {
@@ -149,6 +164,24 @@ describe('a chain of a foreign make', () => {
 
   it('verifies when all of it is in order', () => {
     expect(judge({})).toBe('none')
+  })
+
+  /** AMD's extensions, with the chip's id written otherwise. */
+  const identified = (write: (hwId: Uint8Array) => Uint8Array) =>
+    vekExtensions.map(({ oid, value }) =>
+      oid === `${VEK_EXTENSIONS}.4` ? { oid, value: write(value) } : { oid, value },
+    )
+  const wrapped = (hwId: Uint8Array) => der(TAG.octetString, hwId)
+
+  it('verifies with the id of the chip as bytes alone or as an OCTET STRING', () => {
+    expect(judge({ leaf: { extensions: identified(hwId => hwId) } })).toBe('none')
+    expect(judge({ leaf: { extensions: identified(wrapped) } })).toBe('none')
+    const other = (hwId: Uint8Array) => wrapped(hwId.map(byte => byte ^ 1))
+    expect(judge({ leaf: { extensions: identified(other) } })).toBe('CHIP_ID')
+    const cut = (hwId: Uint8Array) => wrapped(hwId.slice(1))
+    expect(judge({ leaf: { extensions: identified(cut) } })).toBe('VALUE')
+    const twice = (hwId: Uint8Array) => wrapped(wrapped(hwId))
+    expect(judge({ leaf: { extensions: identified(twice) } })).toBe('VALUE')
   })
 
   const refused: readonly (readonly [string, () => string, string])[] = [
@@ -253,17 +286,27 @@ describe('a certificate table from a hostile host', () => {
 
 describe('an HCL envelope', () => {
   /** As Azure's paravisor writes one over these runtime data. */
-  function envelope(data: Uint8Array, { kind = 2, hash = 1, size = data.length + 20 } = {}) {
+  function envelope(
+    data: Uint8Array,
+    { kind = 2, hash = 1, version = 1, more = 0, extra = 0 } = {},
+  ) {
     const algorithm = ['sha256', 'sha384', 'sha512'][hash - 1] ?? 'sha256'
     const reportData = new Uint8Array(64)
     reportData.set(createHash(algorithm).update(data).digest())
     const header = Buffer.alloc(32)
     header.write('HCLA')
     const runtime = Buffer.alloc(20)
-    for (const [index, value] of [size, 1, kind, hash, data.length].entries()) {
+    for (const [index, value] of [
+      data.length + 20 + more + extra,
+      version,
+      kind,
+      hash,
+      data.length,
+    ].entries()) {
       runtime.writeUInt32LE(value, 4 * index)
     }
-    return Buffer.concat([header, platform.report({ reportData }), runtime, data])
+    const capabilities = Buffer.alloc(more, 7)
+    return Buffer.concat([header, platform.report({ reportData }), runtime, capabilities, data])
   }
   const json = Buffer.from('{"keys":[{"kid":"HCLAkPub"}]}')
 
@@ -274,6 +317,17 @@ describe('an HCL envelope', () => {
       report: new Uint8Array(whole.subarray(32, 32 + 1184)),
       runtimeData: json.toString(),
     })
+  })
+
+  it.each([2, 3])('of version %i has four bytes before its runtime data', version => {
+    const whole = envelope(json, { version, more: 4 })
+    expect(parseHclEnvelope(whole).runtimeData).toBe(json.toString())
+    expect(codeOf(() => parseHclEnvelope(envelope(json, { version })))).toBe('LENGTH')
+    expect(codeOf(() => parseHclEnvelope(envelope(json, { more: 4 })))).toBe('LENGTH')
+  })
+
+  it('of a trust domain says what to give in its place', () => {
+    expect(() => parseHclEnvelope(envelope(json, { kind: 4 }))).toThrow(/TDX.*quote/)
   })
 
   it('is refused cut at any byte', () => {
@@ -294,7 +348,7 @@ describe('an HCL envelope', () => {
   it.each([
     ['of another TEE', { kind: 4 }, 'TEE_TYPE'],
     ['with an unknown hash', { hash: 4 }, 'KEY_TYPE'],
-    ['whose sizes differ', { size: 20 }, 'LENGTH'],
+    ['whose sizes differ', { extra: 1 }, 'LENGTH'],
   ] as const)('is refused %s', (_what, change, code) => {
     expect(codeOf(() => parseHclEnvelope(envelope(json, change)))).toBe(code)
   })

@@ -80,6 +80,7 @@ export interface SnpReport {
   /** See {@link SNP_PLATFORM}. */
   readonly platformInfo: bigint
   readonly authorKeyEnabled: boolean
+  /** Set, the firmware signs nothing: such a report never verifies. */
   readonly maskChipKey: boolean
   readonly signingKey: (typeof SIGNING_KEYS)[number]
   /** What the guest chose to have reported, 64 bytes. */
@@ -100,7 +101,7 @@ export interface SnpReport {
   readonly reportedTcb: Uint8Array
   /** Only from version 3 on. */
   readonly cpuid?: SnpCpuid
-  /** 64 bytes; zero where masked. */
+  /** 64 bytes; zero where the host masks it (MASK_CHIP_ID). */
   readonly chipId: Uint8Array
   /** 8 bytes: below this the firmware can not be taken back. */
   readonly committedTcb: Uint8Array
@@ -114,11 +115,15 @@ export interface SnpReport {
   readonly signature: Uint8Array
 }
 
-/** Whether evidence is a SEV-SNP report: a quote's first four bytes hold a key type too. */
+/**
+ * Whether evidence is a SEV-SNP report: a quote's first four bytes hold a key type too. One of a
+ * report's size may be of a version that nobody here reads, which {@link parseSnpReport} says.
+ */
 export function isSnpReport(evidence: Uint8Array): boolean {
   if (evidence.length < 4) return false
   const first = new DataView(evidence.buffer, evidence.byteOffset, 4).getUint32(0, true)
-  return SNP_REPORT_VERSIONS.some(version => version === first)
+  if (SNP_REPORT_VERSIONS.some(version => version === first)) return true
+  return evidence.length === SNP_REPORT_SIZE && first > 0 && first < 0x1_0000
 }
 
 /** Requires bytes to be as many as a report has. @throws QuoteFormatError TRUNCATED, LENGTH */
@@ -193,7 +198,10 @@ export function parseSnpReport(bytes: Uint8Array): SnpReport {
  * @throws QuoteFormatError LENGTH when a field does not fit its place
  */
 export function encodeSnpReport(report: SnpReport): Uint8Array {
-  return Buffer.concat([encodeSnpSignedPart(report), encodeSignature(report.signature)])
+  const bytes = new Uint8Array(SNP_REPORT_SIZE)
+  bytes.set(encodeSnpSignedPart(report))
+  bytes.set(encodeSignature(report.signature), SNP_SIGNED_SIZE)
+  return bytes
 }
 
 /** Writes what the signature of a report is over. @throws QuoteFormatError LENGTH */

@@ -1,5 +1,13 @@
+import { asciiOf } from '../bytes/text.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { DerError, type DerNode, expectTag, parseDer, readSmallInteger } from '../x509/der.ts'
+import {
+  DerError,
+  type DerNode,
+  expectTag,
+  parseDer,
+  readOctets,
+  readSmallInteger,
+} from '../x509/der.ts'
 import { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './tcb.ts'
 
 /** Arc of AMD's extensions. */
@@ -55,15 +63,27 @@ export function parseVekExtensions({
   if ((kind === 'VCEK') !== (hwId !== undefined)) {
     throw new DerError('VALUE', `hwID belongs to a VCEK, and only there; this is a ${kind}`)
   }
-  const hwIdSize = product === 'Turin' ? 8 : 64
-  if (hwId !== undefined && hwId.length !== hwIdSize) {
-    throw new DerError('VALUE', `hwID: wanted ${hwIdSize} bytes, saw ${hwId.length}`)
-  }
   return {
     ...{ kind, product, tcb },
-    ...(hwId === undefined ? {} : { hwId }),
+    ...(hwId === undefined ? {} : { hwId: readHwId(hwId, product === 'Turin' ? 8 : 64) }),
     ...(csp === undefined ? {} : { cspId: text('cspID', csp) }),
   }
+}
+
+/**
+ * The chip that a key is of as reports have it, 64 bytes: Turin's id of 8 is filled up with zeros.
+ * `undefined` for a VLEK.
+ */
+export function chipIdOf({ hwId }: Pick<VekExtensions, 'hwId'>): Uint8Array | undefined {
+  if (hwId === undefined) return undefined
+  const chipId = new Uint8Array(64)
+  chipId.set(hwId)
+  return chipId
+}
+
+/** The bytes alone, as certificates have had them so far, or as an OCTET STRING. */
+function readHwId(value: Uint8Array, size: number): Uint8Array {
+  return value.length === size ? value : readOctets(parseDer(value), size)
 }
 
 /** Simulated keys bear a longer name, which ends in the same. */
@@ -89,7 +109,7 @@ function text(name: string, value: Uint8Array | undefined): string {
   if (bytes.some(byte => byte < 0x20 || byte > 0x7e)) {
     throw new DerError('VALUE', `${name} is not printable ASCII`)
   }
-  return Buffer.from(bytes).toString('latin1')
+  return asciiOf(bytes)
 }
 
 function node(name: string, value: Uint8Array | undefined): DerNode {

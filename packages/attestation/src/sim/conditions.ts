@@ -1,4 +1,4 @@
-import type { PublishedTcbStatus } from '../collateral/tcb-status.ts'
+import type { PartTcbStatus, PublishedTcbStatus } from '../collateral/tcb-status.ts'
 
 /** Certificates of a simulated platform that its collateral can revoke. */
 export const SIM_REVOCABLES = ['pck', 'platformCa', 'tcbSigning'] as const
@@ -25,7 +25,7 @@ export interface SimConditions {
   /** Status of the TCB level the platform matches; `NotSupported`: it matches none. */
   readonly tcbStatus: PublishedTcbStatus | 'NotSupported'
   /** Status of the level the quoting enclave matches; `NotSupported`: it matches none. */
-  readonly qeTcbStatus: PublishedTcbStatus | 'NotSupported'
+  readonly qeTcbStatus: PartTcbStatus | 'NotSupported'
   /** Advisories of the platform's TCB level. */
   readonly advisoryIds: readonly string[]
   /** Date of the platform's and the quoting enclave's level, of whole seconds. */

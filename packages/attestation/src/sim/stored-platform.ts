@@ -7,7 +7,13 @@ import {
   asString,
   type JsonObject,
 } from '../collateral/signed-json.ts'
-import { asAdvisoryIds, asTcbStatus } from '../collateral/tcb-status.ts'
+import {
+  asAdvisoryIds,
+  asTcbStatus,
+  PART_TCB_STATUSES,
+  PUBLISHED_TCB_STATUSES,
+  type PublishedTcbStatus,
+} from '../collateral/tcb-status.ts'
 import { CodedError } from '../errors.ts'
 import { parseCertificate } from '../x509/certificate.ts'
 import { sameBytes } from '../x509/der.ts'
@@ -113,13 +119,13 @@ function decode(stored: JsonObject): SimState {
 }
 
 function decodeConditions(stored: JsonObject): SimConditions {
-  const status = (name: 'tcbStatus' | 'qeTcbStatus') =>
-    stored[name] === 'NotSupported' ? 'NotSupported' : asTcbStatus(name, stored[name])
+  const status = <Status extends PublishedTcbStatus>(name: string, statuses: readonly Status[]) =>
+    stored[name] === 'NotSupported' ? 'NotSupported' : asTcbStatus(name, stored[name], statuses)
   const wrongQe = stored['wrongQe']
   if (typeof wrongQe !== 'boolean') throw new TypeError('wrongQe: wanted true or false')
   return {
-    tcbStatus: status('tcbStatus'),
-    qeTcbStatus: status('qeTcbStatus'),
+    tcbStatus: status('tcbStatus', PUBLISHED_TCB_STATUSES),
+    qeTcbStatus: status('qeTcbStatus', PART_TCB_STATUSES),
     advisoryIds: asAdvisoryIds('advisoryIds', stored['advisoryIds']),
     tcbDate: asInstant('tcbDate', stored['tcbDate']),
     tcbEvaluationDataNumber: asInteger(

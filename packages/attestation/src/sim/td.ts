@@ -1,4 +1,4 @@
-import type { PublishedTcbStatus } from '../collateral/tcb-status.ts'
+import type { PartTcbStatus } from '../collateral/tcb-status.ts'
 import { TD_ATTRIBUTES, type TdReport, type TdReport15 } from '../tdx/td-report.ts'
 
 /** The TDX module of a simulated platform, and what it was when a trust domain was launched. */
@@ -7,7 +7,7 @@ export const SIM_TDX = { moduleSvn: 5, moduleMajor: 1, loaderSvn: 3 } as const
 /** How the TDX module of a simulated platform stands. */
 export interface SimTdxConditions {
   /** Status of the level that the module a TD was launched under matches; `UpToDate` unless told. */
-  readonly moduleTcbStatus?: PublishedTcbStatus | 'NotSupported'
+  readonly moduleTcbStatus?: PartTcbStatus | 'NotSupported'
 }
 
 /** What a simulated trust domain is to report; what is left out is as of one in order. */

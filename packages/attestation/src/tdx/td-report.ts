@@ -8,25 +8,30 @@ export const TD_REPORT_1_0_SIZE = 584
 /** Size of a TD report 1.5 in bytes: 1.0 and 64 more. */
 export const TD_REPORT_1_5_SIZE = 648
 
-/** Bits of a TD's attributes (TDATTRIBUTES). */
+/**
+ * Bits of a TD's attributes (TDATTRIBUTES).
+ * @see Intel TDX module ABI reference, TD_ATTRIBUTES; Linux, arch/x86/include/asm/shared/tdx.h
+ */
 export const TD_ATTRIBUTES = {
   debug: 1n << 0n,
+  icssd: 1n << 16n,
+  lass: 1n << 27n,
   septVeDisable: 1n << 28n,
   migratable: 1n << 29n,
   pks: 1n << 30n,
   keyLocker: 1n << 31n,
+  tpa: 1n << 62n,
   perfmon: 1n << 63n,
 } as const
 
 /** Bits 0 to 7 (TUD): any of them set, and the TD is not to be trusted. */
 export const TD_UNTRUSTED = 0xffn
 
-/** Bits of TDATTRIBUTES that have a meaning; the others are reserved and zero. */
-const DEFINED_ATTRIBUTES =
-  TD_UNTRUSTED | Object.values(TD_ATTRIBUTES).reduce((all, bit) => all | bit, 0n)
-
-/** x87 and SSE state, which every TD has. */
-const XFAM_FIXED = 0b11n
+/** Bits of TDATTRIBUTES that no published module gives a meaning. */
+export const TD_RESERVED = BigInt.asUintN(
+  64,
+  ~Object.values(TD_ATTRIBUTES).reduce((all, bit) => all | bit, TD_UNTRUSTED),
+)
 
 /** What both versions of a TD report say. Byte fields are views of the parsed input. */
 interface TdReportFields {
@@ -122,17 +127,6 @@ function readFields(reader: Reader): TdReportFields {
     ],
     reportData: reader.bytes('REPORTDATA', 64),
   }
-}
-
-/**
- * What of TDATTRIBUTES and XFAM is as no TD can have it, for people; `undefined` when nothing is.
- * Reading a report does not ask: Intel's own samples are not of real TDs.
- */
-export function impossibleTdBits({ tdAttributes, xfam }: TdReport): string | undefined {
-  const odd = tdAttributes & ~DEFINED_ATTRIBUTES
-  if (odd !== 0n) return `TDATTRIBUTES has reserved bits 0x${odd.toString(16)}`
-  if ((xfam & XFAM_FIXED) !== XFAM_FIXED) return `XFAM 0x${xfam.toString(16)} lacks bit 0 or 1`
-  return undefined
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { SgxTcbLevel, TdxTcbLevel } from '../collateral/tcb-info.ts'
-import type { PublishedTcbStatus, TcbStatus } from '../collateral/tcb-status.ts'
+import type { PartTcbStatus, PublishedTcbStatus, TcbStatus } from '../collateral/tcb-status.ts'
 import type { SnpReport } from '../sev-snp/report.ts'
 import type { SnpProduct, SnpTcb } from '../sev-snp/tcb.ts'
 import type { VekExtensions } from '../sev-snp/vek.ts'
@@ -37,7 +37,7 @@ export interface PlatformClaims extends CommonClaims {
   readonly platformTcbStatus: PublishedTcbStatus
   /** Of the highest level that the processor's own components reach. */
   readonly sgxTcbStatus: PublishedTcbStatus
-  readonly qeTcbStatus: PublishedTcbStatus
+  readonly qeTcbStatus: PartTcbStatus
   /** The level matched: of a TD's quote, by its TDX components too. */
   readonly tcbLevel: SgxTcbLevel | TdxTcbLevel
   /** How far each part that is behind is so. */
@@ -63,7 +63,7 @@ export interface EnclaveClaims extends PlatformClaims {
 export interface TdxModuleClaims {
   /** `TDX_` and the major version; absent for the base module, which has no levels of its own. */
   readonly id?: string
-  readonly tcbStatus: PublishedTcbStatus
+  readonly tcbStatus: PartTcbStatus
   readonly tcbDate?: Date
 }
 

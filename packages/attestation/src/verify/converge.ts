@@ -49,6 +49,7 @@ function relaunchAdvised(sgx: PublishedTcbStatus, converged: PublishedTcbStatus)
 /**
  * Whether the module was updated under the running TD to the newest published: a relaunch alone
  * brings the TD up to date.
+ * @throws EvidenceError TDX_MODULE when no identity of the module that runs now is published
  */
 function runsOnNewest({ report, tcbInfo }: TdParts): boolean {
   const [top] = tcbInfo.levels
@@ -58,6 +59,6 @@ function runsOnNewest({ report, tcbInfo }: TdParts): boolean {
   if (now(LOADER_SVN) < least(LOADER_SVN)) return false
   const major = now(MODULE_MAJOR)
   if (major === 0) return now(MODULE_SVN) >= least(MODULE_SVN)
-  const newest = moduleOfMajor(tcbInfo, major)?.levels[0]
+  const [newest] = moduleOfMajor(tcbInfo, major).levels
   return newest !== undefined && now(MODULE_SVN) >= newest.isvSvn
 }

@@ -5,10 +5,16 @@ import { openSignedJson } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
 import type { DocumentFacts } from '../collateral/tcb-level.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { verifyChainKnowing, verifyCrlKnowing } from '../x509/chain.ts'
+import { requireLength, verifyChainKnowing, verifyCrlKnowing } from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import type { Known } from '../x509/known.ts'
 import { type QuoteRoot, TCB_SIGNERS } from './roots.ts'
+
+/** Certificates in a chain of what the root itself issued: a CA, or a signer of documents. */
+export const CA_CHAIN = 2
+
+/** Certificates in the chain of a PCK certificate. */
+export const PCK_CHAIN = 3
 
 /** When to judge, and how long after its end a document or list still serves. */
 export interface Instant {
@@ -55,6 +61,7 @@ export function verifyCollateralChains(
   const { crls, crlChain, tcbInfoChain, qeIdentityChain } = collateral
   const roots = [root.spki]
   verifyChainKnowing(known, { chain: crlChain, roots, crls, at }, graceMs)
+  requireLength('issuer of the PCK list', crlChain, CA_CHAIN)
   const [issuer] = crlChain
   if (issuer !== undefined) verifyCrlKnowing(known, { crl: crls[1], issuer, at }, graceMs)
   verifyChainKnowing(known, { chain: tcbInfoChain, roots, crls, at }, graceMs)
@@ -64,13 +71,10 @@ export function verifyCollateralChains(
 }
 
 /** The certificate that signs a document, the first of its chain, is the vendor’s for it. */
-export function requireSigner(
-  what: string,
-  [signer]: readonly Certificate[],
-  root: QuoteRoot,
-): void {
+export function requireSigner(what: string, chain: readonly Certificate[], root: QuoteRoot): void {
+  requireLength(what, chain, CA_CHAIN)
   const wanted = TCB_SIGNERS[root.kind]
-  const seen = signer?.subject.commonName
+  const seen = chain[0]?.subject.commonName
   if (seen !== wanted) {
     throw new CollateralError('SIGNER', `${what}: wanted signer "${wanted}", saw "${seen ?? ''}"`)
   }

@@ -1,10 +1,10 @@
+import { hexOf } from '../bytes/text.ts'
 import { CollateralError } from '../collateral/errors.ts'
 import type { TcbInfo } from '../collateral/tcb-info.ts'
 import type { Quote } from '../quote/quote.ts'
 import { sameBytes } from '../x509/der.ts'
 import type { PckExtension } from '../x509/pck.ts'
 import type { Documents } from './documents.ts'
-import { hex } from './quoting-enclave.ts'
 
 /** Ids of the documents that belong to a quote of each TEE type. */
 const IDS = {
@@ -30,13 +30,13 @@ export function requireSamePlatform(pck: PckExtension, info: TcbInfo): void {
   if (!sameBytes(pck.fmspc, info.fmspc)) {
     throw new CollateralError(
       'FMSPC',
-      `TCB info is of ${hex(info.fmspc)}, the platform of ${hex(pck.fmspc)}`,
+      `TCB info is of ${hexOf(info.fmspc)}, the platform of ${hexOf(pck.fmspc)}`,
     )
   }
   if (!sameBytes(pck.pceid, info.pceId)) {
     throw new CollateralError(
       'PCEID',
-      `TCB info is of PCE ${hex(info.pceId)}, the platform of ${hex(pck.pceid)}`,
+      `TCB info is of PCE ${hexOf(info.pceId)}, the platform of ${hexOf(pck.pceid)}`,
     )
   }
 }

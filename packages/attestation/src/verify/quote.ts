@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
 import type { Collateral } from '../collateral/collateral.ts'
 import type { SvnLevel } from '../collateral/tcb-level.ts'
 import { MAX_QUOTE_BYTES, parseQuote, type Quote } from '../quote/quote.ts'
-import { impossibleTdBits } from '../tdx/td-report.ts'
-import { verifyChainKnowing } from '../x509/chain.ts'
+import { requireLength, verifyChainKnowing } from '../x509/chain.ts'
 import { Known } from '../x509/known.ts'
 import type { QuoteClaims } from './claims.ts'
 import { convergedStatus, type TdParts } from './converge.ts'
@@ -12,11 +11,11 @@ import {
   type Documents,
   type Instant,
   openDocuments,
+  PCK_CHAIN,
   readCollateral,
   requireInDate,
   verifyCollateralChains,
 } from './documents.ts'
-import { EvidenceError } from './errors.ts'
 import { requireDocumentsFit, requireSamePlatform } from './fit.ts'
 import { gapsOf } from './gaps.ts'
 import { pckChainOf, pckExtensionOf } from './pck-chain.ts'
@@ -57,6 +56,7 @@ export function verifyQuote(
   const pckChain = pckChainOf(quote, collateral.source, known)
   const spkis = fitting.map(({ spki }) => spki)
   verifyChainKnowing(known, { chain: pckChain, roots: spkis, crls, at }, graceMs)
+  requireLength('PCK chain', pckChain, PCK_CHAIN)
   // One vendor may have several pinned roots; none of them vouches for another's platforms.
   const root = rootOf(pckChain, fitting, roots)
   verifyCollateralChains(collateral, root, known, instant)
@@ -78,7 +78,6 @@ export function verifyQuote(
   requireBoundKey(quote)
   const qeLevel = matchQeIdentity(quote, qeIdentity)
   verifyQuoteSignature(quote)
-  requireTdBits(quote)
 
   // 11 to 13. Levels of platform and module, converged.
   const td = quote.body.kind === 'td' ? quote.body.report : undefined
@@ -106,7 +105,7 @@ export function verifyQuote(
     tcbEvaluationDataNumber: tcbInfo.tcbEvaluationDataNumber,
     qeTcbEvaluationDataNumber: qeIdentity.tcbEvaluationDataNumber,
     ...datesOf(pckChain, collateral, documents),
-    rootKeyId: new Uint8Array(createHash('sha384').update(root.spki).digest()),
+    rootKeyId: primitives.digest('SHA-384', root.spki),
   }
 }
 
@@ -121,12 +120,6 @@ function moduleOf({ body }: Quote, { tcbInfo }: Documents): Module {
 function tdPartsOf({ body }: Quote, { tcbInfo }: Documents, module: Module): TdParts | undefined {
   if (body.kind !== 'td' || tcbInfo.id !== 'TDX') return undefined
   return { report: body.report, tcbInfo, moduleLevel: matchTdxModule(body.report, module) }
-}
-
-/** A genuine report cannot have them; this is no policy. */
-function requireTdBits({ body }: Quote): void {
-  const odd = body.kind === 'td' ? impossibleTdBits(body.report) : undefined
-  if (odd !== undefined) throw new EvidenceError('TD_REPORT', odd)
 }
 
 function bodyClaims({ body }: Quote, moduleId: string | undefined, level: SvnLevel | undefined) {

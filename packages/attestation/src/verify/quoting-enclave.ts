@@ -1,23 +1,25 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { primitives } from '#crypto'
+import { hexOf } from '../bytes/text.ts'
 import type { QeIdentity } from '../collateral/qe-identity.ts'
 import { matchSvnLevel, type SvnLevel } from '../collateral/tcb-level.ts'
+import type { VerifyingKey } from '../crypto/primitives.ts'
 import type { Quote } from '../quote/quote.ts'
 import type { SgxReportBody } from '../sgx/report-body.ts'
-import { nodeSignatures, type VerifyingKey } from '../signatures.ts'
+import { keyFromPoint } from '../signatures.ts'
 import { sameBytes } from '../x509/der.ts'
 import { EvidenceError } from './errors.ts'
 
 /** Step 7: the PCK signed the report of the quoting enclave. */
 export function verifyQeReport(quote: Quote, pckKey: VerifyingKey | undefined): void {
-  if (pckKey?.verifies(quote.qeReportBytes, quote.qeReportSignature, 'raw') !== true) {
+  if (pckKey?.verifies(quote.qeReportBytes, quote.qeReportSignature) !== true) {
     throw new EvidenceError('QE_REPORT_SIGNATURE', 'the PCK key did not sign the QE report')
   }
 }
 
 /** Step 8: that report binds the attestation key. */
 export function requireBoundKey({ attestationKey, qeAuthData, qeReport }: Quote): void {
-  const bound = createHash('sha256').update(attestationKey).update(qeAuthData).digest()
-  if (!timingSafeEqual(bound, qeReport.reportData.subarray(0, 32))) {
+  const bound = primitives.digest('SHA-256', attestationKey, qeAuthData)
+  if (!sameBytes(bound, qeReport.reportData.subarray(0, 32))) {
     throw new EvidenceError('QE_REPORT_DATA', 'the QE report binds another attestation key')
   }
 }
@@ -45,7 +47,10 @@ function requireIdentity(report: SgxReportBody, bytes: Uint8Array, identity: QeI
   ]
   for (const [name, is, wanted] of seen) {
     if (!sameBytes(is, wanted)) {
-      throw new EvidenceError('QE_IDENTITY', `QE ${name}: wanted ${hex(wanted)}, saw ${hex(is)}`)
+      throw new EvidenceError(
+        'QE_IDENTITY',
+        `QE ${name}: wanted ${hexOf(wanted)}, saw ${hexOf(is)}`,
+      )
     }
   }
   if (report.isvProdId !== identity.isvProdId) {
@@ -58,21 +63,16 @@ function requireIdentity(report: SgxReportBody, bytes: Uint8Array, identity: QeI
 
 /** Step 10: the attestation key signed the quote. */
 export function verifyQuoteSignature(quote: Quote): void {
-  const key = nodeSignatures.keyFromPoint(quote.attestationKey)
+  const key = keyFromPoint(quote.attestationKey)
   if (key === undefined) {
     throw new EvidenceError('KEY', 'the attestation key is no point of P-256')
   }
-  if (!key.verifies(quote.signedBytes, quote.signature, 'raw')) {
+  if (!key.verifies(quote.signedBytes, quote.signature)) {
     throw new EvidenceError('QUOTE_SIGNATURE', 'the attestation key did not sign the quote')
   }
 }
 
 /** `bytes` under `mask`. */
-export function masked(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
+function masked(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
   return bytes.map((byte, index) => byte & (mask[index] ?? 0xff))
-}
-
-/** Lower-case hexadecimal digits. */
-export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
 }

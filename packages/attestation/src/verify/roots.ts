@@ -1,3 +1,4 @@
+import { bytesOfHex, hexOf } from '../bytes/text.ts'
 import type { Quote } from '../quote/quote.ts'
 import type { SnpProduct } from '../sev-snp/tcb.ts'
 import { SIM_NAMES } from '../sim/names.ts'
@@ -54,14 +55,14 @@ export type TrustRoot = QuoteRoot | SnpRoot
 /** Intel SGX Root CA, over all SGX and TDX processors: its public key, and Intel's vendor id. */
 export const INTEL_ROOT: IntelRoot = {
   kind: 'intel',
-  spki: bytesOf(
+  spki: bytesOfHex(
     [
       '3059301306072a8648ce3d020106082a8648ce3d030107034200040ba9c4c0c0c86193a3fe23d6b0',
       '2cda10a8bbd4e88e48b4458561a36e705525f567918e2edc88e40d860bd0cc4ee26aacc988e505a9',
       '53558c453f6b0904ae7394',
     ].join(''),
   ),
-  qeVendorId: bytesOf('939a7233f79c4ca9940a0db3957f0607'),
+  qeVendorId: bytesOfHex('939a7233f79c4ca9940a0db3957f0607'),
 }
 
 /** AMD's roots: of Milan, Genoa (with Siena and Bergamo) and Turin. */
@@ -109,7 +110,7 @@ export function rootsOfVendor(roots: readonly TrustRoot[], quote: Quote): readon
   if (fitting.length === 0) {
     throw new EvidenceError(
       'QE_VENDOR',
-      `no pinned root for quotes of vendor ${Buffer.from(quote.header.qeVendorId).toString('hex')}`,
+      `no pinned root for quotes of vendor ${hexOf(quote.header.qeVendorId)}`,
     )
   }
   return fitting
@@ -142,10 +143,6 @@ export function rootOf(
   return root
 }
 
-function bytesOf(hex: string): Uint8Array {
-  return new Uint8Array(Buffer.from(hex, 'hex'))
-}
-
 function amdRoot(product: SnpProduct, keyId: readonly string[]): AmdRoot {
-  return { kind: 'amd', product, keyId: bytesOf(keyId.join('')) }
+  return { kind: 'amd', product, keyId: bytesOfHex(keyId.join('')) }
 }

@@ -4,12 +4,25 @@ import { parseQeIdentity, type QeIdentity } from '../collateral/qe-identity.ts'
 import { openSignedJson } from '../collateral/signed-json.ts'
 import { parseTcbInfo, type TcbInfo } from '../collateral/tcb-info.ts'
 import type { Certificate } from '../x509/certificate.ts'
-import { ChainError, verifyChainKnowing, verifyCrlKnowing, verifyRoot } from '../x509/chain.ts'
+import {
+  ChainError,
+  requireLength,
+  verifyChainKnowing,
+  verifyCrlKnowing,
+  verifyRoot,
+} from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
 import { Known } from '../x509/known.ts'
 import { type PckExtension, parsePckExtension } from '../x509/pck.ts'
 import type { Issued } from './claims.ts'
-import { graceMsOf, type Instant, requireInDate, requireSigner } from './documents.ts'
+import {
+  CA_CHAIN,
+  graceMsOf,
+  type Instant,
+  PCK_CHAIN,
+  requireInDate,
+  requireSigner,
+} from './documents.ts'
 import { EvidenceError } from './errors.ts'
 import { type QuoteRoot, quoteRootOf, type TrustRoot } from './roots.ts'
 
@@ -106,6 +119,7 @@ export function verifyPckCrl(
   const { known, root, chain, instant } = begin(given.chain, options)
   const crls = [parseCrl(new Uint8Array(given.rootCaCrl))]
   verifyChainKnowing(known, { chain, roots: [root.spki], crls, at: instant.at }, instant.graceMs)
+  requireLength('issuer of the PCK list', chain, CA_CHAIN)
   const crl = parseCrl(new Uint8Array(given.crl))
   return { ...inDate(known, crl, chain[0], instant), ca: caOf(chain[0]) }
 }
@@ -131,6 +145,7 @@ export function verifyPckCertificate(
   if (leaf === undefined || leaf.isCa || !name.includes('SGX PCK Certificate')) {
     throw new EvidenceError('PCK', `"${name}" is no PCK certificate`)
   }
+  requireLength('PCK chain', chain, PCK_CHAIN)
   return { extension: parsePckExtension(leaf), ca: caOf(issuer), notAfter: leaf.notAfter }
 }
 

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { primitives } from '#crypto'
+import { hexOf } from '../bytes/text.ts'
 import { CollateralError } from '../collateral/errors.ts'
 import { REVOCATION_UNCHECKED, type SnpCollateral } from '../sev-snp/collateral.ts'
 import {
@@ -8,7 +9,7 @@ import {
   type SnpReport,
 } from '../sev-snp/report.ts'
 import { parseSnpTcb, productOfCpuid, type SnpTcb, snpPartsBelow } from '../sev-snp/tcb.ts'
-import { parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
+import { chipIdOf, parseVekExtensions, type VekExtensions } from '../sev-snp/vek.ts'
 import type { Certificate } from '../x509/certificate.ts'
 import { ChainError, isRevoked, verifyCrlKnowing, verifyPath } from '../x509/chain.ts'
 import { type CertificateRevocationList, parseCrl } from '../x509/crl.ts'
@@ -16,7 +17,6 @@ import { sameBytes } from '../x509/der.ts'
 import type { Known } from '../x509/known.ts'
 import type { SnpClaims } from './claims.ts'
 import { EvidenceError } from './errors.ts'
-import { hex } from './quoting-enclave.ts'
 import { isQuoteRoot, type SnpRoot, type TrustRoot } from './roots.ts'
 
 /** Collateral of SEV-SNP that has been read. Nothing in it is verified. */
@@ -168,14 +168,15 @@ function requireTcb(tcb: SnpClaims['tcb'], { tcb: certified }: VekExtensions): v
   }
 }
 
-/** Turin's chip id has 8 bytes; a masked one is zero, and proves no chip. */
-function requireChip({ chipId, maskChipKey }: SnpReport, { hwId }: VekExtensions): void {
-  if (hwId === undefined) return
-  if (maskChipKey && chipId.every(byte => byte === 0)) return
-  const wanted = new Uint8Array(64)
-  wanted.set(hwId)
+/**
+ * The chip is the one whose key signed; a report repeats its id, or has zero where the host masks it.
+ * @see AMD 56860, ATTESTATION_REPORT, CHIP_ID
+ */
+function requireChip({ chipId }: SnpReport, vek: VekExtensions): void {
+  const wanted = chipIdOf(vek)
+  if (wanted === undefined || chipId.every(byte => byte === 0)) return
   if (!sameBytes(chipId, wanted)) {
-    throw new EvidenceError('CHIP_ID', `wanted ${hex(wanted)}, saw ${hex(chipId)}`)
+    throw new EvidenceError('CHIP_ID', `wanted ${hexOf(wanted)}, saw ${hexOf(chipId)}`)
   }
 }
 
@@ -187,11 +188,11 @@ function requireSignature(
 ): void {
   const key = known.keyOf(vek, 'ES384')
   if (key === undefined) throw new EvidenceError('KEY', 'the VEK is no key of P-384')
-  if (!key.verifies(bytes.subarray(0, SNP_SIGNED_SIZE), signature, 'raw')) {
+  if (!key.verifies(bytes.subarray(0, SNP_SIGNED_SIZE), signature)) {
     throw new EvidenceError('REPORT_SIGNATURE', 'the VEK did not sign the report')
   }
 }
 
 function keyIdOf({ spki }: Certificate): Uint8Array {
-  return new Uint8Array(createHash('sha384').update(spki).digest())
+  return primitives.digest('SHA-384', spki)
 }

@@ -1,3 +1,4 @@
+import { hexOf } from '../bytes/text.ts'
 import {
   DerError,
   DerFields,
@@ -176,7 +177,7 @@ function readDefaultFalse(fields: DerFields): boolean {
 export function readSerial(node: DerNode): string {
   const bytes = readIntegerBytes(node)
   if (bytes.length > MAX_SERIAL_BYTES + 1) throw new DerError('LIMIT', 'serial is too long')
-  return Buffer.from(bytes).toString('hex')
+  return hexOf(bytes)
 }
 
 /** The only element of an explicitly tagged one. */

@@ -97,6 +97,16 @@ export function verifyPath(
 }
 
 /**
+ * Requires a chain to have as many certificates as the vendor's have, the root's among them: a longer
+ * one would let a CA that is for something else vouch for it.
+ * @throws ChainError LENGTH
+ */
+export function requireLength(what: string, chain: readonly Certificate[], wanted: number): void {
+  if (chain.length === wanted) return
+  throw new ChainError('LENGTH', `${what}: wanted ${wanted} certificates, saw ${chain.length}`)
+}
+
+/**
  * A root's certificate on its own: pinned, self-signed, and valid at `at`.
  *
  * @throws ChainError with the reason.

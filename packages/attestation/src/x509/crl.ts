@@ -1,4 +1,5 @@
 import {
+  type Extension,
   type Name,
   readAlgorithm,
   readExplicit,
@@ -17,6 +18,9 @@ import {
   TAG,
 } from './der.ts'
 
+/** Extensions of delta lists and of partitioned or indirect ones. @see RFC 5280 section 5.2 */
+const PARTS: readonly string[] = ['2.5.29.27', '2.5.29.28']
+
 /** A parsed certificate revocation list. Nothing here is verified; see `verifyCrl`. */
 export interface CertificateRevocationList {
   /** The signed part. */
@@ -32,8 +36,8 @@ export interface CertificateRevocationList {
 }
 
 /**
- * Parses a complete version 2 CRL. Indirect, delta and partitioned lists are refused, since
- * they carry critical extensions; every listed serial counts as revoked whatever its reason.
+ * Parses a complete version 2 CRL. Indirect, delta and partitioned lists are refused; every listed
+ * serial counts as revoked whatever its reason.
  *
  * @param der - The list in DER, at most 1 MiB.
  * @throws DerError when it is malformed or of another kind, or has no `nextUpdate`.
@@ -64,7 +68,7 @@ export function parseCrl(der: Uint8Array): CertificateRevocationList {
   }
   const wrapped = fields.optional(0xa0)
   fields.done()
-  if (wrapped !== undefined) readExtensions(readExplicit(wrapped), [])
+  if (wrapped !== undefined) requireWhole(readExtensions(readExplicit(wrapped), []))
   return {
     tbs: signed.tbs.raw,
     signatureAlgorithm,
@@ -74,4 +78,10 @@ export function parseCrl(der: Uint8Array): CertificateRevocationList {
     nextUpdate,
     revoked,
   }
+}
+
+/** A list that says it is a part of one may well not say so as a critical extension. */
+function requireWhole(extensions: readonly Extension[]): void {
+  const part = extensions.find(({ oid }) => PARTS.includes(oid))
+  if (part !== undefined) throw new DerError('VALUE', `CRL is a part of one (${part.oid})`)
 }

@@ -72,6 +72,12 @@ describe('parseDer', () => {
     expect(readOid(parseDer(hex('06082a8648ce3d040302')))).toBe('1.2.840.10045.4.3.2')
     expect(readOid(parseDer(hex('060a2a864886f84d010d0101')))).toBe('1.2.840.113741.1.13.1.1')
     expect(readOid(parseDer(hex('0603883703')))).toBe('2.999.3')
+    expect(readOid(parseDer(hex('06146983f09da7ebcfdee0c7a1a7b2c0948cc8f9d776')))).toBe(
+      '2.25.329800735698586629295641978511506172918',
+    )
+    expect(readOid(parseDer(hex('060b8180808080808080808050')))).toBe('2.1180591620717411303424')
+    expect(readOid(parseDer(hex('06082affffffffffff7f')))).toBe('1.2.562949953421311')
+    expect(readOid(parseDer(hex('06092a8180808080808000')))).toBe('1.2.562949953421312')
     for (const text of ['0600', '060180', '06032a8001', '06022a86']) {
       expect(codeOf(() => readOid(parseDer(hex(text))))).toBe('VALUE')
     }

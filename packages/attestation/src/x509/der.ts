@@ -243,23 +243,32 @@ export function readOid(node: DerNode): string {
   if (last === undefined || last >= 0x80) {
     throw new DerError('VALUE', 'OBJECT IDENTIFIER is empty or ends inside a number')
   }
-  const parts: bigint[] = []
-  let part = 0n
-  let fresh = true
-  for (const byte of value) {
-    if (fresh && byte === 0x80) throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
-    part = (part << 7n) | BigInt(byte & 0x7f)
-    fresh = byte < 0x80
-    if (!fresh) continue
-    if (parts.length === 0) {
-      const root = part < 40n ? 0n : part < 80n ? 1n : 2n
-      parts.push(root, part - root * 40n)
-    } else {
-      parts.push(part)
+  let text = ''
+  let arc = 0
+  for (let start = 0, at = 0; at < value.length; at++) {
+    const byte = value[at] ?? 0
+    if (at === start && byte === 0x80) {
+      throw new DerError('VALUE', 'OBJECT IDENTIFIER is not minimal')
     }
-    part = 0n
+    arc = arc * 128 + (byte & 0x7f)
+    if (byte >= 0x80) continue
+    // Beyond 49 bits a number would not be exact.
+    const exact = at - start < 7 ? arc : longArc(value.subarray(start, at + 1))
+    text = start === 0 ? firstArcs(exact) : `${text}.${exact}`
+    start = at + 1
+    arc = 0
   }
-  return parts.join('.')
+  return text
+}
+
+/** The first two numbers stand in one. @see X.690 section 8.19.4 */
+function firstArcs(both: number | bigint): string {
+  const root = both < 40 ? 0 : both < 80 ? 1 : 2
+  return `${root}.${typeof both === 'bigint' ? both - 80n : both - 40 * root}`
+}
+
+function longArc(digits: Uint8Array): bigint {
+  return digits.reduce((arc, digit) => arc * 128n + BigInt(digit & 0x7f), 0n)
 }
 
 /** A UTCTime or GeneralizedTime with seconds, in UTC (`Z`), as X.509 requires. */
@@ -299,5 +308,7 @@ export function readTime(node: DerNode): Date {
 
 /** Whether two byte strings are the same; for public values only, not constant time. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0
+  if (a.length !== b.length) return false
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
+  return true
 }

@@ -1,11 +1,8 @@
-import {
-  nodeSignatures,
-  type SignatureAlgorithm,
-  type SignatureVerifier,
-  type VerifyingKey,
-} from '../signatures.ts'
+import type { SignatureAlgorithm, VerifyingKey } from '../crypto/primitives.ts'
+import { type SignatureVerifier, vendorSignatures } from '../signatures.ts'
 import { type Certificate, parseCertificate } from './certificate.ts'
 import { sameBytes } from './der.ts'
+import { rawSignature } from './ecdsa.ts'
 import { splitPemCertificates } from './pem.ts'
 
 /** A certificate or a list, as far as its signature goes. */
@@ -25,9 +22,12 @@ export class Known {
 
   /**
    * @param earlier - What an earlier verification found.
-   * @param signatures - What verifies signatures.
+   * @param signatures - What verifies signatures; by default, what the earlier one did with.
    */
-  constructor(earlier?: Known, signatures: SignatureVerifier = nodeSignatures) {
+  constructor(
+    earlier?: Known,
+    signatures: SignatureVerifier = earlier === undefined ? vendorSignatures : earlier.#signatures,
+  ) {
     this.#earlier = earlier
     this.#signatures = signatures
   }
@@ -76,7 +76,9 @@ export class Known {
     if (algorithm === undefined) return false
     if (this.#wasSigned(signed, issuer)) return true
     const key = this.keyOf(issuer, algorithm)
-    const good = key?.verifies(signed.tbs, signed.signature, 'der') === true
+    const signature = signatureOf(signed, algorithm)
+    if (key === undefined || signature === undefined) return false
+    const good = key.verifies(signed.tbs, signature)
     if (good) {
       const issuers = this.#signed.get(signed) ?? new WeakSet()
       this.#signed.set(signed, issuers.add(issuer))
@@ -88,5 +90,16 @@ export class Known {
     if (this.#signed.get(signed)?.has(issuer) === true) return true
     if (this.#earlier === undefined) return false
     return this.#earlier.#wasSigned(signed, issuer)
+  }
+}
+
+function signatureOf({ signature }: Signed, algorithm: SignatureAlgorithm): Uint8Array | undefined {
+  switch (algorithm) {
+    case 'ES256':
+      return rawSignature(signature, 32)
+    case 'ES384':
+      return rawSignature(signature, 48)
+    case 'PS384':
+      return signature
   }
 }

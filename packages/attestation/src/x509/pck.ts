@@ -15,13 +15,16 @@ import {
 /** OID of the SGX extension of a PCK certificate. */
 export const SGX_EXTENSION = '1.2.840.113741.1.13.1'
 
+/** What an SGX type says of memory: by its number in the extension. */
+export const SGX_TYPES = ['standard', 'scalable', 'scalableWithIntegrity'] as const
+
 const COMPONENTS = 16
 
-/** The configuration of a multi-package platform; a flag absent from the certificate is absent. */
+/** The configuration of a multi-package platform. */
 export interface PckConfiguration {
-  readonly dynamicPlatform?: boolean
-  readonly cachedKeys?: boolean
-  readonly smtEnabled?: boolean
+  readonly dynamicPlatform: boolean
+  readonly cachedKeys: boolean
+  readonly smtEnabled: boolean
 }
 
 /** What Intel's extension in a PCK leaf says of the platform. */
@@ -37,9 +40,9 @@ export interface PckExtension {
   readonly pceid: Uint8Array
   /** 6 bytes. */
   readonly fmspc: Uint8Array
-  /** 0 standard, 1 scalable, 2 scalable with integrity. */
+  /** Of {@link SGX_TYPES}. */
   readonly sgxType: number
-  /** 16 bytes; only under the Platform CA. */
+  /** 16 bytes; only under the Platform CA, and then with a configuration. */
   readonly platformInstanceId?: Uint8Array
   readonly configuration?: PckConfiguration
 }
@@ -86,6 +89,9 @@ export function parsePckExtension(certificate: Pick<Certificate, 'extensions'>):
   )
   const instance = sgx.get(6)
   const configuration = sgx.get(7)
+  if ((instance === undefined) !== (configuration === undefined)) {
+    throw new DerError('VALUE', 'a platform instance id and a configuration stand together')
+  }
   return {
     ppid: readOctets(need(sgx, SGX_EXTENSION, 1), 16),
     tcbComponents,
@@ -100,12 +106,8 @@ export function parsePckExtension(certificate: Pick<Certificate, 'extensions'>):
 }
 
 function readConfiguration(node: DerNode): PckConfiguration {
-  const map = readMap(node, `${SGX_EXTENSION}.7`, 3)
-  const flags = new Map([...map].map(([id, value]) => [id, readBoolean(value)]))
-  const [dynamicPlatform, cachedKeys, smtEnabled] = [flags.get(1), flags.get(2), flags.get(3)]
-  return {
-    ...(dynamicPlatform === undefined ? {} : { dynamicPlatform }),
-    ...(cachedKeys === undefined ? {} : { cachedKeys }),
-    ...(smtEnabled === undefined ? {} : { smtEnabled }),
-  }
+  const prefix = `${SGX_EXTENSION}.7`
+  const map = readMap(node, prefix, 3)
+  const flag = (id: number) => readBoolean(need(map, prefix, id))
+  return { dynamicPlatform: flag(1), cachedKeys: flag(2), smtEnabled: flag(3) }
 }

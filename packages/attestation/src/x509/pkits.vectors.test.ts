@@ -2,7 +2,7 @@ import { createPublicKey, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CodedError } from '../errors.ts'
-import { nodeSignatures, type SignatureVerifier } from '../signatures.ts'
+import { type SignatureVerifier, vendorSignatures } from '../signatures.ts'
 import { HAS_VECTORS, SKIPPED, VECTORS } from '../vectors.test.support.ts'
 import { parseCertificate } from './certificate.ts'
 import { verifyChainKnowing } from './chain.ts'
@@ -19,7 +19,7 @@ const list = (name: string) => parseCrl(bytesIn(`${name}.crl`))
  * a chain's verification meets certificates and lists that somebody else made.
  */
 const pkcs1: SignatureVerifier = {
-  ...nodeSignatures,
+  ...vendorSignatures,
   algorithmOf: oid => (oid === '1.2.840.113549.1.1.11' ? 'PS384' : undefined),
   keyFromSpki: spki => {
     const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
@@ -82,6 +82,6 @@ describe.skipIf(!HAS_VECTORS)(`NIST PKITS${SKIPPED}`, () => {
   })
 
   it('is refused whole by the vendors’ profile, which knows no such signatures', () => {
-    expect(codeOf(['GoodCACert'], { signatures: nodeSignatures })).toBe('SIGNATURE')
+    expect(codeOf(['GoodCACert'], { signatures: vendorSignatures })).toBe('SIGNATURE')
   })
 })

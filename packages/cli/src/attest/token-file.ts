@@ -4,6 +4,8 @@ import { pinFrom, Session } from '../session.ts'
 import { readInputText } from './input-file.ts'
 import { instantOf } from './instant.ts'
 
+const GIVE_PIN = 'give --pin, the kms.json of the key service that signed it'
+
 /** Flags of `cloister attest token verify`. */
 export interface TokenFlags {
   readonly home?: string
@@ -19,7 +21,7 @@ export async function verifyTokenFile(
   const session = new Session(flags.home === undefined ? {} : { home: flags.home })
   const pin =
     flags.pin === undefined
-      ? await session.pin()
+      ? pinFrom(await session.home.read('pin', GIVE_PIN), session.home.path('pin'))
       : pinFrom(await readInputText(flags.pin), flags.pin)
   const claims = await verifyToken({
     token: (await readInputText(file)).trim(),

@@ -190,7 +190,7 @@ function addGrantCommands(account: Command): void {
     .requiredOption('--key <key>', 'id or alias of the CMK')
     .requiredOption(
       '--allow <acts>',
-      'which acts, comma-separated, as the audit log names them: wrap',
+      'which acts, comma-separated: wrap, unwrap, rewrap, encrypt, decrypt, generate-data-key, sign, verify, get-public-key',
     )
     .addHelpText('after', '\nExample:\n  cloister account grant 4be1… --key patients --allow wrap')
     .action(async (id: string, _flags, command: Command) => {

@@ -13,6 +13,7 @@ import {
   createSimPlatform,
   createSimSnpPlatform,
   encodeEventLog,
+  encodeQuote,
   encodeSnpCertificateTable,
   exportSimPlatform,
   parseQuote,
@@ -106,6 +107,15 @@ beforeAll(async () => {
   await put('pck.der', certificatesInQuote(parseQuote(quote))[0] ?? '')
   await put('chain.pem', collateral.pckCrlIssuerChain)
   await put('crl.der', collateral.pckCrl)
+  const pemOf = (crl: Uint8Array) => {
+    const lines = Buffer.from(crl).toString('base64').replace(/.{64}/g, '$&\n')
+    return `-----BEGIN X509 CRL-----\n${lines}\n-----END X509 CRL-----\n`
+  }
+  await put('crl.pem', pemOf(collateral.pckCrl))
+  const lists = { root_ca_crl: pemOf(collateral.rootCaCrl), pck_crl: pemOf(collateral.pckCrl) }
+  await put('pem-lists.json', JSON.stringify({ ...collateralJson(collateral), ...lists }))
+  const oddChain = { type: 5, data: certificatesInQuote(parseQuote(quote))[0] ?? quote } as const
+  await put('odd-chain.bin', encodeQuote({ ...parseQuote(quote), certificationData: oddChain }))
   await put('tcb.json', `{"tcbInfo":${collateral.tcbInfo},"signature":""}`)
   await put('identity.json', `{"enclaveIdentity":${collateral.qeIdentity},"signature":""}`)
   const snp = milan.collateral(AT)
@@ -156,6 +166,12 @@ describe('cloister attest verify', () => {
       expect(stdout).toMatch(/what fixes it +the enclave’s software has to mitigate/)
       expect(stdout).toMatch(/debug +no/)
     }
+  })
+
+  it('takes revocation lists in PEM', async () => {
+    const files = ['attest', 'verify', 'quote.bin', '--collateral', 'pem-lists.json']
+    const at = ['--at', '2026-03-02', '--allow-simulated-platform']
+    expect((await cloister(...files, ...at)).code).toBe(0)
   })
 
   it('trusts or rejects by a policy, with the change that would pass', async () => {
@@ -232,6 +248,34 @@ describe('cloister attest verify', () => {
     expect([twice.code, twice.stderr.includes('twice.yaml:3:1')]).toEqual([EXIT.usage, true])
   })
 
+  it('takes days, instants in UTC and seconds to judge at, and nothing that could mean another', async () => {
+    const at = (text: string) =>
+      cloister(
+        ...['attest', 'verify', 'quote.bin', '--collateral', 'collateral.json', '--at', text],
+      )
+    for (const text of [
+      'March 5',
+      '2026-03-02T00:00:00',
+      '2026-02-30',
+      '2026-3-2',
+      '20260302Z',
+      '',
+    ]) {
+      const { code, stderr } = await at(text)
+      expect([text, code, stderr.includes('midnight UTC')]).toEqual([text, EXIT.usage, true])
+    }
+    const day = Date.parse('2026-03-02') / 1000
+    for (const text of [
+      '2026-03-02',
+      '2026-03-02T00:00:00Z',
+      '2026-03-02T00:00:00.000Z',
+      `${day}`,
+    ]) {
+      const { code } = await at(`${text}`)
+      expect([text, code]).toEqual([text, EXIT.notAuthentic])
+    }
+  })
+
   it.skipIf(!HAS_VECTORS)(`verifies quotes of real hardware at their time${SKIPPED}`, async () => {
     const tdx = `${VECTORS}/tdx/v5-td-relaunch-advised`
     const files = ['attest', 'verify', `${tdx}/quote.bin`, '--collateral', tdx, '--json']
@@ -304,6 +348,8 @@ describe('cloister attest inspect', () => {
     ['snp/vek.der', 'certificate', 'chip id'],
     ['chain.pem', 'certificate chain', 'Platform CA'],
     ['crl.der', 'revocation list', 'next update'],
+    ['crl.pem', 'revocation list', 'next update'],
+    ['odd-chain.bin', 'SGX quote', 'not readable: '],
     ['tcb.json', 'TCB info', 'SWHardeningNeeded'],
     ['identity.json', 'identity', 'ISVSVN'],
     ['collateral.json', 'collateral', 'TCB signing chain'],

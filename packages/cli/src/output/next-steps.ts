@@ -84,6 +84,13 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
+  QuoteFormatError: 'cloister attest inspect FILE says what a file is',
+  'CollateralError EXPIRED': 'fetch newer collateral, or judge at its time: --at',
+  'ChainError CRL_EXPIRED': 'fetch newer collateral, or judge at its time: --at',
+  'CollateralError NOT_YET_VALID': 'look at the clock, or at --at',
+  'ChainError NOT_YET_VALID': 'look at the clock, or at --at',
+  'CollateralError FMSPC': 'fetch the collateral of the quote’s own FMSPC',
+  'CollateralError OTHER_TEE': 'give --collateral of the kind of evidence that the file is',
   InspectError:
     'it is cut short, altered, or of a form that nobody signs: get it again from where it came',
   ENOENT: 'look at the path',

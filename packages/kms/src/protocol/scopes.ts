@@ -19,6 +19,19 @@ export const SCOPES = [
 /** One of {@link SCOPES}. */
 export type Scope = (typeof SCOPES)[number]
 
+/** What an owner may let another account do with a key; as the audit log names it. */
+export const GRANTABLE_ACTS = [
+  'wrap',
+  'unwrap',
+  'rewrap',
+  'encrypt',
+  'decrypt',
+  'generate-data-key',
+  'sign',
+  'verify',
+  'get-public-key',
+] as const
+
 /** Tells a scope from any other text. */
 export function isScope(text: string): text is Scope {
   return SCOPES.some(scope => scope === text)

@@ -177,7 +177,7 @@ function pathsOf(
   if (path.startsWith('/v1/policies/')) return [path.replace(':id', policyId)]
   // What these change is none of this test's: ids that there are would end it.
   if (/^\/v1\/(accounts|credentials|withdrawals|operator)\//.test(path)) {
-    return [path.replace(/:[a-z]+/g, '0'.repeat(32))]
+    return [path.replace(/:[a-z]+/g, 'f'.repeat(32))]
   }
   if (path.startsWith('/v1/datasets/')) return [path.replace(':id', scene.inputId)]
   const alias = `of ${scene.keyId.slice(0, 8)}`

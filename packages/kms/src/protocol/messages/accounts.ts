@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { CERTIFICATE_MATCH } from '../client-certificate.ts'
-import { cmkId, hexId } from '../schema.ts'
-import { SCOPES } from '../scopes.ts'
+import { cmkId, hexId, nullable, oneOf } from '../schema.ts'
+import { GRANTABLE_ACTS, SCOPES } from '../scopes.ts'
 
 const strict = { additionalProperties: false } as const
 
@@ -43,13 +43,11 @@ const newCredentialSchema = Type.Object(
 const kind = Type.Union([Type.Literal('person'), Type.Literal('service')])
 const role = Type.Union([Type.Literal('administrator'), Type.Literal('member')])
 const state = Type.Union([Type.Literal('enabled'), Type.Literal('disabled')])
-const nullable = <T extends ReturnType<typeof Type.String>>(schema: T) =>
-  Type.Union([schema, Type.Null()])
 
-/** What acts a grant of a key's use is for, as the audit log names them. */
-const grantedActions = Type.Array(Type.String({ pattern: '^[a-z][a-z-]{0,39}$' }), {
+/** What acts a grant of a key's use is for. */
+const grantedActions = Type.Array(oneOf(GRANTABLE_ACTS), {
   minItems: 1,
-  maxItems: 32,
+  maxItems: GRANTABLE_ACTS.length,
   uniqueItems: true,
 })
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { newDatasetId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { KmsClient } from '../../client/kms-client.ts'
 import { encodePublicKey } from '../../protocol/public-key.ts'
 import type { Scope } from '../../protocol/scopes.ts'
 import { newMember, newTenant, operatorOf, WHOLE } from '../accounts-flow.test.support.ts'
@@ -233,6 +234,52 @@ describe('a grant', () => {
     await owner.client.accounts.ungrantKey(keyId, helper.accountId)
     await refused(sealPart(helper.client, keyId, datasetId), 'NOT_OWNER')
     await refused(owner.client.accounts.ungrantKey(keyId, helper.accountId), 'NOT_FOUND')
+  })
+
+  it('is for each act that uses a key, and for that act alone', async () => {
+    const { administrator } = await newTenant(world, 'acts')
+    const owner = await newMember(world, administrator)
+    const helper = await newMember(world, administrator)
+    const keys = {
+      data: (await owner.client.createKey({ mode: 'open' })).keyId,
+      sealed: (await owner.client.createKey({})).keyId,
+      signing: (
+        await owner.client.createKey({
+          mode: 'open',
+          keySpec: 'ECC_NIST_P256',
+          keyUsage: 'SIGN_VERIFY',
+        })
+      ).keyId,
+    }
+    const message = Buffer.from('a message')
+    const { ciphertext } = await owner.client.encrypt(keys.data, message)
+    const how = { signingAlgorithm: 'ECDSA_SHA_256' } as const
+    const signature = await owner.client.sign(keys.signing, message, how)
+    const acts: readonly (readonly [string, string, (client: KmsClient) => Promise<unknown>])[] = [
+      ['encrypt', keys.data, client => client.encrypt(keys.data, message)],
+      ['decrypt', keys.data, client => client.decrypt(ciphertext)],
+      ['generate-data-key', keys.data, client => client.generateDataKey(keys.data)],
+      ['sign', keys.signing, client => client.sign(keys.signing, message, how)],
+      ['verify', keys.signing, client => client.verify(keys.signing, message, signature, how)],
+      ['get-public-key', keys.signing, client => client.getPublicKey(keys.signing)],
+    ]
+    for (const [act, keyId, call] of acts) {
+      await refused(call(helper.client), 'NOT_OWNER')
+      await owner.client.accounts.grantKey(keyId, helper.accountId, [act])
+      await call(helper.client)
+      for (const [another, , callAnother] of acts) {
+        if (another !== act) await refused(callAnother(helper.client), 'NOT_OWNER')
+      }
+      await owner.client.accounts.ungrantKey(keyId, helper.accountId)
+    }
+    const all = acts.map(([act]) => act)
+    await owner.client.accounts.grantKey(keys.sealed, helper.accountId, [...all, 'unwrap'])
+    await refused(helper.client.encrypt(keys.sealed, message), 'KEY_ATTESTED_ONLY')
+    await refused(helper.client.generateDataKey(keys.sealed), 'KEY_ATTESTED_ONLY')
+    await refused(
+      owner.client.accounts.grantKey(keys.data, helper.accountId, ['rotate']),
+      'MALFORMED',
+    )
   })
 
   it('goes to no account of another tenant', async () => {

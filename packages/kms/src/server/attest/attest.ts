@@ -229,7 +229,7 @@ function appraised(policy: AppraisalPolicy, evidence: VerifiedEvidence): Trusted
     case 'trusted':
       return appraisal
     case 'rejected': {
-      const reasons = appraisal.reasons.map(reason => ({
+      const reasons = appraisal.reasons.map(({ edits: _edits, ...reason }) => ({
         ...reason,
         message: `${reason.code}: wanted ${reason.wanted}, saw ${reason.seen}`,
       }))
