@@ -18,6 +18,8 @@ export interface Ended {
 /** A key service with a home folder, and the command as a person would run it there. */
 export interface Served {
   readonly folder: string
+  /** The key service's process. */
+  readonly pid: number
   /** Runs a command in the folder. @param input - Given to its standard input */
   readonly run: (argv: readonly string[], input?: Uint8Array) => Promise<Ended>
   readonly stop: () => Promise<void>
@@ -47,8 +49,9 @@ export async function served(): Promise<Served> {
     })
   const stop = async () => {
     kms.kill('SIGTERM')
-    await once(kms, 'exit')
+    if (kms.exitCode === null) await once(kms, 'exit')
     await rm(folder, { recursive: true, force: true })
   }
-  return { folder, run, stop }
+  if (kms.pid === undefined) throw new Error('the key service did not start')
+  return { folder, pid: kms.pid, run, stop }
 }

@@ -22,6 +22,7 @@ import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { untilInterrupted } from '../until-interrupted.ts'
 import { UsageError } from '../usage-error.ts'
 import { addEnrolCommand } from './enrol.ts'
+import { addKmsDoctorCommand } from './kms-doctor.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
@@ -100,6 +101,7 @@ Examples:
 
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
+  addKmsDoctorCommand(kms)
 
   addEnrolCommand(kms, 'enrol')
 }

@@ -12,6 +12,7 @@ export {
   parseCaseFile,
   parseDescribedRequest,
 } from './policy/offline/case-file.ts'
+export { WEAK_SWITCHES, type WeakSwitch } from './observe/index.ts'
 export {
   type OfflineDecision,
   OfflinePolicies,

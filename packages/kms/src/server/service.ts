@@ -9,7 +9,7 @@ import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
-import type { Metrics, OutstandingChallenges } from './observe/index.ts'
+import type { Metrics, OutstandingChallenges, WeakSwitch } from './observe/index.ts'
 import type { Policies, Withdrawals } from './policy/index.ts'
 import type { Store } from './store/index.ts'
 
@@ -49,6 +49,9 @@ export interface KmsService {
   /** How often one account, or one address, is served. */
   readonly limits: RateLimits
   readonly metrics: Metrics
+  /** What the operator chose that weakens the service. */
+  readonly weakSwitches: readonly WeakSwitch[]
+  readonly startedAt: Date
   readonly outstanding: OutstandingChallenges
   /** The time, which is the key service's own. */
   readonly now: () => Date

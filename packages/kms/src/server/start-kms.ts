@@ -165,6 +165,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const clientCas = parseClientCas(options.clientCas ?? [])
     const metrics = new Metrics()
     const rates = options.rates ?? DEFAULT_RATES
+    const weakSwitches = weakSwitchesOf({ ...options, rates })
     const service: KmsService = {
       identity,
       store,
@@ -190,6 +191,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       appraisal: options.appraisal,
       tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 300,
       metrics,
+      weakSwitches,
+      startedAt: now(),
       limits: new RateLimits(rates, by => metrics.limited(by)),
       outstanding: new OutstandingChallenges(),
       now,
@@ -211,7 +214,6 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     })
     server = createHttpServer(service, ehsm, tls, limits, readiness, log)
     const { app, draining } = server
-    const weakSwitches = weakSwitchesOf({ ...options, rates })
     if (options.metrics !== undefined) {
       metrics.watch({
         challenges: service.outstanding,
