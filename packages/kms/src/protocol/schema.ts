@@ -44,12 +44,13 @@ export const instant = Type.String({
 /**
  * Checks a value against a schema.
  * @param what - Name of the whole, for the message.
- * @throws KmsError MALFORMED, naming the first place that does not fit
+ * @throws KmsError MALFORMED, naming the first place that does not fit, or where a text is no
+ * well-formed Unicode: it could be neither stored nor written to the audit log as it is
  */
 export function parseAs<T extends TSchema>(what: string, schema: T, value: unknown): Static<T> {
   if (Value.Check(schema, value)) {
     if (isWellFormed(value)) return value
-    throw new KmsError('MALFORMED', `${what}: a text is no well-formed Unicode`)
+    throw new KmsError('MALFORMED', `${what}: a text in it is no well-formed Unicode`)
   }
   const found = Value.Errors(schema, value).First()
   const first = found === undefined ? undefined : insideUnion(found)
@@ -61,10 +62,11 @@ export function parseAs<T extends TSchema>(what: string, schema: T, value: unkno
 
 const LONE_SURROGATE = /\p{Surrogate}/u
 
-/** JSON can escape half a character; such text has no UTF-8, and is neither stored nor hashed. */
+/** Whether every text in a value, names of members among them, is well-formed Unicode. */
 function isWellFormed(value: unknown): boolean {
   if (typeof value === 'string') return !LONE_SURROGATE.test(value)
   if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isWellFormed)
   return Object.entries(value).every(([name, member]) => isWellFormed(name) && isWellFormed(member))
 }
 

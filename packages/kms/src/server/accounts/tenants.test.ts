@@ -22,6 +22,7 @@ describe('a tenant', () => {
   it('is made by the operator, who sees none of its accounts and acts for none', async () => {
     const operator = await operatorOf(world)
     const { tenantId, administrator } = await newTenant(world, 'hospital')
+    await refused(operator.operator.createTenant('a \ud800'), 'MALFORMED')
     const tenants = await operator.operator.tenants()
     expect(tenants.map(({ name }) => name)).toEqual(expect.arrayContaining(['default', 'hospital']))
     const { account } = await administrator.accounts.self()
