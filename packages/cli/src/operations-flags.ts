@@ -19,7 +19,10 @@ export interface OperationsFlags {
 /** Adds the flags of {@link OperationsFlags} to a command. */
 export function addOperationsFlags(command: Command): Command {
   return command
-    .option('--metrics-port <number>', 'serve metrics for Prometheus on this port; 0 takes a free one')
+    .option(
+      '--metrics-port <number>',
+      'serve metrics for Prometheus on this port; 0 takes a free one',
+    )
     .option(
       '--metrics-host <address>',
       'address of the metrics, which anybody who reaches it may read',

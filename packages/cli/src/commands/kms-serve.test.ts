@@ -118,7 +118,9 @@ class Writer {
 }
 
 describe('cloister kms serve, told to stop', () => {
-  it('under load ends with 0, breaks no connection and loses nothing', { timeout: 180_000 }, async () => {
+  it('under load ends with 0, breaks no connection and loses nothing', {
+    timeout: 180_000,
+  }, async () => {
     const serving = await serve('--metrics-port', '0', '--rate-account', '0')
     const client = new KmsClient(serving.pin)
     const token = await readFile(join(folder, 'kms', 'enrolment-token'), 'utf8')

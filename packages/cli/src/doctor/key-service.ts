@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { type KmsPin, type KmsProbe, KmsClient, probeKms } from '@cloister/kms'
+import { KmsClient, type KmsPin, type KmsProbe, probeKms } from '@cloister/kms'
 import type { Finding } from './finding.ts'
 
 /** Requests are refused, or evidence is, when clocks are minutes apart; this shows it before. */

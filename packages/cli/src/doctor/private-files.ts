@@ -14,7 +14,8 @@ export async function privateFileFindings(
   isPublic: (name: string) => boolean,
 ): Promise<readonly Finding[]> {
   const findings = await pathFindings(folder, 'go-rwx')
-  if (findings === 'absent') return [{ what: WHAT, state: 'weak', detail: `${folder} is not there` }]
+  if (findings === 'absent')
+    return [{ what: WHAT, state: 'weak', detail: `${folder} is not there` }]
   for (const name of (await readdir(folder)).sort()) {
     const more = await pathFindings(join(folder, name), isPublic(name) ? 'go-w' : 'go-rwx')
     if (more !== 'absent') findings.push(...more)

@@ -64,7 +64,9 @@ async function probe(url: URL, agent: PinnedAgent, timeoutMs: number): Promise<K
             certificateEndsAt: new Date(presented.validTo),
           })
         } catch (cause) {
-          reject(new KmsConnectionError('ANSWER', 'the answer is not one about readiness', { cause }))
+          reject(
+            new KmsConnectionError('ANSWER', 'the answer is not one about readiness', { cause }),
+          )
         }
       })
     })

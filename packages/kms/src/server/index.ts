@@ -4,6 +4,7 @@ export { EventLog, errorChain } from './http/log.ts'
 export { DEFAULT_RATES, type Rates } from './http/rate-limits.ts'
 export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 export { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
+export { WEAK_SWITCHES, type WeakSwitch } from './observe/index.ts'
 export {
   type CaseFile,
   type DescribedCase,
@@ -12,7 +13,6 @@ export {
   parseCaseFile,
   parseDescribedRequest,
 } from './policy/offline/case-file.ts'
-export { WEAK_SWITCHES, type WeakSwitch } from './observe/index.ts'
 export {
   type OfflineDecision,
   OfflinePolicies,

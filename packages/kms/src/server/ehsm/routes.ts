@@ -50,7 +50,11 @@ export function ehsmRoutes(app: FastifyInstance, ehsm: Ehsm, log: EventLog): voi
       // A body that is too large, or late, is no matter of the interface: as with upstream.
       if (status !== undefined && status !== 400) {
         ehsm.service.limits.countUnproven(request)
-        request.outcome = { ...request.outcome, action: `ehsm.${logged(request)}`, code: `${status}` }
+        request.outcome = {
+          ...request.outcome,
+          action: `ehsm.${logged(request)}`,
+          code: `${status}`,
+        }
         return reply.status(status).send()
       }
       return answer(request, reply, refusedWith(ehsm, error, log, request), log)

@@ -74,7 +74,9 @@ export function errorChain(error: unknown): readonly Plain[] {
   const chain: Plain[] = []
   for (let at = error; at instanceof Error && chain.length < MAX_CAUSES; at = at.cause) {
     const code = 'code' in at ? ` [${codeWord(String(at.code))}]` : ''
-    chain.push(`${className(at.name)}${code}${isOurs(at) ? `: ${at.message}` : placeOf(at)}` as Plain)
+    chain.push(
+      `${className(at.name)}${code}${isOurs(at) ? `: ${at.message}` : placeOf(at)}` as Plain,
+    )
   }
   return chain
 }
@@ -85,9 +87,7 @@ const className = matching(/^[A-Z][A-Za-z]{1,63}$/)
 
 function isOurs(error: Error): boolean {
   return (
-    error instanceof KmsError ||
-    error instanceof SealedError ||
-    error instanceof AttestationError
+    error instanceof KmsError || error instanceof SealedError || error instanceof AttestationError
   )
 }
 

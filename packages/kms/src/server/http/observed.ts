@@ -22,7 +22,9 @@ const UNPROVEN: ReadonlySet<string> = new Set([
   }).map(({ method, path }) => `${method} ${path}`),
 ])
 
-const ACTIONS: ReadonlyMap<string, string> = new Map(OPERATIONS.map(({ id, method, path }) => [`${method} ${path}`, id]))
+const ACTIONS: ReadonlyMap<string, string> = new Map(
+  OPERATIONS.map(({ id, method, path }) => [`${method} ${path}`, id]),
+)
 
 /** How a request ends that was one too many: in this interface, and in eHSM's. */
 const LIMITED: ReadonlySet<string> = new Set(['RATE_LIMITED', '429'])

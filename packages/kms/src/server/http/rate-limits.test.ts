@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { EhsmTestClient, exchange } from '../ehsm/client.test.support.ts'
 import { World } from '../flow.test.support.ts'
-import { type RawAnswer, rawCall } from './raw-call.test.support.ts'
 import { addressRange, RateLimits } from './rate-limits.ts'
+import { type RawAnswer, rawCall } from './raw-call.test.support.ts'
 
 const from = (ip: string) => ({ ip, isCounted: false })
 
@@ -19,7 +19,9 @@ async function limited(options: Parameters<typeof World.start>[0]) {
     rawCall(world.kms.pin, { method: 'GET', path, ...more })
   const limitedBy = async (by: string) => {
     const text = await (await fetch(world.kms.metricsUrl ?? '')).text()
-    return Number(new RegExp(`^cloister_rate_limited_total{by="${by}"} (\\d+)$`, 'm').exec(text)?.[1])
+    return Number(
+      new RegExp(`^cloister_rate_limited_total{by="${by}"} (\\d+)$`, 'm').exec(text)?.[1],
+    )
   }
   return { world, log, call, limitedBy }
 }

@@ -11,9 +11,7 @@ import { Metrics } from './metrics.ts'
 
 /** A Python that has prometheus_client; .ci/install makes one. */
 const PYTHON = process.env['CLOISTER_PYTHON']
-const READER = fileURLToPath(
-  new URL('../../../test/metrics/read_metrics.py', import.meta.url),
-)
+const READER = fileURLToPath(new URL('../../../test/metrics/read_metrics.py', import.meta.url))
 
 interface Family {
   readonly type: string
@@ -60,7 +58,12 @@ describe('the metrics of a key service', () => {
     const keyid = await client.createKey('EH_AES_GCM_256')
     await client.call('Encrypt', { keyid, plaintext: 'c2VjcmV0' })
     const wrong = 'wrong-credential-of-32-characters'
-    for (const path of ['/v1/keys', '/v1/secret-in-a-path', '/v1/keys/secret-id', '/ehsm?Action=x1']) {
+    for (const path of [
+      '/v1/keys',
+      '/v1/secret-in-a-path',
+      '/v1/keys/secret-id',
+      '/ehsm?Action=x1',
+    ]) {
       await rawCall(world.kms.pin, { method: 'GET', path, credential: wrong })
     }
     secrets.push(account.accountId, credential.credentialId, scene.keyId, client.appId, keyid)

@@ -25,10 +25,12 @@ export const WEAK_SWITCHES = {
     'MEMORY ALIASING IS NOT RULED OUT: the appraisal policy allows SEV-SNP without the alias check',
   'outdated-platforms':
     'PLATFORMS WITH KNOWN HOLES ARE ACCEPTED: the appraisal policy allows a TCB that is out of date or revoked',
-  'grace-periods': 'EXPIRED COLLATERAL OR AN OLD TCB IS ACCEPTED FOR A WHILE: see the appraisal policy',
+  'grace-periods':
+    'EXPIRED COLLATERAL OR AN OLD TCB IS ACCEPTED FOR A WHILE: see the appraisal policy',
   'no-account-limit': 'ONE ACCOUNT MAY TAKE ALL OF THIS SERVICE: --rate-account is 0',
   'no-address-limit': 'ONE ADDRESS MAY TAKE ALL OF THIS SERVICE: --rate-address is 0',
-  'public-metrics': 'METRICS ARE SERVED BEYOND THIS MACHINE, IN CLEAR AND TO ANYBODY: --metrics-host',
+  'public-metrics':
+    'METRICS ARE SERVED BEYOND THIS MACHINE, IN CLEAR AND TO ANYBODY: --metrics-host',
 } as const
 
 /** The name of a choice that weakens a key service. */
@@ -56,8 +58,7 @@ const IS_ON: Readonly<Record<WeakSwitch, (choices: Choices) => boolean>> = {
   'ehsm-open-keys': ({ ehsm }) => ehsm?.openKeys === true,
   'simulated-platform': ({ roots }) => roots.some(({ kind }) => kind === 'sim'),
   'root-key-file': ({ rootKey }) => rootKey.kind === 'file',
-  'root-key-simulated': ({ rootKey }) =>
-    rootKey.kind === 'sealed' && rootKey.source.tee === 'sim',
+  'root-key-simulated': ({ rootKey }) => rootKey.kind === 'sealed' && rootKey.source.tee === 'sim',
   'debug-workloads': ({ appraisal: { enclaves = [], guests = [], tds = [] } }) =>
     [...enclaves, ...tds, ...guests].some(rule => rule.allowDebug === true),
   'public-test-signer': ({ appraisal: { enclaves = [] } }) =>
