@@ -9,7 +9,7 @@ import { otherTee, readSnpCollateral, verifySnpReport } from './verify/snp.ts'
 import { insideOf, type VerifiedCollateral } from './verify/verified-collateral.ts'
 import { Known } from './x509/known.ts'
 
-/** What {@link verifyEvidence} needs; no field is optional, so no check is left out by omission. */
+/** What {@link verifyEvidence} needs; what is left out makes it stricter, and leaves no check out. */
 export interface VerifyEvidenceOptions<Given = Collateral | SnpCollateral | VerifiedCollateral> {
   /**
    * Quote of SGX (version 3, 4, 5) or TDX (4, 5), of which what follows the quote is never

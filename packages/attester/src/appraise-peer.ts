@@ -34,9 +34,7 @@ export async function appraisePeer(
   { roots, policy, collateralFor, now }: PeerRequirements,
   assertBound: (verified: VerifiedEvidence, at: Date) => void,
 ): Promise<TrustedAppraisal> {
-  const collateral = await collateralFor(evidence).catch((cause: unknown) => {
-    throw new AttestedTlsError('COLLATERAL', 'no collateral for the evidence', { cause })
-  })
+  const collateral = await collateralOrRefused(() => collateralFor(evidence))
   const at = now()
   const { collateralGraceDays = 0 } = policy.platform ?? {}
   const verified = verifiedOrRefused(() =>
@@ -49,6 +47,15 @@ export async function appraisePeer(
   throw new AttestedTlsError('REJECTED', `the policy refuses the evidence: ${reasons.join('; ')}`, {
     appraisal,
   })
+}
+
+/** One that reads the evidence may well throw at once: the other side chose what it reads. */
+async function collateralOrRefused<Given>(get: () => Promise<Given>): Promise<Given> {
+  try {
+    return await get()
+  } catch (cause) {
+    throw new AttestedTlsError('COLLATERAL', 'no collateral for the evidence', { cause })
+  }
 }
 
 function verifiedOrRefused(verify: () => VerifiedEvidence): VerifiedEvidence {

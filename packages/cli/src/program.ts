@@ -23,7 +23,7 @@ const FAMILIES: readonly Family[] = [
     load: async () => (await import('./commands/dataset.ts')).addDatasetCommands,
   },
   {
-    names: ['enroll', 'generatekeys', 'generatekey'],
+    names: ['enroll', 'generatekeys', 'generatekey', 'verify', 'register'],
     load: async () => (await import('./commands/older.ts')).addOlderCommands,
   },
   {
@@ -43,7 +43,7 @@ const FAMILIES: readonly Family[] = [
 
 /**
  * The `cloister` command. Parses, calls, prints; no logic of its own.
- * @param argv - Where commands are named in it, only those are loaded.
+ * @param argv - Node's; where a command is named in it, only its family is loaded.
  */
 export async function createProgram(argv: readonly string[] = []): Promise<Command> {
   const program = new Command('cloister')
@@ -55,13 +55,20 @@ export async function createProgram(argv: readonly string[] = []): Promise<Comma
     .exitOverride()
   // Told as JSON at the end instead.
   const silent = argv.includes('--json') ? { writeErr: () => {} } : {}
-  const named = FAMILIES.filter(({ names }) => names.some(name => argv.includes(name)))
+  const wanted = commandIn(argv)
+  const named = FAMILIES.filter(({ names }) => wanted !== undefined && names.includes(wanted))
   for (const { load } of named.length > 0 ? named : FAMILIES) {
     const add = await load()
     add(program)
   }
   overrideExits(program, silent)
   return program
+}
+
+/** The first word that is no option: nested commands have the names of others. */
+function commandIn(argv: readonly string[]): string | undefined {
+  const words = argv.slice(2)
+  return words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--home')
 }
 
 /** Every level of commands ends by an error that main tells, and never by itself. */

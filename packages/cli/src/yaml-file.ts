@@ -1,4 +1,4 @@
-import { type Document, LineCounter, parseDocument } from 'yaml'
+import { type Document, LineCounter, parseDocument, visit } from 'yaml'
 import { readInputText } from './attest/input-file.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -23,10 +23,33 @@ export async function readYamlFile(file: string, nextStep: string): Promise<Yaml
     const [problem = ''] = broken.message.split('\n')
     throw new UsageError(`${at(broken.pos[0])}: ${problem}`, nextStep)
   }
+  const odd = oddityOf(document)
+  if (odd !== undefined) throw new UsageError(`${at(odd.offset)}: ${odd.problem}`, nextStep)
   return {
     value: document.toJS({ maxAliasCount: 0 }),
     at: path => at(offsetOf(document, path)),
   }
+}
+
+/**
+ * What YAML allows and no file of ours does, as it would say something else than it seems to: another
+ * version, of which `yes` is true and `<<` takes members from elsewhere; and aliases.
+ */
+function oddityOf(
+  document: Document.Parsed,
+): { readonly offset: number; readonly problem: string } | undefined {
+  const { version } = document.directives.yaml
+  if (version !== '1.2') return { offset: 0, problem: `wanted YAML 1.2, saw ${version}` }
+  let offset: number | undefined
+  visit(document, {
+    Alias: (_key, { range }) => {
+      offset = range?.[0] ?? 0
+      return visit.BREAK
+    },
+  })
+  return offset === undefined
+    ? undefined
+    : { offset, problem: 'wanted a value, saw an alias: write it out' }
 }
 
 function offsetOf(document: Document, path: string): number {

@@ -2,15 +2,18 @@ import { CodedError } from '@cloister/attestation'
 import { type Exchange, exchange } from './download.ts'
 import { UpstreamError } from './errors.ts'
 
-/** Why an administrator's request came to nothing: `UNREACHABLE`, or `REFUSED` by the service. */
-export class PccsAdminError extends CodedError<'UNREACHABLE' | 'REFUSED'> {
+/**
+ * Why an administrator's request came to nothing: `UNREACHABLE`; `REFUSED` by the service; or `URL`,
+ * an address that no token is sent to.
+ */
+export class PccsAdminError extends CodedError<'UNREACHABLE' | 'REFUSED' | 'URL'> {
   /** The HTTP status, where the service answered. */
   readonly status: number | undefined
   /** What the service gave as its reasons. */
   readonly reasons: readonly string[]
 
   constructor(
-    code: 'UNREACHABLE' | 'REFUSED',
+    code: 'UNREACHABLE' | 'REFUSED' | 'URL',
     message: string,
     options: ErrorOptions & { readonly status?: number; readonly reasons?: readonly string[] } = {},
   ) {
@@ -22,7 +25,7 @@ export class PccsAdminError extends CodedError<'UNREACHABLE' | 'REFUSED'> {
 
 /** Where a collateral service is, and what it is shown. */
 export interface PccsAdminOptions {
-  /** Such as `https://localhost:8081`. */
+  /** Such as `https://localhost:8081`; without TLS on this machine alone, as the token goes over it. */
   readonly url: string
   /** The admin token; a secret. For `register` the user token. */
   readonly token: string
@@ -38,7 +41,9 @@ const MAX_ANSWER = 256 << 20
 export class PccsAdmin {
   readonly #options: PccsAdminOptions
 
+  /** @throws PccsAdminError URL */
   constructor(options: PccsAdminOptions) {
+    requireSecret(options.url)
     this.#options = options
   }
 
@@ -110,6 +115,18 @@ export class PccsAdmin {
     if (answer.status === 200) return answer
     throw refusalIn(answer)
   }
+}
+
+const LOOPBACK: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
+
+/** A token in the clear is everybody's on the way. */
+function requireSecret(url: string): void {
+  const { protocol, hostname } = URL.canParse(url) ? new URL(url) : { protocol: '', hostname: '' }
+  if (protocol === 'https:' || (protocol === 'http:' && LOOPBACK.includes(hostname))) return
+  throw new PccsAdminError(
+    'URL',
+    `the token is for https:// alone, or http:// on this machine; saw ${JSON.stringify(url)}`,
+  )
 }
 
 function refusalIn(answer: Exchange): PccsAdminError {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { PUBLISHED_TCB_STATUSES, TCB_STATUSES } from '../collateral/tcb-status.ts'
+import { createSimPlatform } from '../sim/platform.ts'
 import type { VerifiedEvidence } from '../verify/claims.ts'
+import { verifyEvidence } from '../verify-evidence.ts'
 import {
   AT,
   base,
@@ -59,6 +61,26 @@ describe('appraiseEvidence', () => {
         },
       ],
       policyDigest: policyDigestOf(strict),
+    })
+  })
+})
+
+describe('a grace for collateral', () => {
+  it('does not outlast a certificate, which has none', () => {
+    const platform = createSimPlatform({ createdAt: AT, validForDays: 40 })
+    const { report } = evidenceOf()
+    const evidence = verifyEvidence({
+      evidence: platform.quote({ ...report, debug: false }),
+      collateral: platform.collateral(new Date(AT.getTime() + 20 * DAY)),
+      roots: [platform.trustRoot],
+      at: new Date(AT.getTime() + 21 * DAY),
+    })
+    expect(evidence.certificateExpiration).toEqual(evidence.earliestExpiration)
+    const platform30 = { tcbStatuses: ['UpToDate'], collateralGraceDays: 30 }
+    const policy = readAppraisalPolicy({ ...base, platform: platform30 })
+    expect(appraiseEvidence(evidence, policy)).toMatchObject({
+      verdict: 'trusted',
+      goodUntil: evidence.certificateExpiration,
     })
   })
 })

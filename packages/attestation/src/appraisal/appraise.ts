@@ -12,8 +12,9 @@ export interface TrustedAppraisal {
   readonly verdict: 'trusted'
   readonly evidence: VerifiedEvidence
   /**
-   * When the first input of the evidence ends, with the policy's grace for collateral; or, before
-   * that, the policy's grace for a platform that is out of date.
+   * When the first document or list of the evidence ends, with the policy's grace for collateral; or,
+   * before that, the first certificate, for which there is none, or the policy's grace for a platform
+   * that is out of date.
    */
   readonly goodUntil: Date
   readonly policyDigest: PolicyDigest
@@ -49,8 +50,12 @@ function goodUntil(evidence: VerifiedEvidence, { platform }: AppraisalPolicy): D
   const { earliestExpiration } = evidence
   if (evidence.kind === 'snp' || platform === undefined) return earliestExpiration
   const { collateralGraceDays = 0 } = platform
-  const end = earliestExpiration.getTime() + collateralGraceDays * DAY_MS
-  return new Date(Math.min(end, platformGraceEnd(evidence, platform)?.getTime() ?? end))
+  const ends = [
+    new Date(earliestExpiration.getTime() + collateralGraceDays * DAY_MS),
+    evidence.certificateExpiration,
+    platformGraceEnd(evidence, platform),
+  ].filter(end => end !== undefined)
+  return new Date(Math.min(...ends.map(end => end.getTime())))
 }
 
 /** Whether the host can read the memory of what was attested. */

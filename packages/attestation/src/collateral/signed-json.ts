@@ -95,7 +95,7 @@ export function asInstant(what: string, value: unknown): Date {
   const text = asString(what, value)
   const at = new Date(text)
   // A day that is not in the calendar would be taken for one of the next month.
-  if (Number.isNaN(at.getTime()) || at.toISOString() !== `${text.slice(0, -1)}.000Z`) {
+  if (Number.isNaN(at.getTime()) || at.toISOString().replace('.000Z', 'Z') !== text) {
     throw new CollateralError('FORMAT', `${what}: wanted an instant such as 2026-01-31T00:00:00Z`)
   }
   return at

@@ -152,12 +152,17 @@ function decoded(text: string): Uint8Array | undefined {
   return bytesOfBase64(plain)
 }
 
+/** The byte order mark of UTF-8, which some tools write before text. */
+function beginsWithMark([first, second, third]: Uint8Array): boolean {
+  return first === 0xef && second === 0xbb && third === 0xbf
+}
+
 /** Text in printable ASCII; `undefined` when there is any other byte. */
 function textOf(bytes: Uint8Array): string | undefined {
   const isText = (byte: number) => (byte >= 0x20 && byte < 0x7f) || [9, 10, 13].includes(byte)
   let end = bytes.length
   while (end > 0 && bytes[end - 1] === 0) end--
-  const body = bytes.subarray(0, end)
+  const body = bytes.subarray(beginsWithMark(bytes) ? 3 : 0, end)
   if (body.length === 0 || !body.every(isText)) return undefined
   return asciiOf(body).trim()
 }

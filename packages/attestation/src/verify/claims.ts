@@ -51,6 +51,8 @@ export interface PlatformClaims extends CommonClaims {
   readonly collateral: Readonly<Record<'tcbInfo' | 'qeIdentity' | 'rootCaCrl' | 'pckCrl', Issued>>
   /** When the newest document or list of the collateral was issued. */
   readonly latestIssueDate: Date
+  /** First instant at which a certificate of the input has expired: no grace goes beyond it. */
+  readonly certificateExpiration: Date
 }
 
 /** What a verified quote of an enclave says. */

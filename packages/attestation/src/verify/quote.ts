@@ -18,6 +18,7 @@ import {
 } from './documents.ts'
 import { requireDocumentsFit, requireSamePlatform } from './fit.ts'
 import { gapsOf } from './gaps.ts'
+import { ownCopy } from './own-copy.ts'
 import { pckChainOf, pckExtensionOf } from './pck-chain.ts'
 import {
   matchQeIdentity,
@@ -92,16 +93,16 @@ export function verifyQuote(
     tee: teeOf(root, quote),
     verifiedAt: new Date(at),
     quoteVersion: quote.header.version,
-    pck,
+    pck: ownCopy(pck),
     tcbStatus: convergedStatus(levels, qeLevel, tdParts),
     platformTcbStatus: platform.status,
     sgxTcbStatus: levels.sgx.status,
     qeTcbStatus: qeLevel.status,
-    tcbLevel: platform,
-    behind: gapsOf({ quote, documents, pck, platform, qeLevel, module, moduleLevel }),
+    tcbLevel: ownCopy(platform),
+    behind: ownCopy(gapsOf({ quote, documents, pck, platform, qeLevel, module, moduleLevel })),
     advisoryIds: unionOf(platform.advisoryIds, moduleLevel?.advisoryIds, qeLevel.advisoryIds),
-    tcbDate: platform.tcbDate,
-    qeTcbDate: qeLevel.tcbDate,
+    tcbDate: new Date(platform.tcbDate),
+    qeTcbDate: new Date(qeLevel.tcbDate),
     tcbEvaluationDataNumber: tcbInfo.tcbEvaluationDataNumber,
     qeTcbEvaluationDataNumber: qeIdentity.tcbEvaluationDataNumber,
     ...datesOf(pckChain, collateral, documents),
@@ -130,7 +131,7 @@ function bodyClaims({ body }: Quote, moduleId: string | undefined, level: SvnLev
       const tdxModule = {
         ...(moduleId === undefined ? {} : { id: moduleId }),
         tcbStatus: level?.status ?? 'UpToDate',
-        ...(level === undefined ? {} : { tcbDate: level.tcbDate }),
+        ...(level === undefined ? {} : { tcbDate: new Date(level.tcbDate) }),
       } as const
       return { kind: 'td', tdReport: body.report, tdxModule } as const
     }

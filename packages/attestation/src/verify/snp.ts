@@ -17,6 +17,7 @@ import { sameBytes } from '../x509/der.ts'
 import type { Known } from '../x509/known.ts'
 import type { SnpClaims } from './claims.ts'
 import { EvidenceError } from './errors.ts'
+import { ownCopy } from './own-copy.ts'
 import { isQuoteRoot, type SnpRoot, type TrustRoot } from './roots.ts'
 
 /** Collateral of SEV-SNP that has been read. Nothing in it is verified. */
@@ -120,11 +121,14 @@ export function verifySnpReport(
     kind: 'snp',
     tee: root.kind === 'amd' ? 'sev-snp' : 'sim',
     verifiedAt: new Date(at),
-    ...{ report, product: vek.product, tcb, vek },
+    ...{ report, product: vek.product, tcb, vek: ownCopy(vek) },
     revocation:
       crl === undefined
         ? { checked: false }
-        : { checked: true, issued: crl.thisUpdate, nextUpdate: crl.nextUpdate },
+        : {
+            ...{ checked: true, issued: new Date(crl.thisUpdate) },
+            nextUpdate: new Date(crl.nextUpdate),
+          },
     earliestExpiration: new Date(Math.min(...ends.map(end => end.getTime()))),
     rootKeyId: root.keyId.slice(),
   }

@@ -140,6 +140,11 @@ describe('the other side is not believed, and sent nothing', () => {
   it('when there is no collateral for it', async () => {
     const collateralFor = () => Promise.reject(new Error('none'))
     expect(await refusalOf(connectAttested({ ...to(genuine), collateralFor }))).toBe('COLLATERAL')
+    const atOnce = () => {
+      throw new Error('not what I read')
+    }
+    const unread = { ...to(genuine), collateralFor: atOnce }
+    expect(await refusalOf(connectAttested(unread))).toBe('COLLATERAL')
     const never = () => new Promise<never>(() => {})
     const attempt = connectAttested({ ...to(genuine), collateralFor: never, timeoutMs: 500 })
     expect(await refusalOf(attempt)).toBe('TIMEOUT')

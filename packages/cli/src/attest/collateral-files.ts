@@ -10,6 +10,8 @@ import { platformOfQuote } from '@cloister/collateral'
 import { UsageError } from '../usage-error.ts'
 import { readInput, readInputText } from './input-file.ts'
 
+const WHAT_IT_IS =
+  'docs/formats/collateral.md says what it holds; cloister pccs get QUOTE --out FILE fetches it'
 const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
 
 /**
@@ -20,15 +22,13 @@ const SNP_FILES = 'vek.der, chain.pem (ASK or ASVK, then ARK) and crl.der'
 export async function readQuoteCollateral(path: string, quote: Uint8Array): Promise<Collateral> {
   const file = (await stat(path)).isDirectory() ? await fileIn(path, quote) : path
   const text = await readInputText(file)
-  let value: unknown
   try {
-    value = JSON.parse(text)
+    return readCollateralJson(JSON.parse(text))
   } catch (cause) {
-    throw new UsageError(`${file} is not JSON`, 'docs/formats/collateral.md says what it holds', {
-      cause,
-    })
+    if (!(cause instanceof Error)) throw cause
+    const problem = cause instanceof SyntaxError ? 'not JSON' : cause.message
+    throw new UsageError(`${file} is no collateral: ${problem}`, WHAT_IT_IS, { cause })
   }
-  return readCollateralJson(value)
 }
 
 async function fileIn(folder: string, quote: Uint8Array): Promise<string> {

@@ -8,9 +8,10 @@ const MAX_INPUT_BYTES = 16 << 20
 /**
  * Reads a file that a person named. A pipe is refused and not waited for; what is too large is
  * refused before it is read.
+ * @param most - Bytes
  * @throws UsageError
  */
-export async function readInput(path: string): Promise<Uint8Array> {
+export async function readInput(path: string, most = MAX_INPUT_BYTES): Promise<Uint8Array> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = await file.stat()
@@ -18,9 +19,9 @@ export async function readInput(path: string): Promise<Uint8Array> {
       const seen = stats.isDirectory() ? 'a folder' : 'a pipe or a device'
       throw new UsageError(`${path}: wanted a file, saw ${seen}`, 'give the path of a file')
     }
-    if (stats.size > MAX_INPUT_BYTES) {
+    if (stats.size > most) {
       throw new UsageError(
-        `${path}: ${stats.size} bytes, wanted at most ${MAX_INPUT_BYTES}`,
+        `${path}: ${stats.size} bytes, wanted at most ${most}`,
         'look at the path: nothing that is read here is as large',
       )
     }
@@ -30,7 +31,7 @@ export async function readInput(path: string): Promise<Uint8Array> {
   }
 }
 
-/** Reads a file of text, as {@link readInput} does. */
-export async function readInputText(path: string): Promise<string> {
-  return Buffer.from(await readInput(path)).toString('utf8')
+/** Reads a file of text, as {@link readInput} does, without the byte order mark that some tools write. */
+export async function readInputText(path: string, most?: number): Promise<string> {
+  return new TextDecoder().decode(await readInput(path, most))
 }

@@ -20,9 +20,18 @@ export async function inspectFile(file: string): Promise<Inspection> {
   const found = await inspectBytes(file, bytes)
   if (found !== undefined) return found
   throw new UsageError(
-    `${file}: nothing that is known here${bytes.length === 0 ? ', it is empty' : ''}`,
+    `${file}: nothing that is known here: ${seenIn(bytes)}`,
     'give a quote, a report, a certificate or a table of them, a revocation list, TCB info, an identity, collateral, an event log or a SIGSTRUCT',
   )
+}
+
+/** What a person can tell an unknown file by. */
+function seenIn(bytes: Uint8Array): string {
+  if (bytes.length === 0) return 'it is empty'
+  const start = Buffer.from(bytes.subarray(0, 24))
+  const isText = start.every(byte => (byte >= 0x20 && byte < 0x7f) || (byte >= 9 && byte <= 13))
+  const begin = isText ? JSON.stringify(start.toString('latin1')) : `0x${start.toString('hex')}`
+  return `${bytes.length} bytes that begin with ${begin}`
 }
 
 async function inspectBytes(file: string, bytes: Uint8Array): Promise<Inspection | undefined> {

@@ -3,7 +3,7 @@ import {
   appraiseEvidence,
   explainAppraisal,
   parseEventLog,
-  type TrustRoot,
+  type SimPlatform,
   type VerifiedEvidence,
   verifyEventLog,
 } from '@cloister/attestation'
@@ -36,7 +36,7 @@ export interface Judged {
 /** Verifies the evidence of a file, and appraises it where a policy is given. */
 export async function judgeFile(file: string, flags: JudgeFlags): Promise<Judged> {
   const policy = flags.policy === undefined ? undefined : await policyOf(flags.policy)
-  const claims = await verifyFile(file, flags, policy, await simulatedRoots(flags))
+  const claims = await verifyFile(file, flags, policy, await simulatedOf(flags))
   const appraisal = policy === undefined ? undefined : appraiseEvidence(claims, policy)
   const explanation =
     appraisal === undefined
@@ -63,9 +63,9 @@ async function policyOf(file: string) {
   return await readPolicyFile(file)
 }
 
-async function simulatedRoots(flags: JudgeFlags): Promise<readonly TrustRoot[]> {
-  if (flags.allowSimulatedPlatform !== true) return []
+async function simulatedOf(flags: JudgeFlags): Promise<SimPlatform | undefined> {
+  if (flags.allowSimulatedPlatform !== true) return undefined
   // Loaded only here: it brings the key service’s client with it.
   const { simulatedPlatform } = await import('../simulated-platform.ts')
-  return [(await simulatedPlatform(new Home(flags.home))).trustRoot]
+  return await simulatedPlatform(new Home(flags.home))
 }

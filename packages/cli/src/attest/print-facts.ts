@@ -1,4 +1,5 @@
 import type { Fact, Facts } from '@cloister/attestation/inspect'
+import { printable } from '../output/printable.ts'
 
 const WIDTH = 34
 
@@ -8,15 +9,15 @@ export function factLines(facts: Facts, indent = ''): readonly string[] {
 }
 
 function linesOf(name: string, fact: Fact, indent: string): readonly string[] {
-  const label = `${indent}${name}`
+  const label = printable(`${indent}${name}`)
   const deeper = `${indent}  `
-  if (typeof fact !== 'object') return [`${label.padEnd(WIDTH)} ${String(fact)}`]
+  if (typeof fact !== 'object') return [`${label.padEnd(WIDTH)} ${printable(String(fact))}`]
   const members = membersOf(fact)
   if (members === undefined) return [label, ...factLines(fact as Facts, deeper)]
   if (members.length === 0) return [`${label.padEnd(WIDTH)} none`]
   const lines = members.flatMap((one, index) =>
     typeof one === 'string'
-      ? [`${deeper}${one}`]
+      ? [`${deeper}${printable(one)}`]
       : [`${deeper}${index + 1}.`, ...factLines(one, `${deeper}  `)],
   )
   return [label, ...lines]

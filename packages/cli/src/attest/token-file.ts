@@ -1,6 +1,7 @@
 import { type VerifiedToken, verifyToken } from '@cloister/attestation'
-import { parsePublicKey } from '@cloister/kms'
+import { KmsError, parsePublicKey } from '@cloister/kms'
 import { pinFrom, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 import { readInputText } from './input-file.ts'
 import { instantOf } from './instant.ts'
 
@@ -22,7 +23,7 @@ export async function verifyTokenFile(
   const pin =
     flags.pin === undefined
       ? pinFrom(await session.home.read('pin', GIVE_PIN), session.home.path('pin'))
-      : pinFrom(await readInputText(flags.pin), flags.pin)
+      : pinIn(await readInputText(flags.pin), flags.pin)
   const claims = await verifyToken({
     token: (await readInputText(file)).trim(),
     kmsId: pin.kmsId,
@@ -48,6 +49,16 @@ function workloadLines({ kind: _kind, ...members }: VerifiedToken['workload']): 
       WORKLOAD_NAMES[name] ?? name,
       typeof value === 'number' ? String(value) : Buffer.from(value).toString('hex'),
     ])
+}
+
+/** A file that a person gave is no key service that answers wrongly. */
+function pinIn(text: string, file: string): ReturnType<typeof pinFrom> {
+  try {
+    return pinFrom(text, file)
+  } catch (cause) {
+    if (!(cause instanceof KmsError)) throw cause
+    throw new UsageError(`${file}: ${cause.message}`, GIVE_PIN, { cause })
+  }
 }
 
 function describe(claims: VerifiedToken): string {

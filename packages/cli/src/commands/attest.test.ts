@@ -248,6 +248,61 @@ describe('cloister attest verify', () => {
     expect([twice.code, twice.stderr.includes('twice.yaml:3:1')]).toEqual([EXIT.usage, true])
   })
 
+  it('refuses of YAML what would say something else than it seems to, with its line', async () => {
+    const policies: Readonly<Record<string, string>> = {
+      '3:26': 'version: 1\ntees: &t [sim]\nplatform: { tcbStatuses: *t }\n',
+      '4:5': 'version: 1\ntees: [sim]\nenclaves: &e [x]\n<<: *e\n',
+      '1:1':
+        '%YAML 1.1\n---\nversion: 1\ntees: [sim]\nplatform: { tcbStatuses: [], allowSmt: yes }\n',
+    }
+    for (const [at, text] of Object.entries(policies)) {
+      await writeFile(join(folder, 'odd.yaml'), text)
+      const { code, stderr } = await ofQuote('verify', 'quote.bin', '--policy', 'odd.yaml')
+      expect([code, stderr]).toEqual([
+        EXIT.usage,
+        expect.stringContaining(`odd.yaml:${at}: wanted`),
+      ])
+    }
+  })
+
+  it('reads text that begins with a byte order mark, as some tools write it', async () => {
+    const mark = '\ufeff'
+    const json = JSON.stringify(collateralJson(collateral))
+    await writeFile(join(folder, 'bom.json'), `${mark}${json}`)
+    await writeFile(join(folder, 'bom.b64'), `${mark}${Buffer.from(quote).toString('base64')}\r\n`)
+    const files = ['attest', 'verify', 'bom.b64', '--collateral', 'bom.json']
+    const verified = await cloister(...files, '--at', '2026-03-02', '--allow-simulated-platform')
+    expect([verified.code, verified.stderr]).toEqual([0, ''])
+  })
+
+  it('says which file is no pin of a key service', async () => {
+    await writeFile(join(folder, 'no-pin.json'), '{}')
+    const argv = ['attest', 'token', 'verify', 'quote.b64', '--pin', 'no-pin.json']
+    const { code, stderr } = await cloister(...argv)
+    expect([code, stderr]).toEqual([EXIT.usage, expect.stringContaining('no-pin.json: ')])
+  })
+
+  it('says which file is no collateral, and what one is', async () => {
+    for (const text of ['{"tcb', '{"a":1}', '[]', 'null']) {
+      await writeFile(join(folder, 'other.json'), text)
+      const files = ['attest', 'verify', 'quote.bin', '--collateral', 'other.json']
+      const { code, stderr } = await cloister(...files)
+      expect([code, stderr]).toEqual([EXIT.usage, expect.stringContaining('other.json is no coll')])
+      expect(stderr).toContain('docs/formats/collateral.md')
+    }
+  })
+
+  it('wants collateral, of all but the home’s own simulated platform', async () => {
+    const without = await cloister('attest', 'verify', 'quote.bin')
+    expect([without.code, without.stderr.includes('cloister pccs get')]).toEqual([EXIT.usage, true])
+    const at = ['--at', '2026-03-02', '--allow-simulated-platform']
+    await writeFile(join(folder, 'own-td.bin'), platform.quoteTd({}))
+    for (const file of ['quote.bin', 'own-td.bin']) {
+      const { code, stdout } = await cloister('attest', 'verify', file, ...at)
+      expect([file, code, stdout.includes('SIMULATED')]).toEqual([file, 0, true])
+    }
+  })
+
   it('takes days, instants in UTC and seconds to judge at, and nothing that could mean another', async () => {
     const at = (text: string) =>
       cloister(

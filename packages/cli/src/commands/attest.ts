@@ -98,9 +98,9 @@ function addTokenCommands(attest: Command): void {
     })
 }
 
-/** `cloister attest register`: the older stack's verb for `cloister policy add`. */
-function addRegisterCommand(attest: Command): void {
-  withPolicyOptions(attest.command('register'))
+/** `cloister attest register`, and `cloister register`: the older stack's verb for `cloister policy add`. */
+export function addRegisterCommand(parent: Command): void {
+  withPolicyOptions(parent.command('register'))
     .description('let an image use a key, as `policy add` does, and print its policy_Id')
     .addHelpText(
       'after',
@@ -132,7 +132,8 @@ function addQuoteCommand(attest: Command): void {
       `
 Examples:
   cloister attest quote --report-data $(sha256sum key.pem | cut -c1-64) --out quote.bin
-  cloister attest quote --source simulated --out quote.bin`,
+  cloister attest quote --source simulated --out quote.bin
+  cloister attest verify quote.bin --allow-simulated-platform`,
     )
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<Flags & QuoteFlags>()
@@ -151,13 +152,16 @@ function verifying(attest: Command, name: string): Command {
   return attest
     .command(name)
     .argument('<file>', 'a quote or a report: binary, hexadecimal or base64')
-    .requiredOption(
+    .option(
       '--collateral <path>',
       'JSON of a quote’s collateral; or a folder with it, or with vek.der, chain.pem and crl.der',
     )
     .option('--at <instant>', 'judge at this time (default: now)')
     .option('--trust-root <file>', 'trust this certificate’s key in place of Intel’s and AMD’s')
-    .option('--allow-simulated-platform', "trust this home's simulated TEE too")
+    .option(
+      '--allow-simulated-platform',
+      "trust this home's simulated TEE too; it has its own collateral",
+    )
     .option(
       '--allow-unchecked-revocation',
       'verify a SEV-SNP report without a list of what AMD revoked',

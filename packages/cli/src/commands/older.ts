@@ -2,15 +2,20 @@ import type { Command } from 'commander'
 import { writeWhole } from '../files/write-whole.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { addRegisterCommand } from './attest.ts'
 import { addEnrolCommand } from './enrol.ts'
+import { addVerifyCommand } from './kms-verify.ts'
 
 /**
- * `cloister enroll` and `generatekeys`: the older scripts' words for `kms enrol` and `key create`.
+ * `cloister enroll`, `generatekeys`, `verify` and `register`: the older scripts' words for `kms enrol`,
+ * `key create`, `kms verify` and `policy add`.
  * Their `encrypt` and `decrypt` are the ones there are.
  * @see docs/cli.md, section The older scripts' verbs
  */
 export function addOlderCommands(program: Command): void {
   addEnrolCommand(program, 'enroll')
+  addVerifyCommand(program)
+  addRegisterCommand(program)
   program
     .command('generatekeys')
     .alias('generatekey')

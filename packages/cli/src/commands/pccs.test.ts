@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createSimPlatform, exportSimPlatform } from '@cloister/attestation'
+import { createSimPlatform, createSimSnpPlatform, exportSimPlatform } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT } from '../output/exit-codes.ts'
 import { startPcs } from './simulated-pcs.test.support.ts'
@@ -64,6 +64,31 @@ describe('cloister pccs get', () => {
     expect(refused.code).toBe(EXIT.unreachable)
     expect(refused.stderr).toContain('no pinned root')
     await expect(readFile(join(folder, 'collateral.json'))).rejects.toThrow('ENOENT')
+  })
+
+  it('has nothing for a report of SEV-SNP, and says who has', async () => {
+    const milan = createSimSnpPlatform({ createdAt: new Date() })
+    await writeFile(join(folder, 'report.bin'), milan.report({}))
+    const { code, stderr } = await cloister('pccs', 'get', 'report.bin', '--out', 'x.json')
+    expect([code, stderr.includes('SEV-SNP'), stderr.includes('KDS')]).toEqual([2, true, true])
+  })
+
+  it('sends no token in the clear, but to this machine', async () => {
+    await writeFile(join(folder, 'token'), 'x'.repeat(43), { mode: 0o600 })
+    for (const address of ['http://pccs.example:8081', 'ftp://pccs.example', 'pccs.example']) {
+      const argv = ['pccs', 'status', '--url', address, '--token-file', 'token']
+      const { code, stderr } = await cloister(...argv)
+      expect([address, code, stderr.includes('[URL]')]).toEqual([address, EXIT.usage, true])
+    }
+    const own = ['pccs', 'status', '--url', 'http://127.0.0.1:9', '--token-file', 'token']
+    expect((await cloister(...own)).code).toBe(EXIT.unreachable)
+  })
+
+  it('refuses a folder and a device in place of a bundle', async () => {
+    for (const path of ['.', '/dev/zero']) {
+      const { code, stderr } = await cloister('pccs', 'unpack', path, '--out', 'unpacked')
+      expect([path, code, stderr.includes('wanted a file')]).toEqual([path, EXIT.usage, true])
+    }
   })
 
   it('says which services there are', async () => {

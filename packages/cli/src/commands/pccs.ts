@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { collateralJson } from '@cloister/attestation'
+import { collateralJson, isSnpReport } from '@cloister/attestation'
 import { CollateralClient, platformOfQuote } from '@cloister/collateral'
 import type { Command } from 'commander'
 import { readEvidence } from '../attest/evidence-file.ts'
@@ -15,6 +15,7 @@ import {
 } from '../pccs/options.ts'
 import { addServeCommand } from '../pccs/serve.ts'
 import { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 
 interface GetFlags extends RootFlags, UpstreamFlags {
   readonly out: string
@@ -50,7 +51,7 @@ Examples:
     .action(async (quote: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<GetFlags>()
       const session = new Session(flags)
-      const platform = platformOfQuote(await readEvidence(quote))
+      const platform = platformOfQuote(await readQuote(quote))
       const upstreams = await upstreamsFrom(flags)
       const client = new CollateralClient({ upstreams, roots: await rootsFrom(flags, session) })
       const { collateral, from } = await client.get(platform)
@@ -62,4 +63,14 @@ Examples:
         ].join('\n'),
       )
     })
+}
+
+/** Intel's services have nothing for AMD's processors. */
+async function readQuote(file: string): Promise<Uint8Array> {
+  const evidence = await readEvidence(file)
+  if (!isSnpReport(evidence)) return evidence
+  throw new UsageError(
+    `${file}: wanted a quote of SGX or TDX, saw a report of SEV-SNP`,
+    'get vek.der, chain.pem and crl.der from AMD’s KDS: docs/attestation.md',
+  )
 }

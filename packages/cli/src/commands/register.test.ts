@@ -92,6 +92,13 @@ describe('registration by what a builder states', () => {
     expect(policy?.cedar).toContain(measurement)
   })
 
+  it('does the same under the name that the older scripts had', async () => {
+    const argv = ['register', '--key', 'patients', '--tee', 'sim', ...stated(), '--allow-any-job']
+    const { code, stdout, stderr } = await cloister(...argv, '--minimum-svn', '3')
+    expect([code, stderr.includes('ANY JOB')]).toEqual([0, true])
+    expect(stdout).toMatch(/^policy_Id [0-9a-f-]{36}\n$/)
+  })
+
   it('refuses a release below the floor', async () => {
     const refused = await register(...stated(), '--allow-any-job', '--minimum-svn', '4')
     expect(refused).toMatchObject({ code: EXIT.notAuthentic })

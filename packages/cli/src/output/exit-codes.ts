@@ -86,6 +86,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError REJECTED': EXIT.refused,
   'InstanceError PROGRAM': EXIT.query,
   'PccsAdminError UNREACHABLE': EXIT.unreachable,
+  'PccsAdminError URL': EXIT.usage,
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,

@@ -2,6 +2,7 @@ import { CommanderError } from 'commander'
 import { UsageError } from '../usage-error.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { nextStepFor } from './next-steps.ts'
+import { printable } from './printable.ts'
 
 /** How a failure is told: to people on stderr, or as JSON when the command line asks for it. */
 export interface Failure {
@@ -24,7 +25,7 @@ export function failureOf(
     ...told.causes.map(cause => `  because ${cause}`),
     ...(told.nextStep === undefined ? [] : [`  next: ${told.nextStep}`]),
   ]
-  return { exitCode, text: `${lines.join('\n')}\n` }
+  return { exitCode, text: `${printable(lines.join('\n'))}\n` }
 }
 
 /** For people Commander has printed its help or its complaint already. */
@@ -84,10 +85,13 @@ function tellReason(reason: unknown): string {
   return `${String(message ?? code ?? 'refused')}${compared}${code === undefined ? '' : ` [${String(code)}]`}`
 }
 
+/** Those that the message, or a cause before, does not say already. */
 function causesOf(error: Error): string[] {
   const causes: string[] = []
+  let told = error.message
   for (let cause = error.cause; cause instanceof Error && causes.length < 4; cause = cause.cause) {
-    causes.push(cause.message)
+    if (!told.includes(cause.message)) causes.push(cause.message)
+    told = cause.message
   }
   return causes
 }

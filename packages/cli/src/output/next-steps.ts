@@ -77,6 +77,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
   'PccsAdminError UNREACHABLE':
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
+  'PccsAdminError URL': 'give --url https://HOST:PORT, and --ca for a certificate of its own',
   'BundleError REFUSED':
     'fetch it again; with --data, --partial takes what verifies without the rest',
   'DataInUseError IN_USE':
@@ -89,6 +90,11 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   QuoteFormatError: 'cloister attest inspect FILE says what a file is',
   'CollateralError EXPIRED': 'fetch newer collateral, or judge at its time: --at',
   'ChainError CRL_EXPIRED': 'fetch newer collateral, or judge at its time: --at',
+  'ChainError UNTRUSTED_ROOT':
+    'believe it only if you know whose root that is: --trust-root FILE, or --allow-simulated-platform for the simulated TEE of this home',
+  'EvidenceError QE_VENDOR':
+    'it is not of hardware that is known here; a quote of this home’s simulated TEE wants --allow-simulated-platform',
+  'ChainError CRL_ISSUER': 'fetch the collateral of the quote’s own platform: cloister pccs get',
   'CollateralError NOT_YET_VALID': 'look at the clock, or at --at',
   'ChainError NOT_YET_VALID': 'look at the clock, or at --at',
   'CollateralError FMSPC': 'fetch the collateral of the quote’s own FMSPC',

@@ -1,9 +1,10 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CodedError } from '@cloister/attestation'
 import type { Bundle, CachingMode, ImportReport, PccsState } from '@cloister/collateral/server'
 import { type Command, Option } from 'commander'
+import { readInputText } from '../attest/input-file.ts'
 import { startProgress } from '../output/progress.ts'
 import { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -264,10 +265,9 @@ async function readBundleFile(file: string): Promise<Bundle> {
 const WHAT_ONE_IS = 'docs/formats/collateral-bundle.md says what one is'
 
 async function readJson(file: string): Promise<object> {
-  const { size } = await stat(file)
-  if (size > MAX_BUNDLE) throw new UsageError(`${file} is larger than a bundle`, 'look at the path')
+  const text = await readInputText(file, MAX_BUNDLE)
   try {
-    const value: unknown = JSON.parse(await readFile(file, 'utf8'))
+    const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return value
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause
