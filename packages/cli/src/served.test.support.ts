@@ -18,6 +18,8 @@ export interface Ended {
 /** A key service with a home folder, and the command as a person would run it there. */
 export interface Served {
   readonly folder: string
+  /** Where its metrics are, where they are served. */
+  readonly metrics: string | undefined
   /** The key service's process. */
   readonly pid: number
   /** Runs a command in the folder. @param input - Given to its standard input */
@@ -25,13 +27,17 @@ export interface Served {
   readonly stop: () => Promise<void>
 }
 
-/** Starts `cloister kms serve` in a folder of its own, that goes away with it. */
-export async function served(): Promise<Served> {
+/** Starts `cloister kms serve` in a folder of its own, that goes away with it. @param more - Flags */
+export async function served(more: readonly string[] = []): Promise<Served> {
   const folder = await mkdtemp(join(tmpdir(), 'cloister-cli-'))
   const home = join(folder, 'home')
   const argv = ['--home', home, 'kms', 'serve', '--port', '0', '--allow-simulated-platform']
-  const kms = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const kms = spawn(process.execPath, [MAIN, ...argv, ...more], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let metrics: string | undefined
   for await (const line of createInterface({ input: kms.stdout })) {
+    metrics ??= /^ {2}metrics: (.+)$/.exec(line)?.[1]
     if (line.includes('pin:')) break
   }
   const run = (argv: readonly string[], input?: Uint8Array) =>
@@ -53,5 +59,5 @@ export async function served(): Promise<Served> {
     await rm(folder, { recursive: true, force: true })
   }
   if (kms.pid === undefined) throw new Error('the key service did not start')
-  return { folder, pid: kms.pid, run, stop }
+  return { folder, metrics, pid: kms.pid, run, stop }
 }
