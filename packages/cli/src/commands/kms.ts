@@ -13,9 +13,11 @@ import { EventLog, errorChain, type RootKeeping, startKms } from '@cloister/kms/
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
 import { serveAttestedPin } from '../attested-pin.ts'
+import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
 import { addOperationsFlags, type OperationsFlags, operationsFrom } from '../operations-flags.ts'
 import { EXIT } from '../output/exit-codes.ts'
+import { logLines } from '../output/log-lines.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
@@ -23,12 +25,13 @@ import { untilInterrupted } from '../until-interrupted.ts'
 import { UsageError } from '../usage-error.ts'
 import { addEnrolCommand } from './enrol.ts'
 import { addKmsDoctorCommand } from './kms-doctor.ts'
+import { addBackupCommands } from './kms-backup.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
 const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
 
-interface ServeFlags extends GlobalFlags, OperationsFlags {
+interface ServeFlags extends GlobalFlags, DatabaseFlags, OperationsFlags {
   readonly data?: string
   readonly host: string
   readonly port: string
@@ -51,6 +54,7 @@ export function addKmsCommands(program: Command): void {
     .command('serve')
     .description('run a key service until interrupted')
     .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
+  addDatabaseFlags(serving)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', '8443')
     .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP} (default: file)`)
@@ -91,6 +95,7 @@ Examples:
   cloister kms serve --allow-simulated-platform
   cloister kms serve --appraisal appraisal.yaml
   cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --root-key passphrase:/run/secrets/root
+  cloister kms serve --database postgres://kms@db.example/kms --database-password-file /run/secrets/database
   cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint
   cloister kms serve --data /var/lib/cloister --metrics-port 9464`,
     )
@@ -99,6 +104,7 @@ Examples:
       await serve(new Session(flags), flags)
     })
 
+  addBackupCommands(kms)
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
   addKmsDoctorCommand(kms)
@@ -151,8 +157,10 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       'run it in an enclave or a guest, or give --allow-simulated-platform',
     )
   }
+  const postgres = await databaseFrom(flags, session)
   const running = await startKms({
     dataDir,
+    ...(postgres === undefined ? {} : { postgres }),
     host: flags.host,
     port: portFrom('--port', flags.port),
     rootKey: await rootKeyOf(flags, platform),
@@ -204,7 +212,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   if (cutOff > 0) process.exitCode = EXIT.cutShort
 }
 
-const logTo = (line: string) => void process.stderr.write(`${line}\n`)
+const logTo = logLines()
 
 /** Opens the port on which the key service proves what it is, where one is wanted. */
 async function attestedPort(flags: ServeFlags, pin: KmsPin, own: OwnQuotes | undefined) {

@@ -7,6 +7,7 @@ const WORDS: Readonly<Record<UnreadyReason, string>> = {
   SHUTTING_DOWN: 'the key service was told to stop',
   ROOT_KEY: 'the root key is not open',
   DATABASE: 'the database does not answer',
+  INTEGRITY: 'what is stored was altered behind the key service’s back',
   AUDIT_LOG: 'the audit log cannot be gone on with',
 }
 

@@ -87,6 +87,11 @@ describe('the metrics of a key service', () => {
     expect(valueIn(text, 'cloister_challenges_outstanding')).toBe(1)
     expect(valueIn(text, 'cloister_audit_rows_waiting')).toBeGreaterThan(0)
     expect(valueIn(text, 'cloister_ready')).toBe(1)
+    expect(valueIn(text, 'cloister_store_seconds_count{kind="write"}')).toBeGreaterThan(5)
+    expect(valueIn(text, 'cloister_store_seconds_count{kind="read"}')).toBeGreaterThan(0)
+    expect(valueIn(text, 'cloister_store_writes_waiting')).toBe(0)
+    expect(valueIn(text, 'cloister_row_cache_rows')).toBeGreaterThan(0)
+    expect(valueIn(text, 'cloister_row_cache_lookups_total{result="hit"}')).toBeGreaterThan(0)
     expect(valueIn(text, 'process_resident_memory_bytes')).toBeGreaterThan(1e7)
   })
 

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Store } from '../store/index.ts'
 import type { OutstandingChallenges } from './outstanding-challenges.ts'
 import { WEAK_SWITCHES, type WeakSwitch } from './weak-switches.ts'
 
@@ -21,6 +22,8 @@ export interface Watched {
   readonly requestsInFlight: () => number
   /** Rows that the audit log is to have with its next batch. */
   readonly auditRowsWaiting: () => number
+  /** The store's own. */
+  readonly storeFigures: () => Store['figures']
 }
 
 /** From half a millisecond, which a use of a cached key takes, to the time a request may take. */
@@ -72,6 +75,14 @@ export class Metrics {
     registers: [this.#registry],
   })
 
+  readonly #store = new Histogram({
+    name: 'cloister_store_seconds',
+    help: 'Time of a transaction of the database, its waiting included.',
+    labelNames: ['kind'],
+    buckets: SECONDS,
+    registers: [this.#registry],
+  })
+
   readonly #limited = new Counter({
     name: 'cloister_rate_limited_total',
     help: 'Requests refused for their rate, by what the limit is on.',
@@ -94,6 +105,11 @@ export class Metrics {
   released(keys: number): void {
     this.#releases.inc()
     this.#releasedKeys.inc(keys)
+  }
+
+  /** Counts a transaction of the database. */
+  stored(kind: 'read' | 'write', milliseconds: number): void {
+    this.#store.observe({ kind }, milliseconds / 1000)
   }
 
   /** Counts a request that was refused for its rate. */
@@ -129,6 +145,28 @@ export class Metrics {
       'Rows that the audit log is to have with its next batch.',
       () => watched.auditRowsWaiting(),
     )
+    gauge(
+      'cloister_store_writes_waiting',
+      'Transactions that wait for their turn to write.',
+      () => watched.storeFigures().writesWaiting,
+    )
+    gauge(
+      'cloister_row_cache_rows',
+      'Proven rows of keys, accounts and the like in memory.',
+      () => watched.storeFigures().rows,
+    )
+    const lookups = new Counter({
+      name: 'cloister_row_cache_lookups_total',
+      help: 'Rows asked for by id: hit where one was in memory and is the present one.',
+      labelNames: ['result'],
+      registers,
+      collect() {
+        const { hits, misses } = watched.storeFigures()
+        lookups.reset()
+        lookups.inc({ result: 'hit' }, hits)
+        lookups.inc({ result: 'miss' }, misses)
+      },
+    })
     const weak = new Gauge({
       name: 'cloister_weak_switch',
       help: '1 for each choice of the operator that weakens this service, else 0.',

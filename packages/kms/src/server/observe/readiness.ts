@@ -1,14 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditLog } from '../audit/index.ts'
 import type { RootKey } from '../root/index.ts'
-import type { Store } from '../store/index.ts'
+import { type Store, StoreError } from '../store/index.ts'
 
 /**
  * Why a key service cannot serve. `SHUTTING_DOWN`: it was told to stop. `ROOT_KEY`: its root key is
- * not open. `DATABASE`: the database does not answer in time, or not at all. `AUDIT_LOG`: the log
- * does not prove, or its last rows could not be written.
+ * not open. `DATABASE`: the database does not answer in time, or not at all. `INTEGRITY`: what is stored
+ * was altered, or is older than it was seen. `AUDIT_LOG`: the log does not prove, or its last rows could
+ * not be written.
  */
-export type UnreadyReason = 'SHUTTING_DOWN' | 'ROOT_KEY' | 'DATABASE' | 'AUDIT_LOG'
+export type UnreadyReason = 'SHUTTING_DOWN' | 'ROOT_KEY' | 'DATABASE' | 'INTEGRITY' | 'AUDIT_LOG'
 
 /** What is asked. */
 interface Parts {
@@ -19,6 +20,8 @@ interface Parts {
   /** Whether what the log is to hold could be written when that was tried last. */
   readonly isLogWritten: () => boolean
 }
+
+const ALTERED: ReadonlySet<string> = new Set(['ROW_MAC', 'ROLLED_BACK'])
 
 /** For how long an answer counts: whoever asks all the time asks the database no more for it. */
 const FRESH_MS = 1000
@@ -69,8 +72,8 @@ export class Readiness {
           () => 'AUDIT_LOG' as const,
         )
       })
-    } catch {
-      return 'DATABASE'
+    } catch (error) {
+      return error instanceof StoreError && ALTERED.has(error.code) ? 'INTEGRITY' : 'DATABASE'
     } finally {
       this.#isWaiting = false
     }

@@ -1,5 +1,6 @@
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { RootKeeping } from '../root/index.ts'
+import { isWeak, type PostgresOptions } from '../store/index.ts'
 
 /**
  * Every choice of an operator that weakens a key service, and what it weakens: the words of the log,
@@ -10,6 +11,8 @@ export const WEAK_SWITCHES = {
     'WHOEVER REACHES THIS SERVICE MAY OPEN AN EHSM ACCOUNT: enrolment takes no token',
   'ehsm-open-keys':
     'AN API KEY ALONE GIVES THE USE OF EHSM KEYS AND SECRETS: their users need not be attested',
+  'weak-database-tls':
+    'WHOEVER STANDS BETWEEN MAY READ AND CHANGE WHAT IS STORED: the database is reached with a weak sslmode',
   'simulated-platform': 'KEYS ARE RELEASED TO A SIMULATED TEE: it protects nothing from its host',
   'root-key-file':
     'WHOEVER READS THE DATA FOLDER HAS EVERY KEY: the root key lies there as it is (--root-key)',
@@ -41,6 +44,7 @@ interface Choices {
   readonly ehsm?: { readonly openEnrolment?: boolean; readonly openKeys?: boolean }
   readonly roots: readonly TrustRoot[]
   readonly rootKey: RootKeeping
+  readonly postgres?: PostgresOptions
   readonly appraisal: AppraisalPolicy
   readonly rates: { readonly account: number; readonly address: number }
   readonly metrics?: { readonly host?: string }
@@ -56,6 +60,7 @@ const OUTDATED: ReadonlySet<string> = new Set([
 const IS_ON: Readonly<Record<WeakSwitch, (choices: Choices) => boolean>> = {
   'ehsm-open-enrolment': ({ ehsm }) => ehsm?.openEnrolment === true,
   'ehsm-open-keys': ({ ehsm }) => ehsm?.openKeys === true,
+  'weak-database-tls': ({ postgres }) => postgres !== undefined && isWeak(postgres),
   'simulated-platform': ({ roots }) => roots.some(({ kind }) => kind === 'sim'),
   'root-key-file': ({ rootKey }) => rootKey.kind === 'file',
   'root-key-simulated': ({ rootKey }) => rootKey.kind === 'sealed' && rootKey.source.tee === 'sim',
