@@ -53,7 +53,7 @@ export class Readiness {
 
   async #ask(): Promise<readonly UnreadyReason[]> {
     const { isLogWritten, root } = this.#parts
-    if (!isOpen(root)) return ['ROOT_KEY']
+    if (!root.isOpen) return ['ROOT_KEY']
     // One question at a time, however long it takes.
     const found = this.#isWaiting ? 'DATABASE' : await inTime(this.#askStore())
     if (found !== undefined) return [found]
@@ -90,14 +90,5 @@ async function inTime(
     return await Promise.race([answer, late])
   } finally {
     controller.abort()
-  }
-}
-
-function isOpen(root: RootKey): boolean {
-  try {
-    root.derive('root-check').dispose()
-    return true
-  } catch {
-    return false
   }
 }
