@@ -78,7 +78,7 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     }
   })
 
-  it('start at once on an empty database, and are one', async () => {
+  it('start at once on an empty database, and are one', { timeout: 60_000 }, async () => {
     const postgres = server.createDatabase()
     const all = await Promise.all([1, 2, 3, 4].map(() => replica(postgres)))
     const uses = await Promise.all(all.map(store => taken(store, 'x')))
@@ -400,7 +400,9 @@ describe.skipIf(POSTGRES_BIN === undefined)(`replicas${POSTGRES_MISSING}`, () =>
     expect(apart).toBeLessThan(250)
   })
 
-  it('keep out whoever changes the database as a whole, and are kept out by it', async () => {
+  it('keep out whoever changes the database as a whole, and are kept out by it', {
+    timeout: 60_000,
+  }, async () => {
     const postgres = server.createDatabase()
     const store = await replica(postgres)
     const alone = { postgres, root: testRoot(), alone: true }

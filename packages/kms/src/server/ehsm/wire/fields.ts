@@ -32,6 +32,9 @@ export function optional<T>(rule: Rule<T>): Rule<T | undefined> {
   return (name, value) => (value === undefined ? undefined : rule(name, value))
 }
 
+/** No database holds these as they are: NUL, and halves of characters. */
+const UNSTORABLE = /[\0\p{Surrogate}]/u
+
 /** Text of so many UTF-16 code units, of a pattern where one is given. */
 export function text(min: number, max: number, pattern?: RegExp): Rule<string> {
   return (name, value) => {
@@ -40,6 +43,7 @@ export function text(min: number, max: number, pattern?: RegExp): Rule<string> {
     }
     if (typeof value !== 'string') throw invalid(name, 'must be of string type.')
     if (value.length < min || value.length > max) throw invalid(name, 'length error.')
+    if (UNSTORABLE.test(value)) throw invalid(name, 'format wrong.')
     if (pattern !== undefined && !pattern.test(value)) throw invalid(name, 'format wrong.')
     return value
   }

@@ -23,6 +23,9 @@ const PRESENCE_LOCK = BigInt(`0x${Buffer.from('cloister').toString('hex')}`)
 /** The oldest version that is tested. */
 const MIN_VERSION = 150_000
 
+/** How long a replica waits for another that makes the tables, or brings them to a newer version. */
+const START_PATIENCE_MS = 12_000
+
 /** How long a server that could not be reached is left alone; requests meanwhile fail at once. */
 const RECONNECT_AFTER_MS = 250
 
@@ -83,7 +86,7 @@ export class PostgresDatabase implements Database {
    */
   static async open(options: PostgresOptions, presence: Presence): Promise<PostgresDatabase> {
     const database = new PostgresDatabase(options, presence)
-    await database.#connected()
+    await database.#connected(presence === 'shared' ? START_PATIENCE_MS : undefined)
     return database
   }
 
@@ -144,11 +147,11 @@ export class PostgresDatabase implements Database {
 
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     if (this.#presence === 'alone') return await work()
-    await this.#reopened('alone')
+    await this.#reopened('alone', START_PATIENCE_MS)
     try {
       return await work()
     } finally {
-      await this.#reopened('shared')
+      await this.#reopened('shared', START_PATIENCE_MS)
     }
   }
 
@@ -161,10 +164,10 @@ export class PostgresDatabase implements Database {
     await this.#drop()
   }
 
-  async #reopened(presence: Presence): Promise<void> {
+  async #reopened(presence: Presence, patienceMs: number): Promise<void> {
     await this.#drop()
     this.#presence = presence
-    await this.#connected()
+    await this.#connected(patienceMs)
   }
 
   async #drop(): Promise<void> {
@@ -173,8 +176,12 @@ export class PostgresDatabase implements Database {
     await connection?.close()
   }
 
-  /** The connection, a new one where it was lost. @throws StoreError CONNECTION, LOCKED, OPEN */
-  async #connected(): Promise<PostgresConnection> {
+  /**
+   * The connection, a new one where it was lost.
+   * @param patienceMs - How long others may have it to themselves; as long as any lock unless told
+   * @throws StoreError CONNECTION, LOCKED, OPEN
+   */
+  async #connected(patienceMs?: number): Promise<PostgresConnection> {
     if (this.#isClosed) throw new StoreError('CLOSED', 'the database is closed')
     if (this.#connection?.isLost === false) return this.#connection
     await this.#drop()
@@ -185,7 +192,7 @@ export class PostgresDatabase implements Database {
       const connection = await PostgresConnection.open(this.#options, this.#presence)
       this.#connection = connection
       await requireReliable(connection)
-      await takePresence(connection, this.#presence)
+      await takePresence(connection, this.#presence, patienceMs)
       this.#unreachable = undefined
       return connection
     } catch (error) {
@@ -224,10 +231,16 @@ async function requireReliable(connection: PostgresConnection): Promise<void> {
  * Takes the lock that tells other processes, for as long as the connection lasts, that this one is
  * there. Waits a little: of two that start on an empty database one makes the tables.
  */
-async function takePresence(connection: PostgresConnection, presence: Presence): Promise<void> {
+async function takePresence(
+  connection: PostgresConnection,
+  presence: Presence,
+  patienceMs: number | undefined,
+): Promise<void> {
   const lock = presence === 'alone' ? 'pg_advisory_lock' : 'pg_advisory_lock_shared'
   try {
+    if (patienceMs !== undefined) await connection.command(`set lock_timeout = ${patienceMs}`)
     await connection.command(`select ${lock}(${PRESENCE_LOCK})`)
+    if (patienceMs !== undefined) await connection.command('reset lock_timeout')
   } catch (cause) {
     if (!(cause instanceof StoreError && cause.code === 'BUSY')) throw cause
     const why =
