@@ -43,12 +43,7 @@ import { Policies, Withdrawals } from './policy/index.ts'
 import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
-import {
-  type PostgresOptions,
-  purgeConsumed,
-  SealedSecrets,
-  type Store,
-} from './store/index.ts'
+import { type PostgresOptions, purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
 
 /** Name of the file, in the data folder, that holds what clients pin. */
 export const PIN_FILE = 'kms.json'
