@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import type { Kysely } from 'kysely'
 import type { RootKey } from '../root/index.ts'
 import type { Database } from './database.ts'
 import { kyselyOver } from './dialect.ts'
@@ -9,6 +10,7 @@ import type { PostgresOptions } from './postgres/address.ts'
 import type { Presence } from './postgres/connection.ts'
 import { PostgresDatabase } from './postgres/postgres-database.ts'
 import { RowKeys } from './row-keys.ts'
+import type { Schema } from './schema.ts'
 import { SqliteDatabase } from './sqlite/sqlite-database.ts'
 import { Store } from './store.ts'
 
@@ -47,7 +49,7 @@ export async function openStore(
     const database = await connect(options, options.alone === true ? 'alone' : 'shared')
     try {
       const db = kyselyOver(database.dialect, database.run)
-      if (await needsMigration(db)) await database.exclusively(() => migrateToLatest(db))
+      await migrate(database, db)
       const rows = await openRows(database, db, new RowKeys(options.root))
       return new Store(database, db, rows, options.feedLength)
     } catch (error) {
@@ -60,6 +62,18 @@ export async function openStore(
     if (isTold) throw cause
     const why = cause instanceof StoreError ? `: ${cause.message}` : ''
     throw new StoreError('OPEN', `${nameOf(options)} cannot be opened${why}`, { cause })
+  }
+}
+
+async function migrate(database: Database, db: Kysely<Schema>): Promise<void> {
+  if (!(await needsMigration(db))) return
+  try {
+    await database.exclusively(() => migrateToLatest(db))
+  } catch (error) {
+    const isLocked = error instanceof StoreError && error.code === 'LOCKED'
+    // By another replica, which has done it, and runs.
+    if (isLocked && !(await needsMigration(db))) return
+    throw error
   }
 }
 

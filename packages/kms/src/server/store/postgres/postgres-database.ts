@@ -147,8 +147,8 @@ export class PostgresDatabase implements Database {
 
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     if (this.#presence === 'alone') return await work()
-    await this.#reopened('alone', START_PATIENCE_MS)
     try {
+      await this.#reopened('alone')
       return await work()
     } finally {
       await this.#reopened('shared', START_PATIENCE_MS)
@@ -164,7 +164,7 @@ export class PostgresDatabase implements Database {
     await this.#drop()
   }
 
-  async #reopened(presence: Presence, patienceMs: number): Promise<void> {
+  async #reopened(presence: Presence, patienceMs?: number): Promise<void> {
     await this.#drop()
     this.#presence = presence
     await this.#connected(patienceMs)
@@ -196,7 +196,9 @@ export class PostgresDatabase implements Database {
       this.#unreachable = undefined
       return connection
     } catch (error) {
-      this.#unreachable = { until: performance.now() + RECONNECT_AFTER_MS, error }
+      const isLocked = error instanceof StoreError && error.code === 'LOCKED'
+      const until = performance.now() + RECONNECT_AFTER_MS
+      this.#unreachable = isLocked ? undefined : { until, error }
       await this.#drop()
       throw error
     }
