@@ -16,6 +16,7 @@ export const EXIT = {
   unreachable: 6,
   query: 7,
   storage: 8,
+  cutShort: 9,
 } as const
 
 /** Which kind of failure each error class of the packages is. */
@@ -92,6 +93,10 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'KmsConnectionError LOG_HISTORY': EXIT.notAuthentic,
   'KmsConnectionError STATEMENT': EXIT.notAuthentic,
   'LaunchError JOB': EXIT.query,
+  'StoreError ADDRESS': EXIT.usage,
+  'StoreError ROW_MAC': EXIT.notAuthentic,
+  'StoreError ROLLED_BACK': EXIT.notAuthentic,
+  'StoreError WRONG_ROOT_KEY': EXIT.notAuthentic,
   'LaunchError FOLDER': EXIT.usage,
   'LaunchError SANDBOX': EXIT.refused,
   'LaunchError MEMORY': EXIT.refused,

@@ -54,6 +54,7 @@ export class Tally {
   readonly #now: () => Date
   #batch: Batch
   #flushing: Promise<void> = Promise.resolve()
+  #isWritten = true
 
   constructor(parts: {
     readonly store: Store
@@ -68,9 +69,21 @@ export class Tally {
     this.#batch = newBatch(parts.now())
   }
 
+  /** Whether the batch that was due last could be written. */
+  get isWritten(): boolean {
+    return this.#isWritten
+  }
+
+  /** How many rows the next batch has, as near as that is known before it is made. */
+  get waiting(): number {
+    const { denials, samples, uses } = this.#batch
+    return uses.size + samples.length + (denials.size > 0 ? 1 : 0)
+  }
+
   /** Counts a use. Waits for the log when too many kinds are counted already. */
   async used(use: Use): Promise<void> {
-    const key = JSON.stringify([use.actor, use.action, use.keyId])
+    // None of the three has a newline in it.
+    const key = `${use.actor}\n${use.action}\n${use.keyId ?? ''}`
     if (!this.#batch.uses.has(key) && this.#batch.uses.size >= MAX_KINDS) await this.flush()
     const counted = this.#batch.uses.get(key) ?? { use, count: 0 }
     counted.count++
@@ -80,7 +93,7 @@ export class Tally {
   /** Counts a denial; the first few of its kind are kept whole. */
   denied({ action, reasons }: UnprovenDenial): void {
     const [{ code }] = reasons
-    const key = JSON.stringify([action, code])
+    const key = `${action}\n${code}`
     const { denials, samples } = this.#batch
     const counted = denials.get(key) ?? { action, code, count: 0 }
     counted.count++
@@ -97,7 +110,13 @@ export class Tally {
   async flush(): Promise<void> {
     const before = this.#flushing
     this.#flushing = before.catch(() => undefined).then(() => this.#write())
-    await this.#flushing
+    try {
+      await this.#flushing
+      this.#isWritten = true
+    } catch (error) {
+      this.#isWritten = false
+      throw error
+    }
   }
 
   async #write(): Promise<void> {

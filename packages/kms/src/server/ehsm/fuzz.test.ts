@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { World } from '../flow.test.support.ts'
+import { expectNoSecret, secretsIn } from '../http/log-lines.test.fixture.ts'
 import { ACTIONS } from './actions/index.ts'
 import { EhsmTestClient, exchange } from './client.test.support.ts'
 import { signatureOf } from './wire/sign.ts'
@@ -9,6 +10,8 @@ const RUNS = process.env['SLOW'] === '1' ? 2000 : 40
 const SECRET = 'c2VjcmV0LWluLXBheWxvYWQ='
 
 const log: string[] = []
+/** Secrets that answers gave. */
+const given = new Set<string>()
 let world: World
 let client: EhsmTestClient
 let known: Readonly<Record<string, readonly unknown[]>>
@@ -108,6 +111,7 @@ describe('whatever comes in', () => {
     const property = fc.asyncProperty(payloads(), async payload => {
       const { envelope, status } = await client.call(action, payload)
       isCoded(status, envelope)
+      for (const secret of secretsIn(envelope.result)) given.add(secret)
       if (!/^(Parameter invalid|Missing required)/.test(envelope.message ?? '')) past++
       expect(crashes()).toEqual([])
     })
@@ -116,6 +120,17 @@ describe('whatever comes in', () => {
     await fc.assert(property, { numRuns: RUNS })
     // They get to the work itself.
     expect(past).toBeGreaterThan(0)
+  })
+
+  it('in a text that no database holds as it is, is refused', async () => {
+    for (const text of ['a\u0000', '\ud800', 'x\udc00y']) {
+      const secret = { secretName: `name ${text}`, secretData: 'x' }
+      const described = { secretName: 'name', secretData: 'x', description: text }
+      for (const payload of [secret, described]) {
+        const { envelope } = await client.call('CreateSecret', payload)
+        expect(envelope).toMatchObject({ code: 400, message: expect.stringMatching(/^Parameter/) })
+      }
+    }
   })
 
   it('as members of a request gives a coded answer', { timeout: 120_000 }, async () => {
@@ -164,9 +179,10 @@ describe('whatever comes in', () => {
   it('is in no line of the log', () => {
     const all = log.join('\n')
     expect(log.length).toBeGreaterThan(RUNS * ACTIONS.size)
-    for (const secret of [SECRET, 'secret-in-payload', client.apiKey]) {
-      expect(all).not.toContain(secret)
-    }
+    const secrets = [SECRET, 'secret-in-payload', client.apiKey]
+    for (const secret of secrets) expect(all).not.toContain(secret)
+    expect(given.size).toBeGreaterThan(0)
+    expectNoSecret(log, [...secrets, ...given], world.kms.pin.kmsId)
   })
 })
 
