@@ -40,6 +40,6 @@ describe('the page for those who come from older scripts', () => {
     const [, text = ''] = /```yaml\n(version: 1\nname: [\s\S]*?)```/.exec(PAGE) ?? []
     const { entry, resources } = parseDefinition(text, 'docs/migrate.md')
     expect(entry.program[0]).toBe('/bin/sh')
-    expect(resources).toMatchObject({ memoryMiB: 2048, threads: 64 })
+    expect(resources).toEqual({ SGX_MEM_SIZE: '2GB', SGX_THREAD: 64 })
   })
 })
