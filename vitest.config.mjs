@@ -7,6 +7,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // Mistakes that cost too much to look for elsewhere.
+    env: { CLOISTER_ASSERTIONS: '1' },
     maxWorkers: 2,
     projects: [
       {

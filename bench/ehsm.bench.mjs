@@ -1,101 +1,87 @@
-/** Signed eHSM requests at a key service in its own process, under load from another. */
-import { spawn } from 'node:child_process'
-import { createHmac } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { request } from 'node:https'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
-import { percentile } from './measure.mjs'
+/**
+ * Symmetric operations at a key service in its own process, under load from another, in turns with
+ * the same requests to an action that the same service answers with an empty result: GetVersion,
+ * which by POST does nothing.
+ */
+import { randomBytes } from 'node:crypto'
+import { cpus } from 'node:os'
+import { KmsClient } from '@cloister/kms'
+import { askEhsm, DATABASES, enrol, load, REQUESTS, startServer } from './kms-server.mjs'
+import { median, percentile } from './measure.mjs'
 
-const MAIN = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
-const LOAD = fileURLToPath(new URL('ehsm-load.mjs', import.meta.url))
-const MILLISECONDS = 5000
 const CLIENTS = [1, 8, 64]
+/** Of each kind of request at each number of clients. */
+const ROUNDS = 5
+const MILLISECONDS = 1000
 
 export async function run() {
-  const home = mkdtempSync(join(tmpdir(), 'cloister-bench-'))
-  const switches = ['--ehsm-open-enrolment', '--ehsm-open-keys']
-  const kms = spawn(
-    process.execPath,
-    [MAIN, '--home', home, 'kms', 'serve', '--port', '0', ...switches],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
-  )
-  try {
-    for await (const line of createInterface({ input: kms.stdout })) {
-      if (line.includes('pin:')) break
-    }
-    kms.stdout.resume()
-    const pin = JSON.parse(readFileSync(join(home, 'kms', 'kms.json'), 'utf8'))
-    const account = (await ask(pin, 'GET', 'Enroll')).result
-    const created = { keyspec: 'EH_AES_GCM_256', origin: 'EH_INTERNAL_KEY' }
-    const { keyid } = (await ask(pin, 'POST', 'CreateKey', account, created)).result
-    const works = {
-      Encrypt: { keyid, plaintext: Buffer.alloc(32).toString('base64') },
-      GenerateDataKey: { keyid, keylen: 32 },
-    }
-    const rows = []
-    for (const clients of CLIENTS) {
-      const base = await load({ pin, account, clients, work: 'GetVersion' })
-      for (const [work, payload] of Object.entries(works)) {
-        rows.push(
-          rowFrom(work, clients, await load({ pin, account, clients, work, payload }), base),
-        )
+  const rows = []
+  for (const database of DATABASES) {
+    const switches = ['--ehsm-open-enrolment', '--ehsm-open-keys']
+    const server = await startServer(database, { switches })
+    try {
+      const works = await worksOf(server)
+      for (const clients of CLIENTS) {
+        const measured = await inTurns(works, clients, server.pin)
+        for (const [name, turns] of measured) rows.push(rowFrom(name, database, clients, turns))
       }
+    } finally {
+      await server.stop()
     }
-    return rows
-  } finally {
-    kms.kill('SIGTERM')
-    await new Promise(resolve => kms.once('exit', resolve))
-    rmSync(home, { recursive: true, force: true })
   }
+  return rows
 }
 
-/** One call, signed where there is an account. Its members are few: names in order, none empty. */
-async function ask(pin, method, action, account, payload) {
-  const timestamp = String(Date.now())
-  const inner = Object.keys(payload ?? {})
-    .sort()
-    .map(name => `${name}=${payload[name]}`)
-    .join('&')
-  const message = `appid=${account?.appid}&payload=${inner}&timestamp=${timestamp}`
-  const sign = createHmac('sha256', account?.apikey ?? '')
-    .update(message)
-    .digest('base64')
-  const body = JSON.stringify({ appid: account?.appid, payload, timestamp, sign })
-  const url = new URL(`/ehsm?Action=${action}`, pin.url)
-  const servername = `${pin.kmsId.slice(0, 32)}.kms.cloister.invalid`
-  const options = { method, ca: pin.certificate, servername }
-  return await new Promise((resolve, reject) => {
-    const sent = request(url, options, async response => resolve(JSON.parse(await text(response))))
-    sent.on('error', reject)
-    sent.end(method === 'POST' ? body : undefined)
-  })
+/** What is measured, and what its requests are made of. */
+async function worksOf(server) {
+  const { pin } = server
+  const account = (await askEhsm(pin, 'GET', 'Enroll')).result
+  const created = { keyspec: 'EH_AES_GCM_256', origin: 'EH_INTERNAL_KEY' }
+  const { keyid } = (await askEhsm(pin, 'POST', 'CreateKey', account, created)).result
+  const plaintext = randomBytes(32).toString('base64')
+  const credential = await enrol(server)
+  const owner = new KmsClient(pin, { credential })
+  const { keyId } = await owner.createKey({ mode: 'attested-only' })
+  owner.close()
+  const encrypt = { work: 'Encrypt', account, payload: { keyid, plaintext } }
+  const works = new Map([
+    ['eHSM Encrypt, signed', encrypt],
+    [
+      'eHSM GenerateDataKey, signed',
+      { work: 'GenerateDataKey', account, payload: { keyid, keylen: 32 } },
+    ],
+    ['native wrap of a data key', { work: 'wrap', credential, keyId }],
+  ])
+  return { works, empty: { ...encrypt, work: 'GetVersion' } }
 }
 
-async function load(setting) {
-  const child = spawn(process.execPath, [LOAD], { stdio: ['pipe', 'pipe', 'inherit'] })
-  child.stdin.end(JSON.stringify({ ...setting, milliseconds: MILLISECONDS }))
-  const { cpu, failed, latencies } = JSON.parse(await text(child.stdout))
-  if (failed > 0) throw new Error(`${failed} requests of ${setting.work} failed`)
-  return {
-    aSecond: latencies.length / (MILLISECONDS / 1000),
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
-    cpu,
+/** Each kind of request, and next to it the baseline, again and again. */
+async function inTurns({ empty, works }, clients, pin) {
+  const turns = new Map([...works.keys()].map(name => [name, []]))
+  const every = { pin, clients, milliseconds: MILLISECONDS }
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, work] of works) {
+      const base = await load(REQUESTS, { ...every, ...empty })
+      const own = await load(REQUESTS, { ...every, ...work })
+      turns.get(name).push({ base, own, ratio: own.aSecond / base.aSecond })
+    }
   }
+  return turns
 }
 
-function rowFrom(work, clients, { aSecond, cpu, p50, p99 }, base) {
-  const times = `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
-  const share = `load took ${(cpu * 100).toFixed(0)} % of a core`
+function rowFrom(name, database, clients, turns) {
+  const ratios = turns.map(({ ratio }) => ratio)
+  const latencies = turns.flatMap(({ own }) => own.latencies)
+  const aSecond = median(turns.map(({ own }) => own.aSecond))
+  const base = median(turns.map(turn => turn.base.aSecond))
+  const [p50, p99] = [0.5, 0.99].map(p => percentile(latencies, p).toFixed(1))
+  const share = (100 * median(turns.map(({ own }) => own.cpu))) / cpus().length
+  const [least, most] = [Math.min(...ratios), Math.max(...ratios)].map(ratio => ratio.toFixed(2))
   return {
-    name: `eHSM ${work}, signed, ${clients} at a time`,
-    ratio: aSecond / base.aSecond,
+    name: `${name}, ${clients} at a time, ${database}`,
+    ratio: median(ratios),
     wanted: clients === 64 ? '≥ 0.60' : 'reported',
-    measured: `${aSecond.toFixed(0)} a second, ${times}; ${share}`,
-    baseline: `GetVersion over the same TLS, ${base.aSecond.toFixed(0)} a second`,
+    measured: `${aSecond.toFixed(0)} a second (ratios ${least} to ${most}), p50 ${p50} ms, p99 ${p99} ms; the load took ${share.toFixed(0)} % of the processors`,
+    baseline: `the same requests over the same TLS, answered with nothing, ${base.toFixed(0)} a second`,
   }
 }

@@ -1,7 +1,8 @@
 /**
- * Load on a key service, as a process of its own: a number of clients at a time, each on a
- * connection of its own, that attest and are released a key, or only ask who it is. Takes JSON on
- * its input and prints JSON.
+ * Load on a key service, as a process of its own: a number of clients at a time that attest and are
+ * released a key, each time as new instances on new connections (`attest`) or as one instance again
+ * and again (`release`), or only ask who it is, in the one way (`describe`) or the other (`ask`).
+ * Takes JSON on its input and prints JSON.
  */
 import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
@@ -23,29 +24,59 @@ const owner = new KmsClient(pin, { credential })
 const scene = await makeScene()
 
 const latencies = []
-const until = performance.now() + milliseconds
-await Promise.all(Array.from({ length: clients }, repeat))
+const isKept = work === 'release' || work === 'ask'
+const all = await Promise.all(Array.from({ length: clients }, isKept ? keptClient : newClient))
+const before = process.cpuUsage()
+const begun = performance.now()
+const until = begun + milliseconds
+await Promise.all(all.map(repeat))
+const elapsed = performance.now() - begun
 owner.close()
-process.stdout.write(JSON.stringify({ latencies, milliseconds }))
+const { user, system } = process.cpuUsage(before)
+const cpu = (user + system) / 1000 / elapsed
+process.stdout.write(JSON.stringify({ latencies, cpu, milliseconds: elapsed }))
 
-async function repeat() {
+async function repeat({ once, close }) {
   while (performance.now() < until) {
     const begun = performance.now()
-    const client = new KmsClient(pin)
-    await (work === 'release' ? attestAndRelease(client) : client.describe())
-    client.close()
+    await once()
     latencies.push(performance.now() - begun)
   }
+  close()
 }
 
-/** What a new instance with new keys does. */
-async function attestAndRelease(client) {
-  const session = await AttestedSession.attest({
+/** Each time a new connection, and a new instance where there is one. */
+async function newClient() {
+  const once = async () => {
+    const client = new KmsClient(pin)
+    await (work === 'attest' ? attestAndRelease(client) : client.describe())
+    client.close()
+  }
+  return { once, close: () => undefined }
+}
+
+/** One connection, and one instance where there is one, which has attested before. */
+async function keptClient() {
+  const client = new KmsClient(pin)
+  await client.describe()
+  const session = work === 'release' ? await attested(client) : undefined
+  const parts = { inputs: scene.inputs, outputs: new Map() }
+  const once = () => session?.release(parts) ?? client.describe()
+  return { once, close: () => client.close() }
+}
+
+async function attested(client) {
+  return await AttestedSession.attest({
     client,
     tee: 'sim',
     job: scene.job,
     quoteFor: async reportData => platform.quote({ ...scene.enclave, reportData }),
   })
+}
+
+/** What a new instance with new keys does. */
+async function attestAndRelease(client) {
+  const session = await attested(client)
   await session.release({ inputs: scene.inputs, outputs: new Map() })
 }
 

@@ -18,7 +18,8 @@ export interface GlobalFlags {
   readonly json?: boolean
 }
 
-const ENROL_FIRST = 'cloister kms enrol --pin KMS.json --token-file FILE'
+/** What makes a home one that a key service knows. */
+export const ENROL_FIRST = 'cloister kms enrol --pin KMS.json --token-file FILE'
 
 /** What a command works with: the home folder, the printer and the pinned key service. */
 export class Session {

@@ -1,3 +1,4 @@
+export { type AcceptedRestore, acceptRestored } from './client/accept-restored.ts'
 export { AccountCalls, OperatorCalls } from './client/account-calls.ts'
 export {
   AttestedSession,

@@ -131,4 +131,41 @@ describe('cloister audit', () => {
       expect(ended.stderr).toMatch(/an older database was put back \[LOG_HISTORY\]\n {2}next: /)
     }
   })
+
+  it('but goes on with one that was restored openly, when told so', async () => {
+    const data = ['--data', join(folder, 'kms')]
+    const witness = join(folder, 'witness')
+    expect(await cloister('kms', 'restore', ...data)).toMatchObject({ code: EXIT.usage })
+    const running = await cloister('kms', 'restore', ...data, '--in-place')
+    expect(running).toMatchObject({ code: EXIT.storage })
+    expect(running.stderr).toContain('[LOCKED]')
+    const backup = join(folder, 'backup')
+    const copied = await cloister('kms', 'backup', ...data, '--out', backup)
+    expect(copied).toMatchObject({ code: 0 })
+    expect(copied.stderr).toContain('THE ROOT KEY IS NOT IN IT')
+    await stop()
+    await rm(join(folder, 'kms', 'kms.db'))
+    const argv = ['kms', 'restore', ...data, '--in', backup, '--witness', witness]
+    const restored = await cloister(...argv)
+    expect(restored).toMatchObject({ code: 0 })
+    expect(restored.stderr).toContain('WHAT WAS DONE AFTER THE BACKUP IS LOST')
+    const logSize = Number(/first (\d+) rows/.exec(restored.stdout)?.[1])
+    expect(copied.stdout).toContain(`with ${logSize} rows`)
+    expect(restored.stdout).toContain(`cloister audit accept-restored --rows ${logSize}`)
+    kms = spawn(process.execPath, serveArgv('--port', port, '--witness', witness), {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    if (kms.stdout === null) throw new Error('the key service has an output')
+    for await (const line of createInterface({ input: kms.stdout })) {
+      if (line.includes('pin:')) break
+    }
+    expect(await cloister('key', 'list')).toMatchObject({ code: EXIT.notAuthentic })
+    const rows = ['audit', 'accept-restored', '--rows']
+    expect(await cloister(...rows, 'all')).toMatchObject({ code: EXIT.usage })
+    expect(await cloister(...rows, String(logSize + 1))).toMatchObject({ code: EXIT.notAuthentic })
+    const accepted = await cloister(...rows, String(logSize))
+    expect(accepted).toMatchObject({ code: 0 })
+    expect(accepted.stderr).toContain('ARE LOST')
+    expect(await cloister('key', 'list')).toMatchObject({ code: 0 })
+  })
 })

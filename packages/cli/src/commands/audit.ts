@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import {
+  acceptRestored,
   compareLog,
   currentCheckpoint,
   exportLog,
@@ -11,7 +12,8 @@ import {
 } from '@cloister/kms'
 import type { Command } from 'commander'
 import { EXIT } from '../output/exit-codes.ts'
-import { type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { ENROL_FIRST, type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 
 /** `cloister audit …`: the key service's tamper-evident log. */
 export function addAuditCommands(program: Command): void {
@@ -41,6 +43,41 @@ Examples:
         )
         if (flags.out !== undefined) await writeFile(flags.out, note, { mode: 0o600 })
         session.printer.result({ checkpoint: note }, () => note)
+      } finally {
+        client.close()
+      }
+    })
+
+  audit
+    .command('accept-restored')
+    .description('go on with a key service whose database was restored from a backup')
+    .requiredOption('--rows <number>', 'rows that were in the backup, from whoever runs it')
+    .addHelpText(
+      'after',
+      `
+What this home has seen of the log since the backup is there no more. The log must say itself that it
+was restored, and hold as a whole. Ask whoever runs the key service, by another way than through it.
+
+Example:
+  cloister audit accept-restored --rows 1234`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { rows: string }>()
+      const session = new Session(flags)
+      const rows = Number(flags.rows)
+      if (!/^\d{1,15}$/.test(flags.rows)) {
+        throw new UsageError(`--rows: wanted a number, saw ${flags.rows}`, 'give the one told')
+      }
+      const credential = (await session.home.read('credential', ENROL_FIRST)).trim()
+      const client = new KmsClient(await session.pin(), { credential })
+      try {
+        const accepted = await acceptRestored(client, session.checkpoints, rows)
+        session.printer.note(
+          `ROWS ${accepted.rows} TO ${accepted.seen - 1} THAT THIS HOME HAD SEEN ARE LOST: what was done in them may be undone`,
+        )
+        session.printer.result(accepted, () => {
+          return `restored at ${accepted.at} to its first ${accepted.rows} rows; followed from now on`
+        })
       } finally {
         client.close()
       }

@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import { rotateRoot } from '@cloister/kms/server'
 import type { Command } from 'commander'
+import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 
-interface RotateRootFlags extends GlobalFlags {
+interface RotateRootFlags extends GlobalFlags, DatabaseFlags {
   readonly data?: string
   readonly rootKey: string
   readonly newRootKey?: string
@@ -14,10 +15,11 @@ interface RotateRootFlags extends GlobalFlags {
 
 /** `cloister kms rotate-root`. */
 export function addRotateRootCommand(kms: Command): void {
-  kms
+  const rotating = kms
     .command('rotate-root')
     .description('give a key service that does not run another root key')
     .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
+  addDatabaseFlags(rotating)
     .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP}`, 'file')
     .option('--new-root-key <how>', 'how the new one is to be kept (default: as before)')
     .option(
@@ -28,7 +30,8 @@ export function addRotateRootCommand(kms: Command): void {
       'after',
       `
 Everything that the key service stores is wrapped and MACed anew. Whenever it is interrupted nothing
-is lost: the same command again ends it.
+is lost: the same command again ends it. Of a database that replicas share none may run meanwhile; the
+root key's file goes to each of them afterwards.
 
 Examples:
   cloister kms rotate-root
@@ -45,8 +48,10 @@ Examples:
       if (platform !== undefined) {
         session.printer.note('SIMULATED TEE ALLOWED: it protects nothing from its host')
       }
+      const postgres = await databaseFrom(flags, session)
       const done = await rotateRoot({
         dataDir,
+        ...(postgres === undefined ? {} : { postgres }),
         from: await rootKeepingFrom('--root-key', flags.rootKey, platform),
         to: await rootKeepingFrom('--new-root-key', newRootKey, platform),
         at: new Date(),

@@ -13,18 +13,21 @@ import { type RootKeeping, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
 import { serveAttestedPin } from '../attested-pin.ts'
+import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
+import { logLines } from '../output/log-lines.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 import { addEnrolCommand } from './enrol.ts'
+import { addBackupCommands } from './kms-backup.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
 const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
 
-interface ServeFlags extends GlobalFlags {
+interface ServeFlags extends GlobalFlags, DatabaseFlags {
   readonly data?: string
   readonly host: string
   readonly port: string
@@ -43,10 +46,11 @@ interface ServeFlags extends GlobalFlags {
 export function addKmsCommands(program: Command): void {
   const kms = program.command('kms').description('the key service (KMS)')
 
-  kms
+  const serving = kms
     .command('serve')
     .description('run a key service until interrupted')
     .option('--data <folder>', 'its database and keys (default: kms in the home folder)')
+  addDatabaseFlags(serving)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', '8443')
     .option('--root-key <how>', `how the root key is kept: ${ROOT_KEY_HELP} (default: file)`)
@@ -86,6 +90,7 @@ Examples:
   cloister kms serve --allow-simulated-platform
   cloister kms serve --appraisal appraisal.yaml
   cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --root-key passphrase:/run/secrets/root
+  cloister kms serve --database postgres://kms@db.example/kms --database-password-file /run/secrets/database
   cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint`,
     )
     .action(async (_flags, command: Command) => {
@@ -93,6 +98,7 @@ Examples:
       await serve(new Session(flags), flags)
     })
 
+  addBackupCommands(kms)
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
 
@@ -144,8 +150,10 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       'run it in an enclave or a guest, or give --allow-simulated-platform',
     )
   }
+  const postgres = await databaseFrom(flags, session)
   const running = await startKms({
     dataDir,
+    ...(postgres === undefined ? {} : { postgres }),
     host: flags.host,
     port: portFrom('--port', flags.port),
     rootKey: await rootKeyOf(flags, platform),
@@ -161,7 +169,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
         ? {}
         : { quote: async reportData => (await own.source.quote(reportData)).evidence }),
     },
-    logTo: line => process.stderr.write(`${line}\n`),
+    logTo: logLines(),
   })
   const republishing =
     platform === undefined

@@ -34,9 +34,14 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'KmsConnectionError FALSE_KMS':
     'send it nothing; find out who answers there, and get kms.json again over a channel you trust',
   'KmsConnectionError LOG_HISTORY':
-    'trust nothing it has released since; ask whoever runs the key service whether its database was put back, and from when',
+    'trust nothing it has released since; ask whoever runs the key service whether its database was restored: then cloister audit accept-restored --help',
   'AuditError ROLLED_BACK':
-    'put the newest database back; where its loss is accepted, start once without --witness and write the witness anew: cloister audit checkpoint --out FILE',
+    'put the newest database back; where its loss is accepted: cloister kms restore --help',
+  'StoreError ROLLED_BACK':
+    'put the newest database back, or stop all replicas and accept the loss: cloister kms restore --help',
+  'StoreError LOCKED': 'a key service runs over this database: stop it first',
+  'StoreError WRONG_ROOT_KEY':
+    'give the root key that the database was made with, or rotated to last',
   'AuditError WITNESS':
     'look at the path; for a key service that ran without one: cloister audit checkpoint --out FILE',
   'SealedFormatError TAG':

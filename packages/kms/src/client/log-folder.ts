@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import { parseAs } from '../protocol/schema.ts'
@@ -11,6 +11,9 @@ const seenSchema = Type.Object(
 )
 
 const NAME = /^\d{16}\.json$/
+
+/** File that tells which restore was let pass last. */
+const ACCEPTED = 'restored-at'
 
 /**
  * Remembers checkpoints in a folder: in a folder for each key service one file, named by the log's
@@ -53,6 +56,25 @@ export class LogFolder implements LogMemory {
     for (const smaller of before.filter(other => other < name)) {
       await rm(join(folder, smaller), { force: true })
     }
+  }
+
+  /**
+   * The instant from which on a restore of the key service's database would be news: when the newest
+   * was kept, and after the last restore that was let pass.
+   */
+  async newsFrom(kmsId: string): Promise<{ readonly keptAt: Date; readonly acceptedAt: Date }> {
+    const folder = join(this.#folder, kmsId)
+    const name = (await this.#names(kmsId)).at(-1)
+    const keptAt = name === undefined ? new Date(0) : (await stat(join(folder, name))).mtime
+    return { keptAt, acceptedAt: new Date((await textOf(join(folder, ACCEPTED))) ?? 0) }
+  }
+
+  /** Puts what was kept of a key service out of the way, where people find it, for a restore. */
+  async putAside(kmsId: string, restoredAt: string): Promise<void> {
+    const folder = join(this.#folder, kmsId)
+    await rename(folder, `${folder}.before-${restoredAt.replaceAll(/[^0-9TZ]/g, '')}`)
+    await mkdir(folder, { mode: 0o700 })
+    await writeDurably(join(folder, ACCEPTED), restoredAt)
   }
 
   async #names(kmsId: string): Promise<readonly string[]> {

@@ -3,23 +3,29 @@ import { fromBase64Url, sha256, toBase64Url, toHex } from './encoding.ts'
 import { KmsError } from './errors.ts'
 
 /**
+ * What every such key begins with: id-ecPublicKey, secp256r1, a bit string of an uncompressed point.
+ * @see RFC 5480, section 2
+ */
+const SPKI_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex')
+const SPKI_LENGTH = SPKI_PREFIX.length + 64
+
+/**
  * Reads a P-256 public key from SubjectPublicKeyInfo in base64url; only the uncompressed encoding
  * with a named curve is taken, so that a key has one spelling.
  * @param what - Name of the field, for the message.
  * @throws KmsError MALFORMED
  */
 export function parsePublicKey(what: string, text: string): KeyObject {
-  const der = fromBase64Url(what, text)
-  let key: KeyObject
+  const der = Buffer.from(fromBase64Url(what, text))
+  if (der.length !== SPKI_LENGTH || !der.subarray(0, SPKI_PREFIX.length).equals(SPKI_PREFIX)) {
+    throw new KmsError('MALFORMED', `${what} is no P-256 key in its one encoding`)
+  }
   try {
-    key = createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' })
+    // Of what follows the prefix it takes a point of the curve only.
+    return createPublicKey({ key: der, format: 'der', type: 'spki' })
   } catch (cause) {
     throw new KmsError('MALFORMED', `${what} is no public key`, { cause })
   }
-  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1' || encodePublicKey(key) !== text) {
-    throw new KmsError('MALFORMED', `${what} is no P-256 key in its one encoding`)
-  }
-  return key
 }
 
 /** SubjectPublicKeyInfo in base64url, of a public key or of a private key's public half. */

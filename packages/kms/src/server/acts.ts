@@ -58,8 +58,12 @@ async function attempt<T>(
   at: Date,
   work: (tx: StoreTransaction) => Promise<T>,
 ): Promise<Done<T>> {
+  const before = { ...act.details }
   try {
     return await service.store.write(async tx => {
+      // It may be run again, by another state: what it noted before is of no account.
+      for (const name of Object.keys(act.details)) delete act.details[name]
+      Object.assign(act.details, before)
       const value = await work(tx)
       const { index } = await service.audit.append(tx, entryOf(act, outcome, at, []))
       return { value, auditIndex: index }

@@ -28,6 +28,7 @@ import { slotToJson } from '../protocol/slot.ts'
 import { ENROLMENT_FILE } from './identity/enrolment-token.ts'
 import { OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
 import { type RunningKms, type StartKmsOptions, startKms } from './start-kms.ts'
+import { type Backend, sqliteDatabase, type TestDatabase } from './store/backends.test.fixture.ts'
 
 /** What the platforms of these tests must be like. */
 export const APPRAISAL = readAppraisalPolicy({
@@ -68,18 +69,24 @@ export class World {
   readonly platform: SimPlatform
   readonly kms: RunningKms
   readonly clock: { skewMs: number }
+  /** What the key service stores, for a hostile host to bend. */
+  readonly database: TestDatabase
   readonly #clients: KmsClient[] = []
+  /** What makes the databases of key services; files of SQLite in their folders unless told. */
+  static backend: Backend | undefined
 
   private constructor(
     folder: string,
     platform: SimPlatform,
     kms: RunningKms,
     clock: { skewMs: number },
+    database: TestDatabase,
   ) {
     this.folder = folder
     this.platform = platform
     this.kms = kms
     this.clock = clock
+    this.database = database
   }
 
   /** @param given - Options of the key service; `alsoRoots` beside the platform's own. */
@@ -92,8 +99,11 @@ export class World {
     const platform = createSimPlatform({ createdAt })
     await publishCollateral(folder, platform, createdAt)
     const clock = { skewMs: 0 }
+    const dataDir = join(folder, 'kms')
+    const database = (await World.backend?.create()) ?? sqliteDatabase(join(dataDir, 'kms.db'))
     const kms = await startKms({
-      dataDir: join(folder, 'kms'),
+      dataDir,
+      ...('postgres' in database.options ? database.options : {}),
       port: 0,
       rootKey: { kind: 'file' },
       roots: [platform.trustRoot, ...alsoRoots],
@@ -102,7 +112,7 @@ export class World {
       now: () => new Date(Date.now() + clock.skewMs),
       ...options,
     })
-    return new World(folder, platform, kms, clock)
+    return new World(folder, platform, kms, clock, database)
   }
 
   async stop(): Promise<void> {

@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url'
 import type { SimPlatform } from '@cloister/attestation'
 import { onTestFinished } from 'vitest'
 import type { KmsPin } from '../protocol/pin.ts'
+import type { EhsmOptions } from './ehsm/index.ts'
+import type { PostgresOptions } from './store/index.ts'
+import type { AtEnd } from './store/temporary-store.test.fixture.ts'
 
 /** What a key service in a process of its own is started with. */
 export interface ProcessOptions {
@@ -13,6 +16,8 @@ export interface ProcessOptions {
   readonly port: number
   readonly root: { readonly spki: string; readonly qeVendorId: string }
   readonly witnessFile?: string
+  readonly postgres?: PostgresOptions
+  readonly ehsm?: Pick<EhsmOptions, 'openEnrolment' | 'openKeys'>
 }
 
 /** Options for a key service in a folder that pins a platform. */
@@ -27,12 +32,13 @@ export function processOptions(folder: string, { trustRoot }: SimPlatform): Proc
 /** Starts a key service as a process, which the test's end kills; resolves when it answers. */
 export async function startProcess(
   options: ProcessOptions,
+  atEnd: AtEnd = onTestFinished,
 ): Promise<{ readonly child: ChildProcess; readonly pin: KmsPin }> {
   const script = fileURLToPath(new URL('./kms-process.test.support.js', import.meta.url))
   const child = spawn(process.execPath, [script, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  onTestFinished(() => void child.kill('SIGKILL'))
+  atEnd(() => killed(child))
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString()

@@ -3,6 +3,7 @@ import { importSimPlatform } from '@cloister/attestation'
 import type { EhsmOptions } from './ehsm/index.ts'
 import { APPRAISAL, enclaveOf } from './flow.test.support.ts'
 import { startKms } from './start-kms.ts'
+import type { PostgresOptions } from './store/index.ts'
 
 /**
  * A key service as a process of its own, to be killed. Its one argument is JSON; it says its pin on
@@ -13,6 +14,7 @@ const options: {
   readonly collateralDir: string
   readonly port: number
   readonly witnessFile?: string
+  readonly postgres?: PostgresOptions
   readonly root: { readonly spki: string; readonly qeVendorId: string }
   readonly ehsm?: Pick<EhsmOptions, 'openEnrolment' | 'openKeys'>
   /** Quotes the service itself, measured as zeros. */
@@ -31,6 +33,7 @@ const kms = await startKms({
   dataDir: options.dataDir,
   collateralDir: options.collateralDir,
   port: options.port,
+  ...(options.postgres === undefined ? {} : { postgres: options.postgres }),
   ...(options.witnessFile === undefined ? {} : { witnessFile: options.witnessFile }),
   rootKey: { kind: 'file' },
   roots: [

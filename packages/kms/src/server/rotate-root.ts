@@ -2,7 +2,7 @@ import { openCredentialKey } from './accounts/index.ts'
 import { AuditLog } from './audit/index.ts'
 import { rekeyEhsmAccount, rekeyEhsmKey } from './ehsm/index.ts'
 import { rekeyKeyVersion } from './keys/index.ts'
-import { isUnderStagedRoot, openRootAndStore } from './open-root-and-store.ts'
+import { isUnderStagedRoot, openRootAndStore, type StorePlace } from './open-root-and-store.ts'
 import { openRootKey, type RootKeeping, StagedRoot } from './root/index.ts'
 import { type Rekeys, RowKeys, rekeySecret, SealedSecrets } from './store/index.ts'
 
@@ -40,8 +40,8 @@ const REKEYS: Rekeys = {
 }
 
 /** Options of {@link rotateRoot}. */
-export interface RotateRootOptions {
-  /** Data folder of a key service that does not run. */
+export interface RotateRootOptions extends StorePlace {
+  /** Data folder of a key service that does not run; of a database that replicas share, none may run. */
   readonly dataDir: string
   /** How the root key is kept now. */
   readonly from: RootKeeping
@@ -61,8 +61,9 @@ export interface RotateRootOptions {
 export async function rotateRoot(options: RotateRootOptions): Promise<'rotated' | 'finished'> {
   const { at, dataDir } = options
   const staged = new StagedRoot(dataDir)
-  const isCommitted = await isUnderStagedRoot(dataDir)
-  const { root, store } = await openRootAndStore(dataDir, isCommitted ? options.to : options.from)
+  const isCommitted = await isUnderStagedRoot(options)
+  const keeping = isCommitted ? options.to : options.from
+  const { root, store } = await openRootAndStore(options, keeping, { alone: true })
   try {
     if (isCommitted) return 'finished'
     // Kept from now on, so that credentials outlive the root key that their key came from.

@@ -8,11 +8,13 @@ import { encodePublicKey } from '../protocol/public-key.ts'
 import { EhsmTestClient } from './ehsm/client.test.support.ts'
 import { APPRAISAL, newKey } from './flow.test.support.ts'
 import { ENROLMENT_FILE, type RootKeeping, startKms } from './index.ts'
+import type { PostgresOptions } from './store/index.ts'
 import { temporaryFolder } from './store/temporary-store.test.fixture.ts'
 
-async function start(dataDir: string, rootKey: RootKeeping) {
+async function start(dataDir: string, rootKey: RootKeeping, postgres?: PostgresOptions) {
   return await startKms({
     dataDir,
+    ...(postgres === undefined ? {} : { postgres }),
     port: 0,
     rootKey,
     roots: [],
@@ -25,16 +27,19 @@ async function start(dataDir: string, rootKey: RootKeeping) {
 /** A data folder with something under each key that is derived of its root key. */
 export interface FilledData {
   readonly dataDir: string
-  /** A copy of the folder as it is now, in a folder of its own. */
+  /** A copy of the folder as it is now, in a folder of its own; of a database elsewhere there is none. */
   copy(): Promise<string>
   /** Starts the key service on a copy and expects all to be there and to serve. */
   expectWhole(dataDir: string, rootKey: RootKeeping, isRotated?: boolean): Promise<void>
 }
 
 /** Fills a data folder through the interfaces that people use, and stops the key service. */
-export async function filledData(rootKey: RootKeeping): Promise<FilledData> {
+export async function filledData(
+  rootKey: RootKeeping,
+  postgres?: PostgresOptions,
+): Promise<FilledData> {
   const dataDir = join(await temporaryFolder(), 'kms')
-  const kms = await start(dataDir, rootKey)
+  const kms = await start(dataDir, rootKey, postgres)
   const anyone = new KmsClient(kms.pin)
   const { credential } = await anyone.enrol(await readFile(join(dataDir, ENROLMENT_FILE), 'utf8'))
   const owner = new KmsClient(kms.pin, { credential })
@@ -80,7 +85,7 @@ export async function filledData(rootKey: RootKeeping): Promise<FilledData> {
   await kms.close()
 
   const expectWhole = async (folder: string, keeping: RootKeeping, isRotated = false) => {
-    const again = await start(folder, keeping)
+    const again = await start(folder, keeping, postgres)
     const client = new KmsClient(again.pin, { credential })
     try {
       expect({ ...again.pin, url: '' }).toEqual({ ...kms.pin, url: '' })

@@ -44,6 +44,11 @@ export interface KmsService {
    */
   readonly appraisal: AppraisalPolicy
   readonly tokenLifetimeSeconds: number
+  /**
+   * When the database was last restored. Challenges, tokens and signed requests of before count no
+   * more: that they were used may be forgotten.
+   */
+  readonly restoredAt: Date | undefined
   /** The time, which is the key service's own. */
   readonly now: () => Date
 }

@@ -29,9 +29,16 @@ import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies, Withdrawals } from './policy/index.ts'
+import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
-import { purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
+import {
+  isWeak,
+  type PostgresOptions,
+  purgeConsumed,
+  SealedSecrets,
+  type Store,
+} from './store/index.ts'
 
 /** Name of the file, in the data folder, that holds what clients pin. */
 export const PIN_FILE = 'kms.json'
@@ -40,6 +47,11 @@ export const PIN_FILE = 'kms.json'
 export interface StartKmsOptions {
   /** Folder of the database, root key and enrolment token; made with mode 0700 where absent. */
   readonly dataDir: string
+  /**
+   * A database of PostgreSQL, which other key services under the same root key may share; the file
+   * `kms.db` of the data folder unless told.
+   */
+  readonly postgres?: PostgresOptions
   /** 0 takes a free one. */
   readonly port: number
   /** Address to listen on; 127.0.0.1 unless told. */
@@ -56,7 +68,8 @@ export interface StartKmsOptions {
   readonly appraisal: AppraisalPolicy
   /**
    * File that holds the audit log's newest checkpoint, outside the reach of whoever could put back an
-   * older database: the service starts only if the log continues it.
+   * older database: the service starts only if the log continues it. With `postgres` a folder, which
+   * all replicas share.
    */
   readonly witnessFile?: string
   /** Seconds between two batches of counted uses and denials in the audit log; 60 unless told. */
@@ -76,7 +89,7 @@ export interface StartKmsOptions {
   readonly ehsm?: EhsmOptions
   /** Takes the log, a line of JSON an event; without it nothing is logged. */
   readonly logTo?: (line: string) => void
-  /** The clock; the machine's unless told. */
+  /** The clock; the machine's, or that of the database that replicas share, unless told. */
   readonly now?: () => Date
 }
 
@@ -99,10 +112,12 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  * @throws RootKeyError, StoreError, KmsError INTEGRITY; AuditError ROLLED_BACK, WITNESS, CHECKPOINT
  */
 export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
-  const { dataDir, host = '127.0.0.1', now = () => new Date() } = options
+  const { dataDir, host = '127.0.0.1' } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const { root, store } = await openRootAndStore(dataDir, options.rootKey)
-  const log = new EventLog(options.logTo, now)
+  const { root, store } = await openRootAndStore(options, options.rootKey)
+  const now = options.now ?? (() => store.now())
+  // The machine's own: it must tell also of a database that gives no time.
+  const log = new EventLog(options.logTo, options.now ?? (() => new Date()))
   const timers: NodeJS.Timeout[] = []
   let app: FastifyInstance | undefined
   let tally: Tally | undefined
@@ -118,12 +133,19 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     const secrets = new SealedSecrets(root)
     const identity = await openIdentity(store, secrets, now())
     const audit = new AuditLog()
+    store.demand((tx, before) => audit.requireContinued(tx, before('audit_log', '1')))
     const logKey = await openLogKey(store, secrets, identity.kmsId)
     const { witnessFile } = options
     const witness =
       witnessFile === undefined
         ? undefined
-        : await Witness.open(witnessFile, { store, audit, logKey })
+        : await Witness.open(witnessFile, {
+            store,
+            audit,
+            logKey,
+            isShared: options.postgres !== undefined,
+          })
+    const restoredAt = await store.read(tx => readRestoredAt(tx, secrets))
     tally = new Tally({ store, audit, witness, now })
     uses = new CredentialUses(store)
     const [tenants, accounts] = [new Tenants(), new Accounts()]
@@ -150,10 +172,11 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       logKey,
       witness,
       tally,
-      enrolment: await EnrolmentToken.open(dataDir),
-      auditToken: await StandingToken.open(dataDir, AUDIT_TOKEN_FILE),
-      operatorToken: await StandingToken.open(dataDir, OPERATOR_TOKEN_FILE),
-      challenges: new Challenges(identity.kmsId, root.derive('challenge')),
+      enrolment: await EnrolmentToken.open(store, secrets, dataDir),
+      auditToken: await StandingToken.open(store, secrets, dataDir, AUDIT_TOKEN_FILE),
+      operatorToken: await StandingToken.open(store, secrets, dataDir, OPERATOR_TOKEN_FILE),
+      challenges: new Challenges(identity.kmsId, root.derive('challenge'), restoredAt),
+      restoredAt,
       collateral: new CollateralFolder(options.collateralDir),
       roots: options.roots,
       appraisal: options.appraisal,
@@ -180,6 +203,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     )
     log.write('started', { url, kmsId: identity.kmsId })
     warnOfEhsm(ehsm.options, log)
+    warnOfDatabase(options.postgres, log)
     return { url, pin, close }
   } catch (error) {
     await close()
@@ -205,6 +229,12 @@ function warnOfEhsm({ openEnrolment, openKeys }: EhsmOptions, log: EventLog): vo
   }
 }
 
+function warnOfDatabase(postgres: PostgresOptions | undefined, log: EventLog): void {
+  if (postgres === undefined || !isWeak(postgres)) return
+  const weakens = `WHOEVER STANDS BETWEEN MAY READ AND CHANGE WHAT IS STORED: sslmode ${postgres.tls}`
+  log.write('weakened', { switch: 'weak-database-tls', weakens })
+}
+
 function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): NodeJS.Timeout {
   return setInterval(() => {
     store
@@ -213,6 +243,7 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
         await ehsm.secrets.purge(tx, now())
       })
       .then(() => ehsm.replays.purge())
+      .then(() => store.prune())
       .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
   }, PURGE_EVERY_MS).unref()
 }

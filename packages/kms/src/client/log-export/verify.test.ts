@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { World } from '../../server/flow.test.support.ts'
-import { editDatabase } from '../../server/store/temporary-store.test.fixture.ts'
 import { KmsClient } from '../kms-client.ts'
 import { bytesOf, exporter } from './export.test.fixture.ts'
 import { type LogVerdict, verifyLogExport } from './verify.ts'
@@ -249,7 +248,6 @@ describe('a key service', () => {
     try {
       const owner = await world.enrol()
       for (let n = 0; n < 4; n++) await owner.createKey({ mode: 'open' })
-      const path = `${world.folder}/kms/kms.db`
       const exported = async () => {
         const all: string[] = []
         for await (const line of exportLog(owner)) all.push(line.trimEnd())
@@ -278,12 +276,12 @@ describe('a key service', () => {
         ]
       for (const [message, attack, undo] of attacks) {
         expect(await exported()).toBe('intact')
-        for (const sql of attack) editDatabase(path, sql)
+        world.database.edit(...attack)
         await expect(exported()).rejects.toMatchObject({
           code: 'INTEGRITY',
           reasons: [{ code: 'LOG_TAMPERED', message: expect.stringContaining(message) }],
         })
-        for (const sql of undo) editDatabase(path, sql)
+        world.database.edit(...undo)
       }
     } finally {
       await world.stop()

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ProvenRows, type StoreTransaction } from '../store/index.ts'
+import type { StoreTransaction } from '../store/index.ts'
 import type { TenantAccountsTable } from '../store/schema.ts'
 import { AccountError } from './errors.ts'
 import type { TenantId } from './tenants.ts'
@@ -35,11 +35,9 @@ export interface NewAccount {
 
 /** The accounts of all tenants, each found through its tenant. */
 export class Accounts {
-  readonly #rows = new ProvenRows('tenant_accounts')
-
   /** Makes an account. */
   async create(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     account: NewAccount,
     at: Date,
     accountId: string = randomBytes(16).toString('hex'),
@@ -56,9 +54,9 @@ export class Accounts {
       state,
       created_at,
     }
-    const stamp = guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
+    const stamp = tx.guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
     const row = { ...columns, ...stamp }
-    await db.insertInto('tenant_accounts').values(row).execute()
+    tx.insert('tenant_accounts', row)
     return accountFrom(row)
   }
 
@@ -89,15 +87,13 @@ export class Accounts {
 
   /** The account that a proven credential is of. For authentication, which knows no tenant yet. */
   async ofCredential(tx: StoreTransaction, accountId: string): Promise<TenantAccount | undefined> {
-    const query = tx.db.selectFrom('tenant_accounts').selectAll()
-    const one = query.where('account_id', '=', accountId)
-    const row = await this.#rows.get(tx, accountId, () => one.executeTakeFirst())
+    const row = await tx.find('tenant_accounts', accountId)
     return row === undefined ? undefined : accountFrom(row)
   }
 
   /** Refuses an account's credentials, or takes them again. */
   async setState(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     account: TenantAccount,
     state: AccountDescription['state'],
   ): Promise<TenantAccount> {
@@ -111,9 +107,9 @@ export class Accounts {
       state,
       created_at: createdAt,
     }
-    const stamp = guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
+    const stamp = tx.guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
     const row = { ...columns, ...stamp }
-    await db.updateTable('tenant_accounts').set(row).where('account_id', '=', accountId).execute()
+    tx.put('tenant_accounts', row)
     return accountFrom(row)
   }
 }

@@ -41,10 +41,7 @@ export async function adoptAccounts(
       replaced_by: null,
     }
     const stamp = tx.guard.stamp<CredentialsTable>('credentials', accountId, columns)
-    await tx.db
-      .insertInto('credentials')
-      .values({ ...columns, ...stamp })
-      .execute()
+    tx.insert('credentials', { ...columns, ...stamp })
     tx.guard.remove('accounts', accountId)
     await tx.db.deleteFrom('accounts').where('account_id', '=', accountId).execute()
   }

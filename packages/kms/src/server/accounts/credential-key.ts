@@ -13,11 +13,7 @@ export async function openCredentialKey(
   secrets: SealedSecrets,
   root: RootKey,
 ): Promise<Secret> {
-  const found = await store.read(tx => secrets.get(tx, KEY_NAME))
-  if (found !== undefined) return found
-  const key = root.derive('credential')
-  await store.write(tx => secrets.put(tx, KEY_NAME, key))
-  return key
+  return await secrets.open(store, KEY_NAME, () => root.derive('credential'))
 }
 
 /** Hashes credentials, and compares them in constant time. */

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { newDatasetId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toHex } from '../../protocol/encoding.ts'
@@ -9,7 +8,6 @@ import { SCOPES, type Scope } from '../../protocol/scopes.ts'
 import { newTenant, WHOLE } from '../accounts-flow.test.support.ts'
 import { allow, newKey, refused, Scene, sealPart, World } from '../flow.test.support.ts'
 import { rawCall } from '../http/raw-call.test.support.ts'
-import { editDatabase, readDatabase } from '../store/temporary-store.test.fixture.ts'
 
 const log: string[] = []
 let world: World
@@ -21,7 +19,6 @@ beforeAll(async () => {
 afterAll(() => world.stop())
 
 const HOUR = 60 * 60
-const database = () => join(world.folder, 'kms', 'kms.db')
 
 async function later<T>(seconds: number, work: () => Promise<T>): Promise<T> {
   world.clock.skewMs += seconds * 1000
@@ -220,15 +217,10 @@ describe('a credential', () => {
     const mine = (await owner.accounts.self()).credential.credentialId
     const theirs = (await thief.accounts.self()).credential.credentialId
     const hashOf = (id: string) =>
-      readDatabase(database(), `select hash from credentials where credential_id = '${id}'`)[0]?.[
-        'hash'
-      ]
+      world.database.read(`select hash from credentials where credential_id = '${id}'`)[0]?.['hash']
     const [own, other] = [hashOf(mine), hashOf(theirs)]
     const put = (id: string, hash: unknown) =>
-      editDatabase(
-        database(),
-        `update credentials set hash = '${hash}' where credential_id = '${id}'`,
-      )
+      world.database.edit(`update credentials set hash = '${hash}' where credential_id = '${id}'`)
     put(mine, other)
     try {
       // The thief's secret under the owner's id, now that the hashes are the same.
@@ -241,14 +233,13 @@ describe('a credential', () => {
       put(mine, own)
     }
     expect(await owner.accounts.credentials()).toHaveLength(1)
-    editDatabase(
-      database(),
+    world.database.edit(
       `insert into credentials select row_version, mac, 'abc', account_id, name, hash, certificate,
        scopes, key_ids, created_at, expires_at, revoked_at, replaced_by from credentials
        where credential_id = '${theirs}'`,
     )
     await refused(thief.accounts.credentials(), 'INTEGRITY')
-    editDatabase(database(), `delete from credentials where credential_id = 'abc'`)
+    world.database.edit(`delete from credentials where credential_id = 'abc'`)
   })
 
   it('stands nowhere in the database, nor in the log', async () => {
@@ -267,7 +258,7 @@ describe('a credential', () => {
     const { credential } = await newTenant(world, 'secretive')
     const stored = JSON.stringify(
       ['credentials', 'tenant_accounts', 'tenants', 'audit_leaves', 'secrets'].map(table =>
-        readDatabase(database(), `select * from ${table}`),
+        world.database.read(`select * from ${table}`),
       ),
     )
     for (const secret of [text, rotated ?? '', credential].map(one => one.split('.')[1] ?? '')) {

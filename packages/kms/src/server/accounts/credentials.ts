@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { isScope, type Scope } from '../../protocol/scopes.ts'
-import { ProvenRows, StoreError, type StoreTransaction } from '../store/index.ts'
+import { StoreError, type StoreTransaction } from '../store/index.ts'
 import type { CredentialsTable } from '../store/schema.ts'
 import type { TenantAccount } from './accounts.ts'
 import type { Allowance } from './allowance.ts'
@@ -49,7 +49,6 @@ export interface IssuedCredential {
 /** Credentials of accounts. Of a bearer credential nothing but a keyed hash is stored. */
 export class Credentials {
   readonly #hash: CredentialHash
-  readonly #rows = new ProvenRows('credentials')
 
   constructor(hash: CredentialHash) {
     this.#hash = hash
@@ -80,7 +79,7 @@ export class Credentials {
     if (before !== undefined && !hasEnded(before, at)) {
       throw new AccountError('CERTIFICATE', 'the certificate is a credential already')
     }
-    const row = await this.#write(tx, before === undefined ? 'insert' : 'update', {
+    const row = await this.#write(tx, {
       credential_id: credentialId,
       account_id: account.accountId,
       name,
@@ -173,9 +172,7 @@ export class Credentials {
   }
 
   async #row(tx: StoreTransaction, credentialId: string): Promise<CredentialsTable | undefined> {
-    const query = tx.db.selectFrom('credentials').selectAll()
-    const one = query.where('credential_id', '=', credentialId)
-    return await this.#rows.get(tx, credentialId, () => one.executeTakeFirst())
+    return await tx.find('credentials', credentialId)
   }
 
   /** Forgets what ended long ago. @throws AccountError TOO_MANY */
@@ -204,18 +201,16 @@ export class Credentials {
       throw new AccountError('NOT_FOUND', `there is no credential ${credentialId}`)
     }
     const { mac: _mac, row_version: _version, ...columns } = row
-    return await this.#write(tx, 'update', { ...columns, ...change })
+    return await this.#write(tx, { ...columns, ...change })
   }
 
   async #write(
-    { db, guard }: StoreTransaction,
-    how: 'insert' | 'update',
+    tx: StoreTransaction,
     columns: Omit<CredentialsTable, 'mac' | 'row_version'>,
   ): Promise<CredentialDescription> {
     const { credential_id: id } = columns
-    const row = { ...columns, ...guard.stamp<CredentialsTable>('credentials', id, columns) }
-    if (how === 'insert') await db.insertInto('credentials').values(row).execute()
-    else await db.updateTable('credentials').set(row).where('credential_id', '=', id).execute()
+    const row = { ...columns, ...tx.guard.stamp<CredentialsTable>('credentials', id, columns) }
+    tx.put('credentials', row)
     return credentialFrom(row)
   }
 }

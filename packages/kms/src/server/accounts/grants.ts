@@ -1,4 +1,4 @@
-import { ProvenRows, type StoreTransaction } from '../store/index.ts'
+import type { StoreTransaction } from '../store/index.ts'
 import type { KeyGrantsTable } from '../store/schema.ts'
 import type { TenantAccount } from './accounts.ts'
 import { AccountError } from './errors.ts'
@@ -16,11 +16,9 @@ const idOf = (keyId: string, accountId: string): string => `${keyId}/${accountId
 
 /** Grants of the use of keys. Without one, no account uses another's key. */
 export class KeyGrants {
-  readonly #rows = new ProvenRows('key_grants')
-
   /** Grants the use of a key, in place of what was granted before. */
   async put(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     keyId: string,
     { accountId }: TenantAccount,
     actions: readonly string[],
@@ -34,12 +32,8 @@ export class KeyGrants {
       actions: JSON.stringify(actions),
       created_at: at.toISOString(),
     }
-    const row = { ...columns, ...guard.stamp<KeyGrantsTable>('key_grants', id, columns) }
-    await db
-      .insertInto('key_grants')
-      .values(row)
-      .onConflict(conflict => conflict.column('id').doUpdateSet(row))
-      .execute()
+    const row = { ...columns, ...tx.guard.stamp<KeyGrantsTable>('key_grants', id, columns) }
+    tx.put('key_grants', row)
     return grantFrom(row)
   }
 
@@ -70,8 +64,7 @@ export class KeyGrants {
   ): Promise<boolean> {
     const id = idOf(keyId, accountId)
     if (!tx.guard.has('key_grants', id)) return false
-    const query = tx.db.selectFrom('key_grants').selectAll().where('id', '=', id)
-    const row = await this.#rows.get(tx, id, () => query.executeTakeFirst())
+    const row = await tx.find('key_grants', id)
     return row !== undefined && grantFrom(row).actions.includes(action)
   }
 }

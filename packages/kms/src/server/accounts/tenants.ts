@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ProvenRows, type StoreTransaction } from '../store/index.ts'
+import type { StoreTransaction } from '../store/index.ts'
 import type { TenantsTable } from '../store/schema.ts'
 import { AccountError } from './errors.ts'
 
@@ -22,8 +22,6 @@ export interface Tenant {
 
 /** The tenants of an installation; the operator's to make, not to look into. */
 export class Tenants {
-  readonly #rows = new ProvenRows('tenants')
-
   /** Makes a tenant. */
   async create(tx: StoreTransaction, name: string, at: Date): Promise<Tenant> {
     return await this.#insert(tx, randomBytes(16).toString('hex'), name, at)
@@ -45,8 +43,7 @@ export class Tenants {
 
   /** A tenant; undefined where there is none of that id. @throws StoreError ROW_MAC */
   async find(tx: StoreTransaction, tenantId: string): Promise<Tenant | undefined> {
-    const query = tx.db.selectFrom('tenants').selectAll().where('tenant_id', '=', tenantId)
-    const row = await this.#rows.get(tx, tenantId, () => query.executeTakeFirst())
+    const row = await tx.find('tenants', tenantId)
     return row === undefined ? undefined : tenantFrom(row)
   }
 
@@ -62,7 +59,7 @@ export class Tenants {
     const { createdAt, name } = await this.get(tx, tenantId)
     const columns = { tenant_id: tenantId, name, state, created_at: createdAt }
     const row = { ...columns, ...tx.guard.stamp<TenantsTable>('tenants', tenantId, columns) }
-    await tx.db.updateTable('tenants').set(row).where('tenant_id', '=', tenantId).execute()
+    tx.put('tenants', row)
     return tenantFrom(row)
   }
 

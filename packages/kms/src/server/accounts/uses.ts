@@ -23,13 +23,8 @@ export class CredentialUses {
   }
 
   /** What was written of a credential's use; undefined where nothing. @throws StoreError ROW_MAC */
-  async of(
-    { db, guard }: StoreTransaction,
-    credentialId: string,
-  ): Promise<CredentialUse | undefined> {
-    const query = db.selectFrom('credential_uses').selectAll()
-    const one = query.where('credential_id', '=', credentialId)
-    const row = guard.proven('credential_uses', credentialId, await one.executeTakeFirst())
+  async of(tx: StoreTransaction, credentialId: string): Promise<CredentialUse | undefined> {
+    const row = await tx.find('credential_uses', credentialId)
     return row === undefined
       ? undefined
       : { uses: row.uses, lastUsedAt: new Date(row.last_used_at) }
@@ -64,11 +59,6 @@ export class CredentialUses {
       last_used_at: last.toISOString(),
     }
     const stamp = tx.guard.stamp<CredentialUsesTable>('credential_uses', credentialId, columns)
-    const row = { ...columns, ...stamp }
-    await tx.db
-      .insertInto('credential_uses')
-      .values(row)
-      .onConflict(conflict => conflict.column('credential_id').doUpdateSet(row))
-      .execute()
+    tx.put('credential_uses', { ...columns, ...stamp })
   }
 }

@@ -27,7 +27,7 @@ import { parsePublicKey } from '../../protocol/public-key.ts'
 import { type Act, denied, deniedUnproven, perform } from '../acts.ts'
 import { workloadClaims } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
-import { consume } from '../store/index.ts'
+import { consume, type StoreTransaction } from '../store/index.ts'
 import { claimedPlatform } from './collateral-folder.ts'
 
 type AttestRequest = Static<typeof requests.attest>
@@ -78,7 +78,6 @@ export async function attest(
     } as const
     requireBinding(evidence, binding, request)
     requireMeasurement(evidence, job)
-    await requireStanding(service, evidence)
     const { privateKey: key } = service.identity
     const lifetimeSeconds = service.tokenLifetimeSeconds
     const version = request.tokenVersion ?? 1
@@ -95,6 +94,7 @@ export async function attest(
     throw await denied(service, act, at, error)
   }
   await perform(service, act, 'done', at, async tx => {
+    await requireStanding(service, tx, evidence)
     const use = {
       kind: 'challenge',
       id: request.challenge,
@@ -209,12 +209,12 @@ function workloadRules(evidence: VerifiedEvidence) {
 
 /** What the operator withdrew gets no token; an owner's withdrawals are of its keys. */
 async function requireStanding(
-  { store, withdrawals }: KmsService,
+  { withdrawals }: KmsService,
+  tx: StoreTransaction,
   evidence: VerifiedEvidence,
 ): Promise<void> {
-  const reasons = await store.read(tx =>
-    withdrawals.against(tx, workloadClaims(workloadOf(evidence)), undefined),
-  )
+  const claims = workloadClaims(workloadOf(evidence))
+  const reasons = await withdrawals.against(tx, claims, undefined)
   if (reasons.length === 0) return
   throw new KmsError('WITHDRAWN', 'the image or its signer was withdrawn', { reasons })
 }

@@ -11,6 +11,9 @@ import type { Secret } from '../root/index.ts'
 /** Milliseconds that a challenge lasts. */
 export const CHALLENGE_LIFE_MS = 5 * 60 * 1000
 
+/** How far the clocks of two replicas may be apart: one verifies what the other issued. */
+const CLOCK_TOLERANCE_MS = 1000
+
 const VERSION = 1
 const LABEL = 'cloister attest-release v1 challenge'
 
@@ -25,11 +28,16 @@ const LENGTH = 64
 export class Challenges {
   readonly #kmsId: Uint8Array
   readonly #key: Secret
+  readonly #notBefore: number
 
-  /** @param key - 32 bytes, for this purpose only. */
-  constructor(kmsId: string, key: Secret) {
+  /**
+   * @param key - 32 bytes, for this purpose only.
+   * @param notBefore - Challenges of before are refused, as if they had expired.
+   */
+  constructor(kmsId: string, key: Secret, notBefore?: Date) {
     this.#kmsId = fromHex('KMS id', kmsId)
     this.#key = key
+    this.#notBefore = notBefore?.getTime() ?? 0
   }
 
   /** Makes a challenge, 64 bytes in base64url. */
@@ -72,7 +80,8 @@ export class Challenges {
     }
     const issued = Number(Buffer.from(bytes).readBigUInt64BE(RANDOM_AT - 8) & 0xffffffffffffffn)
     const expires = issued + CHALLENGE_LIFE_MS
-    if (at.getTime() >= expires || at.getTime() < issued) {
+    const isOfTime = at.getTime() < expires && at.getTime() >= issued - CLOCK_TOLERANCE_MS
+    if (!isOfTime || issued < this.#notBefore) {
       throw new KmsError('CHALLENGE_EXPIRED', 'the challenge is not of the last five minutes', {
         reasons: [
           {

@@ -29,8 +29,13 @@ export function encodeAuditEntry(entry: AuditEntry): Uint8Array {
   return canonicalJsonBytes(entry)
 }
 
+/** What concerns all: that the database was restored, and what was written after its backup is lost. */
+export const isRestore = ({ action, actor }: AuditEntry): boolean =>
+  actor === 'kms' && action === 'restore'
+
 /** Whether an account may see an entry: its own acts, and what was done or tried with what it owns. */
 export function concerns(entry: AuditEntry, accountId: string): boolean {
+  if (isRestore(entry)) return true
   const accounts = entry['accounts']
   const isNamed = Array.isArray(accounts) && accounts.includes(accountId)
   return isNamed || entry.actor === `account:${accountId}`

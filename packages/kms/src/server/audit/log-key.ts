@@ -12,9 +12,7 @@ export async function openLogKey(
   secrets: SealedSecrets,
   kmsId: string,
 ): Promise<NoteSigner> {
-  const found = await store.read(tx => secrets.get(tx, KEY_NAME))
-  const key = found ?? newKey()
-  if (found === undefined) await store.write(tx => secrets.put(tx, KEY_NAME, key))
+  const key = await secrets.open(store, KEY_NAME, newKey)
   const privateKey = key.with(bytes =>
     createPrivateKey({ key: Buffer.from(bytes), format: 'der', type: 'pkcs8' }),
   )

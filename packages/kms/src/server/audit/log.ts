@@ -1,4 +1,4 @@
-import { StoreError, type StoreTransaction } from '../store/index.ts'
+import { type Known, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { AuditLeavesTable, AuditLogTable } from '../store/schema.ts'
 import { type AuditEntry, encodeAuditEntry } from './entry.ts'
 import { AuditError } from './errors.ts'
@@ -46,13 +46,11 @@ function decodeFrontier(text: string): Frontier {
   return frontier
 }
 
-/** The root of trust is the log's one row, which the store proves; all else is checked against it. */
-async function readState({ db, guard }: StoreTransaction): Promise<State> {
-  const query = db.selectFrom('audit_log').selectAll().where('id', '=', LOG_ID)
-  const row = guard.proven('audit_log', String(LOG_ID), await query.executeTakeFirst())
-  if (row === undefined) return { size: 0, frontier: [] }
-  return { size: row.size, frontier: decodeFrontier(row.frontier) }
-}
+const logColumns = (size: number, frontier: Frontier) => ({
+  id: LOG_ID,
+  size,
+  frontier: Buffer.concat(frontier).toString('base64url'),
+})
 
 function nodeReader({ db }: StoreTransaction): ReadNodes {
   return async names => {
@@ -101,34 +99,29 @@ function assertSize(what: string, value: number, max: number): void {
 
 /** The append-only log of every act, release and denial: a Merkle tree as in RFC 9162. */
 export class AuditLog {
+  /** The log's row as it was last read or written, and the MAC that it had. */
+  #last: (State & { readonly mac: string }) | undefined
+
   /** Appends an entry, in the transaction of the act itself. */
   async append(
     tx: StoreTransaction,
     entry: AuditEntry,
   ): Promise<{ readonly index: number; readonly leafHash: Uint8Array }> {
-    const { frontier, size } = await readState(tx)
+    const { frontier, size } = await this.#state(tx)
     const encoded = encodeAuditEntry(entry)
     const hash = leafHash(encoded)
     const grown = grow(size, frontier, hash)
     const leaf = { idx: size, entry: new TextDecoder().decode(encoded) }
-    await tx.db
-      .insertInto('audit_leaves')
-      .values({ ...leaf, ...tx.guard.stampOnce('audit_leaves', String(size), leaf) })
-      .execute()
-    const nodes = grown.nodes.map(node => ({
-      node: node.name,
-      hash: Buffer.from(node.hash).toString('base64url'),
-    }))
-    await tx.db.insertInto('audit_nodes').values(nodes).execute()
-    const columns = {
-      id: LOG_ID,
-      size: size + 1,
-      frontier: Buffer.concat(grown.frontier).toString('base64url'),
+    const leafStamp = tx.guard.stampOnce('audit_leaves', String(size), leaf)
+    tx.insert('audit_leaves', { ...leaf, ...leafStamp })
+    for (const node of grown.nodes) {
+      const hash = Buffer.from(node.hash).toString('base64url')
+      tx.insert('audit_nodes', { node: node.name, hash })
     }
+    const columns = logColumns(size + 1, grown.frontier)
     const stamp = tx.guard.stamp<AuditLogTable>('audit_log', String(LOG_ID), columns)
-    const row = { ...columns, ...stamp }
-    if (size === 0) await tx.db.insertInto('audit_log').values(row).execute()
-    else await tx.db.updateTable('audit_log').set(row).where('id', '=', LOG_ID).execute()
+    tx.put('audit_log', { ...columns, ...stamp })
+    this.#last = { mac: stamp.mac, size: size + 1, frontier: grown.frontier }
     return { index: size, leafHash: hash }
   }
 
@@ -136,8 +129,26 @@ export class AuditLog {
   async root(
     tx: StoreTransaction,
   ): Promise<{ readonly size: number; readonly rootHash: Uint8Array }> {
-    const { frontier, size } = await readState(tx)
+    const { frontier, size } = await this.#state(tx)
     return { size, rootHash: frontierRoot(frontier) }
+  }
+
+  /**
+   * Requires the log to continue the one that a replica saw before: its one row is written anew with
+   * each entry, and so the version that the replica remembers of it is the log's size then.
+   * @throws StoreError ROLLED_BACK
+   */
+  async requireContinued(tx: StoreTransaction, before: Known | undefined): Promise<void> {
+    if (before === undefined) return
+    const refuse = (cause?: unknown): never => {
+      const rows = `the log does not go on from the ${before.version} rows that this process has seen`
+      throw new StoreError('ROLLED_BACK', `${rows}: another database was put in its place`, {
+        cause,
+      })
+    }
+    const { frontier, size } = await this.stateAt(tx, before.version).catch(refuse)
+    const columns = logColumns(size, frontier)
+    if (!tx.guard.stood('audit_log', String(LOG_ID), before, columns)) refuse()
   }
 
   /**
@@ -149,7 +160,7 @@ export class AuditLog {
     tx: StoreTransaction,
     range: { readonly after: number; readonly limit: number },
   ): Promise<readonly LoggedEntry[]> {
-    const { size } = await readState(tx)
+    const { size } = await this.#state(tx)
     assertSize('limit', range.limit, 1000)
     assertSize('after, counted from -1', range.after + 1, Number.MAX_SAFE_INTEGER)
     const start = range.after + 1
@@ -182,7 +193,7 @@ export class AuditLog {
     index: number,
     size?: number,
   ): Promise<InclusionProof> {
-    const state = await readState(tx)
+    const state = await this.#state(tx)
     const treeSize = size ?? state.size
     assertSize('size', treeSize, state.size)
     if (treeSize === 0) throw new AuditError('RANGE', 'the log was empty at size 0')
@@ -208,7 +219,7 @@ export class AuditLog {
     firstSize: number,
     secondSize: number,
   ): Promise<readonly Uint8Array[]> {
-    const state = await readState(tx)
+    const state = await this.#state(tx)
     assertSize('secondSize', secondSize, state.size)
     assertSize('firstSize', firstSize, secondSize)
     return await untampered(async () => {
@@ -235,7 +246,7 @@ export class AuditLog {
     readonly frontier: Frontier
     readonly rootHash: Uint8Array
   }> {
-    const state = await readState(tx)
+    const state = await this.#state(tx)
     assertSize('size', size, state.size)
     return await untampered(async () => {
       const read = nodeReader(tx)
@@ -245,6 +256,23 @@ export class AuditLog {
         return { size, frontier, rootHash }
       throw new RangeError(`the subtrees of ${size} rows do not make its root`)
     })
+  }
+
+  /**
+   * The root of trust is the log's one row, which the store proves; all else is checked against it. A
+   * write need not read it where it is the same as at the last time. A read must: what it reads then is
+   * of the same moment.
+   */
+  async #state({ db, guard, mode }: StoreTransaction): Promise<State> {
+    const last = this.#last
+    if (mode === 'write' && last !== undefined) {
+      if (guard.find('audit_log', String(LOG_ID))?.mac === last.mac) return last
+    }
+    const query = db.selectFrom('audit_log').selectAll().where('id', '=', LOG_ID)
+    const row = guard.proven('audit_log', String(LOG_ID), await query.executeTakeFirst())
+    if (row === undefined) return { size: 0, frontier: [] }
+    this.#last = { mac: row.mac, size: row.size, frontier: decodeFrontier(row.frontier) }
+    return this.#last
   }
 
   /** Root at an earlier size, proven to be the beginning of the log as it is now. */

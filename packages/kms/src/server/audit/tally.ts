@@ -70,7 +70,8 @@ export class Tally {
 
   /** Counts a use. Waits for the log when too many kinds are counted already. */
   async used(use: Use): Promise<void> {
-    const key = JSON.stringify([use.actor, use.action, use.keyId])
+    // None of the three has a newline in it.
+    const key = `${use.actor}\n${use.action}\n${use.keyId ?? ''}`
     if (!this.#batch.uses.has(key) && this.#batch.uses.size >= MAX_KINDS) await this.flush()
     const counted = this.#batch.uses.get(key) ?? { use, count: 0 }
     counted.count++
@@ -80,7 +81,7 @@ export class Tally {
   /** Counts a denial; the first few of its kind are kept whole. */
   denied({ action, reasons }: UnprovenDenial): void {
     const [{ code }] = reasons
-    const key = JSON.stringify([action, code])
+    const key = `${action}\n${code}`
     const { denials, samples } = this.#batch
     const counted = denials.get(key) ?? { action, code, count: 0 }
     counted.count++

@@ -1,51 +1,70 @@
-import { randomBytes } from 'node:crypto'
-import { open, readFile, rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { KmsError } from '../../protocol/errors.ts'
 import type { Store } from '../store/index.ts'
-import { signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
+import { type Checkpoint, signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
 import { AuditError } from './errors.ts'
 import type { AuditLog } from './log.ts'
 import type { NoteSigner } from './note.ts'
+import { openKeeper, type WitnessKeeper } from './witness-keeper.ts'
 
 /** The log that a {@link Witness} keeps watch over. */
 interface Watched {
   readonly store: Store
   readonly audit: AuditLog
   readonly logKey: NoteSigner
+  /** Whether replicas share the database, and so the witness. */
+  readonly isShared: boolean
 }
 
 /**
- * The log's newest checkpoint in a file, which stands where whoever can put back the database cannot
- * put back this: no answer is given before the file knows of it.
+ * The log's newest checkpoint, kept where whoever can put back the database cannot put back this: no
+ * answer is given before it is there. Replicas keep theirs in one folder, and each demands that the
+ * log it is shown continues what the others were shown.
  */
 export class Witness {
-  readonly #path: string
+  readonly #keeper: WitnessKeeper
   readonly #watched: Watched
+  /** The newest that was found to be of this log. */
+  #known = 0
   #running: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
 
-  private constructor(path: string, watched: Watched) {
-    this.#path = path
+  private constructor(keeper: WitnessKeeper, watched: Watched) {
+    this.#keeper = keeper
     this.#watched = watched
   }
 
   /**
-   * Requires the log to continue the checkpoint in a file. An empty log makes the file.
-   * @throws AuditError ROLLED_BACK when it does not, WITNESS when the file is not there, CHECKPOINT
-   * when what it holds is no checkpoint of this log
+   * Requires the log to continue the checkpoint that is kept. An empty log makes the first.
+   * @param path - A file; where replicas share the database, a folder that they share too
+   * @throws AuditError ROLLED_BACK when it does not, WITNESS when there is none, CHECKPOINT when what
+   * is kept is no checkpoint of this log
    */
   static async open(path: string, watched: Watched): Promise<Witness> {
-    const witness = new Witness(path, watched)
-    await witness.#require(await textOf(path))
+    const witness = new Witness(await openKeeper(path, watched.isShared), watched)
+    await witness.#requireContinued()
     await witness.note()
     return witness
   }
 
   /**
-   * Resolves when the file holds a checkpoint at least as new as the log is now. Calls that come
-   * while it is written share the next writing.
-   * @throws KmsError UNAVAILABLE when it cannot be written
+   * Takes the log as it is for the one to keep watch over, whatever was kept: its database was
+   * restored. What was kept is put aside.
+   * @returns the checkpoint that was kept, where it is of this log
+   */
+  static async startAnew(path: string, watched: Watched): Promise<Checkpoint | undefined> {
+    const keeper = await openKeeper(path, watched.isShared)
+    const kept = await keeper.newest()
+    await keeper.putAside()
+    const witness = new Witness(keeper, watched)
+    await witness.#write()
+    return kept === undefined ? undefined : verifyCheckpoint(kept, watched.logKey)
+  }
+
+  /**
+   * Resolves when a checkpoint at least as new as the log is now is kept. Calls that come while one is
+   * written share the next writing.
+   * @throws KmsError UNAVAILABLE when it cannot be written; INTEGRITY when another replica was shown
+   * another log
    */
   note(): Promise<void> {
     this.#next ??= this.#running
@@ -58,12 +77,13 @@ export class Witness {
     return this.#next
   }
 
-  async #require(kept: string | undefined): Promise<void> {
+  async #requireContinued(): Promise<void> {
     const { audit, logKey, store } = this.#watched
+    const kept = await this.#keeper.newest()
     const { size } = await store.read(tx => audit.root(tx))
     if (kept === undefined) {
       if (size === 0) return
-      throw new AuditError('WITNESS', `${this.#path} is not there, and the log has ${size} rows`)
+      throw new AuditError('WITNESS', `${this.#keeper.path} has none, and the log has ${size} rows`)
     }
     const before = verifyCheckpoint(kept, logKey)
     if (size < before.size) {
@@ -75,43 +95,30 @@ export class Witness {
       const rows = `the log's first ${before.size} rows are not those that the witness has seen`
       throw new AuditError('ROLLED_BACK', `${rows}: an older database was put back, and went on`)
     }
+    this.#known = before.size
   }
 
   async #write(): Promise<void> {
     const { audit, logKey, store } = this.#watched
+    try {
+      const theirs = await this.#keeper.newerThan(this.#known)
+      if (theirs) await this.#requireContinued()
+    } catch (cause) {
+      if (!(cause instanceof AuditError)) throw unavailable(cause)
+      throw new KmsError('INTEGRITY', 'the witness has seen another log than this replica', {
+        cause,
+        reasons: [{ code: cause.code, message: cause.message }],
+      })
+    }
     const state = await store.read(tx => audit.root(tx))
     try {
-      await replaceFile(this.#path, signCheckpoint(state, logKey))
+      await this.#keeper.keep(signCheckpoint(state, logKey), state.size)
     } catch (cause) {
-      throw new KmsError('UNAVAILABLE', 'the witness cannot be written', { cause })
+      throw unavailable(cause)
     }
+    this.#known = Math.max(this.#known, state.size)
   }
 }
 
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-/** Whole or not at all, and there after a crash. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
-  const file = await open(temporary, 'wx', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const folder = await open(dirname(path), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}
+const unavailable = (cause: unknown) =>
+  new KmsError('UNAVAILABLE', 'the witness cannot be read or written', { cause })

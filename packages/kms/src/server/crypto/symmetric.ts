@@ -1,4 +1,5 @@
-import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { type CipherGCMTypes, createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto'
+import { pooledRandomBytes } from '../root/index.ts'
 import { CryptoError } from './errors.ts'
 import type { SymmetricSpec } from './key-spec.ts'
 
@@ -21,25 +22,25 @@ const LAYOUTS: Readonly<Record<SymmetricSpec, Layout>> = {
 /**
  * Encrypts data. AES-GCM gives ciphertext, IV (12) and tag (16); SM4 gives ciphertext and IV (16),
  * authenticates nothing and takes no associated data.
- * @param key - Raw key of the length that the spec has
+ * @param key - Of the length that the spec has
  */
 export function encryptData(
   spec: SymmetricSpec,
-  key: Uint8Array,
+  key: Uint8Array | KeyObject,
   plaintext: Uint8Array,
   associatedData: Uint8Array,
 ): Uint8Array {
   const layout = LAYOUTS[spec]
   if (layout.mode === 'gcm') {
-    const iv = randomBytes(GCM_IV)
+    const iv = pooledRandomBytes(GCM_IV)
     const cipher = createCipheriv(layout.cipher, key, iv, { authTagLength: GCM_TAG })
     cipher.setAAD(associatedData)
     const parts = [cipher.update(plaintext), cipher.final(), iv]
-    return new Uint8Array(Buffer.concat([...parts, cipher.getAuthTag()]))
+    return Buffer.concat([...parts, cipher.getAuthTag()])
   }
-  const iv = randomBytes(SM4_IV)
+  const iv = pooledRandomBytes(SM4_IV)
   const cipher = createCipheriv(layout.cipher, key, iv)
-  return new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final(), iv]))
+  return Buffer.concat([cipher.update(plaintext), cipher.final(), iv])
 }
 
 /**
@@ -48,7 +49,7 @@ export function encryptData(
  */
 export function decryptData(
   spec: SymmetricSpec,
-  key: Uint8Array,
+  key: Uint8Array | KeyObject,
   ciphertext: Uint8Array,
   associatedData: Uint8Array,
 ): Uint8Array {
@@ -58,14 +59,19 @@ export function decryptData(
   const body = ciphertext.subarray(0, ciphertext.length - overhead)
   const decipher = decipherOf(layout, key, ciphertext.subarray(body.length), associatedData)
   try {
-    return new Uint8Array(Buffer.concat([decipher.update(body), decipher.final()]))
+    return Buffer.concat([decipher.update(body), decipher.final()])
   } catch (cause) {
     throw notOfThisKey(cause)
   }
 }
 
 /** @param tail - What follows the ciphertext: the IV, and for GCM the tag. */
-function decipherOf(layout: Layout, key: Uint8Array, tail: Uint8Array, associatedData: Uint8Array) {
+function decipherOf(
+  layout: Layout,
+  key: Uint8Array | KeyObject,
+  tail: Uint8Array,
+  associatedData: Uint8Array,
+) {
   if (layout.mode === 'sm4') return createDecipheriv(layout.cipher, key, tail)
   const iv = tail.subarray(0, GCM_IV)
   const decipher = createDecipheriv(layout.cipher, key, iv, { authTagLength: GCM_TAG })

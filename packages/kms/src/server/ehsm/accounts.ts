@@ -1,6 +1,6 @@
-import { randomInt, randomUUID } from 'node:crypto'
-import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
-import { type RowRekey, StoreError, type StoreTransaction } from '../store/index.ts'
+import { createSecretKey, type KeyObject, randomInt, randomUUID } from 'node:crypto'
+import { KeyWrap, type RootKey } from '../root/index.ts'
+import { type RowRekey, type Store, StoreError, type StoreTransaction } from '../store/index.ts'
 import type { EhsmAccountsTable } from '../store/schema.ts'
 
 /** Digits and letters but I, O, l and o, which people take for others. */
@@ -17,8 +17,8 @@ export const rekeyEhsmAccount: RowRekey<'ehsm_accounts'> = async (row, change) =
 /** Accounts of the eHSM-compatible interface. */
 export class EhsmAccounts {
   readonly #wrap: KeyWrap
-  /** Rows of accounts never change, so that what was proven once stays true. */
-  readonly #known = new Map<string, Secret>()
+  /** API keys of rows that stand. */
+  readonly #opened = new WeakMap<EhsmAccountsTable, KeyObject>()
 
   constructor(root: RootKey) {
     this.#wrap = KeyWrap.derivedFrom(root, 'ehsm-wrap')
@@ -47,21 +47,25 @@ export class EhsmAccounts {
     return { appId, apiKey }
   }
 
-  /** An account's API key, where it was asked for before. */
-  known(appId: string): Secret | undefined {
-    return this.#known.get(appId)
+  /** An account's API key; undefined where there is no such account. @throws StoreError ROW_MAC */
+  async apiKey(store: Store, appId: string): Promise<KeyObject | undefined> {
+    const row = await store.read(tx => tx.find('ehsm_accounts', appId))
+    return row === undefined ? undefined : (this.#opened.get(row) ?? this.#open(row))
   }
 
-  /** An account's API key; undefined where there is no such account. @throws StoreError ROW_MAC */
-  async apiKey({ db, guard }: StoreTransaction, appId: string): Promise<Secret | undefined> {
-    const query = db.selectFrom('ehsm_accounts').selectAll().where('app_id', '=', appId)
-    const row = guard.proven('ehsm_accounts', appId, await query.executeTakeFirst())
-    if (row === undefined) return undefined
-    const bytes = this.#wrap.unwrap(Buffer.from(row.api_key, 'base64url'), context(appId))
+  /** An account's API key where it is at hand. */
+  keptApiKey(store: Store, appId: string): KeyObject | undefined {
+    const row = store.kept('ehsm_accounts', appId)
+    return row === undefined ? undefined : this.#opened.get(row)
+  }
+
+  #open(row: EhsmAccountsTable): KeyObject {
+    const { api_key: apiKey, app_id: appId } = row
+    const bytes = this.#wrap.unwrap(Buffer.from(apiKey, 'base64url'), context(appId))
     if (bytes === undefined) throw new StoreError('ROW_MAC', `account ${appId} does not unwrap`)
-    const secret = Secret.from(bytes)
+    const key = createSecretKey(bytes)
     bytes.fill(0)
-    this.#known.set(appId, secret)
-    return secret
+    this.#opened.set(row, key)
+    return key
   }
 }

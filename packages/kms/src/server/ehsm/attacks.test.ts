@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { refused, World } from '../flow.test.support.ts'
-import { editDatabase, readDatabase } from '../store/temporary-store.test.fixture.ts'
 import { ACTIONS } from './actions/index.ts'
 import { EhsmTestClient, exchange } from './client.test.support.ts'
 
@@ -46,10 +45,7 @@ describe('without its switches, the interface', () => {
     expect(envelope.code).toBe(400)
     expect(envelope.message).toContain('--ehsm-open-keys')
     expect((await client.call('ListKey')).envelope.result).toEqual({ list: [] })
-    const rows = readDatabase(
-      join(closed.folder, 'kms', 'kms.db'),
-      'select entry from audit_leaves',
-    )
+    const rows = closed.database.read('select entry from audit_leaves')
     const entries = rows.map(({ entry }) => JSON.parse(String(entry)))
     expect(entries).toContainEqual(
       expect.objectContaining({
@@ -121,7 +117,7 @@ describe('a key of the native interface', () => {
     expect(exported.envelope).toEqual({ code: 400, message: 'keyid error', result: {} })
     const [key] = (await owner.listKeys()).filter(listed => listed.keyId === keyId)
     expect(key).toMatchObject({ state: 'enabled', currentVersion: 1 })
-    const rows = readDatabase(join(open.folder, 'kms', 'kms.db'), 'select entry from audit_leaves')
+    const rows = open.database.read('select entry from audit_leaves')
     expect(rows.map(({ entry }) => String(entry)).join('\n')).toContain('KEY_MODE')
   })
 
@@ -162,8 +158,7 @@ describe('the database behind the service’s back', () => {
       const client = await EhsmTestClient.enroll(world.kms.pin)
       const keyid = await client.createKey('EH_AES_GCM_128')
       await client.call('DisableKey', { keyid })
-      const path = join(world.folder, 'kms', 'kms.db')
-      expect(editDatabase(path, statement.replace('?', `'${keyid}'`))).toBe(1)
+      expect(world.database.edit(statement.replace('?', `'${keyid}'`))).toBe(1)
       const { envelope } = await client.call('Encrypt', { keyid, plaintext: PLAIN })
       expect([envelope.code, envelope.message]).toEqual([400, 'database error'])
     } finally {

@@ -13,10 +13,10 @@ export async function authenticate(
   request: SignedRequest,
 ): Promise<(members: object) => string> {
   const { appId, sign, signed } = request
-  const apiKey =
-    ehsm.accounts.known(appId) ??
-    (await ehsm.service.store.read(tx => ehsm.accounts.apiKey(tx, appId)))
+  const { accounts, service } = ehsm
+  const kept = accounts.keptApiKey(service.store, appId)
+  const apiKey = kept ?? (await accounts.apiKey(service.store, appId))
   if (apiKey === undefined) throw new EhsmRefusal(400, undefined)
-  if (!apiKey.with(key => isSignatureOf(key, signed, sign))) throw refused('sign error')
-  return members => apiKey.with(key => signatureOf(key, members))
+  if (!isSignatureOf(apiKey, signed, sign)) throw refused('sign error')
+  return members => signatureOf(apiKey, members)
 }

@@ -118,6 +118,17 @@ describe('whatever comes in', () => {
     expect(past).toBeGreaterThan(0)
   })
 
+  it('in a text that no database holds as it is, is refused', async () => {
+    for (const text of ['a\u0000', '\ud800', 'x\udc00y']) {
+      const secret = { secretName: `name ${text}`, secretData: 'x' }
+      const described = { secretName: 'name', secretData: 'x', description: text }
+      for (const payload of [secret, described]) {
+        const { envelope } = await client.call('CreateSecret', payload)
+        expect(envelope).toMatchObject({ code: 400, message: expect.stringMatching(/^Parameter/) })
+      }
+    }
+  })
+
   it('as members of a request gives a coded answer', { timeout: 120_000 }, async () => {
     const members = fc.record(
       {

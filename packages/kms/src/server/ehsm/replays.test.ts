@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { editDatabase, temporaryStore } from '../store/temporary-store.test.fixture.ts'
-import { REPLAY_WINDOW_MS, Replays } from './replays.ts'
+import { REMEMBERED_MS, Replays, useOf } from './replays.ts'
 
-const request = (nonce: string | undefined, timestamp = '1700000000000') => ({
-  appId: 'account',
-  nonce,
-  timestamp,
-})
+const NOW = 1_700_000_000_000
+
+const request = (nonce: string | undefined, timestamp = String(NOW), appId = 'account') =>
+  useOf({ appId, nonce, timestamp })
 
 describe('requests', () => {
   it('are taken once, by account, nonce and time together', async () => {
@@ -18,7 +17,7 @@ describe('requests', () => {
       request('null'),
       request('1'),
       request(undefined, '1700000000001'),
-      { ...request(undefined), appId: 'another' },
+      request(undefined, String(NOW), 'another'),
     ]
     for (const one of all) {
       expect(replays.has(one)).toBe(false)
@@ -32,28 +31,29 @@ describe('requests', () => {
 
   it('are forgotten when they would be too old to be taken, and not before', async () => {
     const { store } = await temporaryStore()
-    let now = 1_700_000_000_000
+    const first = NOW
+    let now = first
     const replays = await Replays.open(store, () => new Date(now))
     const many = Array.from({ length: 300 }, (_, at) => request(String(at)))
     await Promise.all(many.map(one => replays.take(one)))
-    now += 1000
-    await replays.take(request('young'))
-    now += REPLAY_WINDOW_MS - 1000
+    const young = request('young', String(first + 120_000))
+    await replays.take(young)
+    now = first + REMEMBERED_MS
     await replays.purge()
-    for (const one of [...many, request('young')]) expect(replays.has(one)).toBe(true)
-    now += 999
+    for (const one of [...many, young]) expect(replays.has(one)).toBe(true)
+    // Those of one minute are forgotten together.
+    now += 61_000
     await replays.purge()
     for (const one of many) expect(replays.has(one)).toBe(false)
-    expect(replays.has(request('young'))).toBe(true)
+    expect(replays.has(young)).toBe(true)
     const again = await Replays.open(store, () => new Date(now))
     expect(again.has(request('1'))).toBe(false)
-    expect(again.has(request('young'))).toBe(true)
+    expect(again.has(young)).toBe(true)
   })
 
   it('are not forgotten for an edit of the database', async () => {
     const { path, store } = await temporaryStore()
-    const now = () => new Date()
-    const replays = await Replays.open(store, now)
+    const replays = await Replays.open(store, () => new Date(NOW))
     await replays.take(request('1'))
     editDatabase(path, 'update ehsm_replays set expires_at = 1')
     await expect(replays.purge()).rejects.toMatchObject({ code: 'ROW_MAC' })

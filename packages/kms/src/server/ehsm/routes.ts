@@ -7,6 +7,7 @@ import { auditDenial } from './acts.ts'
 import { authenticate } from './authenticate.ts'
 import type { Ehsm } from './ehsm.ts'
 import { enroll } from './enroll.ts'
+import { useOf } from './replays.ts'
 import { EhsmRefusal, refused } from './wire/refusal.ts'
 import { parseRequest } from './wire/request.ts'
 
@@ -80,14 +81,16 @@ async function asked(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
 /** Calls with a signature: form, time, replay, fields, MAC, and then the work. */
 async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const name = actionOf(request)
-  if (name === 'GetVersion' || name === 'Enroll') throw notFound()
+  if (name === 'GetVersion' || name === 'Enroll') return unsigned(ehsm, name)
   const action = ACTIONS.get(name)
+  const { restoredAt } = ehsm.service
   const at = ehsm.service.now()
-  const signed = parseRequest(request.body, action?.needsPayload ?? false, at)
-  if (ehsm.replays.has(signed)) throw repeated()
+  const signed = parseRequest(request.body, action?.needsPayload ?? false, at, restoredAt)
+  const use = useOf(signed)
+  if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})
   const sign = await authenticate(ehsm, signed)
-  if (!(await ehsm.replays.take(signed))) throw repeated()
+  if (!(await ehsm.replays.take(use))) throw repeated()
   const { appId } = signed
   try {
     if (action === undefined || run === undefined) throw notFound()
@@ -104,6 +107,15 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
     throw error
   }
 }
+
+/** What exists for GET only: told without a look at what came with it. */
+function unsigned({ service }: Ehsm, name: string): Envelope {
+  const reasons = [{ code: 'EHSM_404', message: NOT_FOUND.message }] as const
+  service.tally.denied({ action: `ehsm.${name}`, reasons })
+  return NOT_FOUND
+}
+
+const NOT_FOUND = { code: 404, message: 'API Not Found', result: {} } as const
 
 const notFound = () => new EhsmRefusal(404, 'API Not Found')
 const repeated = () => refused("Timestamp can't be repeated in 20 minutes")

@@ -49,6 +49,9 @@ beforeAll(async () => {
     message: [SECRET],
     dek: [SECRET.padEnd(43, 'A').slice(0, 43)],
     ciphertext: [Buffer.from(ciphertext).toString('base64url'), 'AAAA'],
+    // Most texts of the alphabet are no base64url.
+    importToken: ['A'.repeat(43), 'AAAA'],
+    encryptedKeyMaterial: [SECRET, 'AAAA'],
     // Not the long RSA keys: making them takes longer than all the rest.
     keySpec: ['SYMMETRIC_DEFAULT', 'ECC_NIST_P256', 'SM2'],
     wrappingKeySpec: ['RSA_2048'],

@@ -34,7 +34,7 @@ export function keyRoutes(app: FastifyInstance, service: KmsService): void {
       act.details['alias'] = alias
       await service.keys.aliases.create(tx, { alias, key, at })
       return keyJson(key, [alias])
-    })
+    }).finally(() => material?.fill(0))
     return value
   })
 

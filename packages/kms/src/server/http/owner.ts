@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
@@ -39,8 +40,10 @@ export async function ownerAct<T>(
   const caller = await service.store.read(tx => callerOf(service, request, tx))
   const act = actOf(caller, action, details)
   return await perform(service, act, 'done', service.now(), async tx => {
-    requireAllowed(request, caller, details['keyId'])
-    return await work(tx, caller.account.accountId, act, caller)
+    // Again: what is written goes by the accounts and credentials that there are then.
+    const present = await identified(service, request, tx)
+    requireAllowed(request, present, details['keyId'])
+    return await work(tx, present.account.accountId, act, present)
   })
 }
 
@@ -92,6 +95,9 @@ export async function ownerUseThen<T, R>(
   const keyId = act?.details['keyId']
   const key = typeof keyId === 'string' ? { keyId } : {}
   await service.tally.used({ ...counted, action, ...key })
+  // Answers to what came in at one moment go out at one moment: one by one each would cost a wake-up
+  // of whoever reads them, as much as the use itself.
+  await setImmediate()
   return value
 }
 
@@ -148,13 +154,22 @@ export async function callerOf(
   request: FastifyRequest,
   tx: StoreTransaction,
 ): Promise<Caller> {
+  const caller = await identified(service, request, tx)
+  service.credentialUses.note(caller.credential.credentialId, service.now())
+  return caller
+}
+
+async function identified(
+  service: KmsService,
+  request: FastifyRequest,
+  tx: StoreTransaction,
+): Promise<Caller> {
   const at = service.now()
   const certificate = presentedCertificate(request, service.clientCas, at)
   const presented: Presented = { ...bearerOf(request), certificate }
   const found = await identify(service, tx, presented, at)
   if (found === undefined) throw new KmsError('UNAUTHENTICATED', NEEDS_CREDENTIAL)
   if ('refused' in found) throw new CallerRefused(found)
-  service.credentialUses.note(found.credential.credentialId, at)
   return found
 }
 

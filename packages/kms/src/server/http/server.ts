@@ -83,16 +83,18 @@ export function createHttpServer(
     const refusal = new KmsError('NOT_FOUND', 'there is no such route')
     return reply.status(refusal.status).send(envelopeOf(refusal))
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     log.write('request', {
       method: request.method,
       route: request.routeOptions.url ?? '',
       status: reply.statusCode,
       milliseconds: Math.round(reply.elapsedTime * 10) / 10,
     })
+    done()
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('cache-control', 'no-store')
+    done()
   })
   openApiRoute(app)
   operatorRoutes(app, service)

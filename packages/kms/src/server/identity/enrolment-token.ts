@@ -1,45 +1,82 @@
 import { join } from 'node:path'
 import { KmsError } from '../../protocol/errors.ts'
-import { isSameToken, newToken, readToken, writeToken } from './token-file.ts'
+import type { SealedSecrets, Store } from '../store/index.ts'
+import { StoredToken } from './stored-token.ts'
+import { isSameToken } from './token-file.ts'
 
-/** Name of the file, in the data folder, that holds the token. */
+/** Name of the file, in the data folder, that shows the token. */
 export const ENROLMENT_FILE = 'enrolment-token'
+
+/** The token as it is stored. */
+export function enrolmentTokenOf(
+  store: Store,
+  secrets: SealedSecrets,
+  dataDir: string,
+): StoredToken {
+  const file = { name: ENROLMENT_FILE, path: join(dataDir, ENROLMENT_FILE) }
+  return new StoredToken(store, secrets, file)
+}
 
 /**
  * The token that opens one account. Whoever may read the data folder may enrol; each token works
- * once, and the file then holds the next.
+ * once, whichever replica it is offered to, and the file then shows the next.
  */
 export class EnrolmentToken {
-  readonly #path: string
-  #current: string
+  readonly #store: Store
+  readonly #token: StoredToken
 
-  private constructor(path: string, current: string) {
-    this.#path = path
-    this.#current = current
+  private constructor(store: Store, token: StoredToken) {
+    this.#store = store
+    this.#token = token
   }
 
-  /** Reads the token of a data folder, or makes the first. */
-  static async open(dataDir: string): Promise<EnrolmentToken> {
-    const path = join(dataDir, ENROLMENT_FILE)
-    const found = await readToken(path)
-    if (found !== undefined) return new EnrolmentToken(path, found)
-    const token = new EnrolmentToken(path, newToken())
-    await writeToken(path, token.#current)
-    return token
+  /** Reads the token, or makes the first. @throws KmsError INTEGRITY, StoreError */
+  static async open(
+    store: Store,
+    secrets: SealedSecrets,
+    dataDir: string,
+  ): Promise<EnrolmentToken> {
+    const token = enrolmentTokenOf(store, secrets, dataDir)
+    await token.open()
+    const enrolment = new EnrolmentToken(store, token)
+    store.watch('secrets', ids => {
+      if (ids.includes(ENROLMENT_FILE)) setImmediate(() => void enrolment.#showAnew())
+    })
+    return enrolment
   }
 
   /**
    * Takes the token; the next one is in the file before this returns.
-   * @throws KmsError ENROLMENT_REFUSED
+   * @throws KmsError ENROLMENT_REFUSED; StoreError
    */
   async take(offered: string): Promise<void> {
-    if (!isSameToken(offered, this.#current)) {
-      throw new KmsError(
-        'ENROLMENT_REFUSED',
-        `not the enrolment token; the current one is in the file ${ENROLMENT_FILE} of the data folder`,
-      )
+    // Nothing is written for whoever guesses.
+    if (!(await this.#store.read(tx => this.#isCurrent(tx, offered)))) throw refused()
+    const next = await this.#store.write(async tx => {
+      if (!(await this.#isCurrent(tx, offered))) throw refused()
+      return await this.#token.replace(tx)
+    })
+    await this.#token.show(next)
+  }
+
+  async #isCurrent(tx: Parameters<StoredToken['current']>[0], offered: string): Promise<boolean> {
+    const current = await this.#token.current(tx)
+    return current !== undefined && isSameToken(offered, current)
+  }
+
+  /** Another replica took the token: the file of this one follows, for people to read. */
+  async #showAnew(): Promise<void> {
+    try {
+      const token = await this.#store.read(tx => this.#token.current(tx))
+      if (token !== undefined) await this.#token.show(token)
+    } catch {
+      // The file is old until the next token is taken, or the next start: what it shows is refused.
     }
-    this.#current = newToken()
-    await writeToken(this.#path, this.#current)
   }
 }
+
+const refused = () =>
+  new KmsError(
+    'ENROLMENT_REFUSED',
+    `not the enrolment token; the current one is in the file ${ENROLMENT_FILE} of the data folder`,
+  )

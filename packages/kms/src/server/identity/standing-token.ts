@@ -1,5 +1,7 @@
 import { join } from 'node:path'
-import { isSameToken, newToken, readToken, writeToken } from './token-file.ts'
+import type { SealedSecrets, Store } from '../store/index.ts'
+import { StoredToken } from './stored-token.ts'
+import { isSameToken } from './token-file.ts'
 
 /** Name of the file, in the data folder, of the token that reads the whole audit log. */
 export const AUDIT_TOKEN_FILE = 'audit-token'
@@ -10,7 +12,10 @@ export const AUDIT_TOKEN_FILE = 'audit-token'
  */
 export const OPERATOR_TOKEN_FILE = 'operator-token'
 
-/** A token that stands in the data folder for as long as its file does. Whoever may read that has it. */
+/**
+ * A token that stands for as long as the key service does, the same for all replicas. A file in the
+ * data folder shows it: whoever may read that has it.
+ */
 export class StandingToken {
   readonly #token: string
 
@@ -18,17 +23,15 @@ export class StandingToken {
     this.#token = token
   }
 
-  /** Reads the token of a data folder, or makes it. @throws KmsError INTEGRITY */
+  /** Reads the token, or makes it. @throws KmsError INTEGRITY, StoreError */
   static async open(
+    store: Store,
+    secrets: SealedSecrets,
     dataDir: string,
-    file: typeof AUDIT_TOKEN_FILE | typeof OPERATOR_TOKEN_FILE,
+    name: typeof AUDIT_TOKEN_FILE | typeof OPERATOR_TOKEN_FILE,
   ): Promise<StandingToken> {
-    const path = join(dataDir, file)
-    const found = await readToken(path)
-    if (found !== undefined) return new StandingToken(found)
-    const token = newToken()
-    await writeToken(path, token)
-    return new StandingToken(token)
+    const file = { name, path: join(dataDir, name) }
+    return new StandingToken(await new StoredToken(store, secrets, file).open())
   }
 
   /** Whether this is it; in constant time. */

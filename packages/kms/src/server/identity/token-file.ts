@@ -27,7 +27,7 @@ export async function readToken(path: string): Promise<string | undefined> {
     }
     const token = (await readFile(path, 'utf8')).trim()
     if (!/^[A-Za-z0-9_-]{43}$/.test(token)) {
-      throw new KmsError('INTEGRITY', `${path} holds no token; remove it to have a new one made`)
+      throw new KmsError('INTEGRITY', `${path} holds no token; remove it to have it written anew`)
     }
     return token
   } catch (error) {

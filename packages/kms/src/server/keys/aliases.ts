@@ -56,7 +56,7 @@ export class Aliases {
       created_at: at.toISOString(),
     }
     const row = { ...columns, ...tx.guard.stamp<KeyAliasesTable>('key_aliases', id, columns) }
-    await tx.db.insertInto('key_aliases').values(row).execute()
+    tx.insert('key_aliases', row)
     return aliasFrom(row)
   }
 
@@ -67,7 +67,7 @@ export class Aliases {
     const columns = { ...before, key_id: key.keyId }
     const { id } = columns
     const row = { ...columns, ...tx.guard.stamp<KeyAliasesTable>('key_aliases', id, columns) }
-    await tx.db.updateTable('key_aliases').set(row).where('id', '=', id).execute()
+    tx.put('key_aliases', row)
     return aliasFrom(row)
   }
 
@@ -142,14 +142,8 @@ export class Aliases {
     }
   }
 
-  async #row(
-    { db, guard }: StoreTransaction,
-    owner: string,
-    alias: string,
-  ): Promise<KeyAliasesTable> {
-    const id = idOf(owner, alias)
-    const query = db.selectFrom('key_aliases').selectAll().where('id', '=', id)
-    const row = guard.proven('key_aliases', id, await query.executeTakeFirst())
+  async #row(tx: StoreTransaction, owner: string, alias: string): Promise<KeyAliasesTable> {
+    const row = await tx.find('key_aliases', idOf(owner, alias))
     if (row !== undefined) return row
     throw new KeyError('ALIAS_NOT_FOUND', `the account has no alias ${alias}`)
   }

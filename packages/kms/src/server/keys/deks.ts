@@ -11,7 +11,7 @@ import {
   type Slot,
   verifyHeader,
 } from '@cloister/sealed'
-import { KeyWrap } from '../root/index.ts'
+import type { KeyWrap } from '../root/index.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import {
   asOpen,
@@ -168,10 +168,11 @@ export abstract class Deks {
 
   /** @throws KeyError KEY_USAGE for a key of a kind that wraps no DEKs; KEY_VERSION */
   async #dekWrap(tx: StoreTransaction, key: UsableKey, version: number): Promise<KeyWrap> {
-    if (key.spec !== DEFAULT_SPEC) {
-      throw new KeyError('KEY_USAGE', `a key of kind ${key.spec} wraps no data keys of files`)
+    const { spec } = key
+    if (spec !== DEFAULT_SPEC) {
+      throw new KeyError('KEY_USAGE', `a key of kind ${spec} wraps no data keys of files`)
     }
-    return await this.material.open(tx, { ...key, version }, material => new KeyWrap(material))
+    return await this.material.openWrap(tx, { ...key, spec, version })
   }
 }
 

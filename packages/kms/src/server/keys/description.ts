@@ -80,12 +80,8 @@ export function keyDescriptionFrom(row: Omit<KeysTable, 'row_version' | 'mac'>):
 }
 
 /** Reads and proves one key's row. @throws KeyError KEY_NOT_FOUND; StoreError ROW_MAC */
-export async function readKeyRow(
-  { db, guard }: StoreTransaction,
-  keyId: string,
-): Promise<KeysTable> {
-  const query = db.selectFrom('keys').selectAll().where('key_id', '=', keyId)
-  const row = guard.proven('keys', keyId, await query.executeTakeFirst())
+export async function readKeyRow(tx: StoreTransaction, keyId: string): Promise<KeysTable> {
+  const row = await tx.find('keys', keyId)
   if (row === undefined) throw new KeyError('KEY_NOT_FOUND', `there is no key ${keyId}`)
   return row
 }

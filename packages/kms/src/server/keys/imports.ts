@@ -114,12 +114,7 @@ export class Imports {
       expires_at: at.getTime() + TOKEN_LIFE_MS,
     }
     const stamp = tx.guard.stamp<KeyImportsTable>('key_imports', keyId, columns)
-    const row = { ...columns, ...stamp }
-    await tx.db
-      .insertInto('key_imports')
-      .values(row)
-      .onConflict(conflict => conflict.column('key_id').doUpdateSet(row))
-      .execute()
+    tx.put('key_imports', { ...columns, ...stamp })
     return { importToken: this.#token(columns), expiresAt: new Date(columns.expires_at) }
   }
 
@@ -135,8 +130,7 @@ export class Imports {
   ): Promise<KeyDescription> {
     const key = await readKey(tx, keyId)
     this.requireAwaiting(key)
-    const query = tx.db.selectFrom('key_imports').selectAll().where('key_id', '=', keyId)
-    const row = tx.guard.proven('key_imports', keyId, await query.executeTakeFirst())
+    const row = await tx.find('key_imports', keyId)
     if (row === undefined || !this.#isTokenOf(row, brought.importToken)) {
       throw new KeyError('IMPORT_TOKEN', `the token is not the newest one of key ${keyId}`)
     }

@@ -68,6 +68,14 @@ describe('keys', () => {
     await expect(absent).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' })
   })
 
+  it('leave material that was given to whoever gave it: a transaction may be run again', async () => {
+    const { keys, store } = await keyOf('open')
+    const material = new Uint8Array(randomBytes(32))
+    const given = Uint8Array.from(material)
+    await store.write(tx => keys.create(tx, { owner: 'a', mode: 'open', material: given, at }))
+    expect(given).toEqual(material)
+  })
+
   it('keep their material out of the database in plaintext, and from another root key', async () => {
     const { keyId, keys, path, store } = await keyOf('open')
     const context = contextOf()

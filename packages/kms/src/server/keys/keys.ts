@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
+import { type KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import type { StoreTransaction } from '../store/index.ts'
 import { Aliases } from './aliases.ts'
 import { Deks } from './deks.ts'
@@ -29,7 +29,10 @@ export interface NewKey {
   /** The kind that wraps DEKs unless told; any other kind needs its usage. */
   readonly spec?: CmkSpec
   readonly usage?: CmkUsage
-  /** What {@link newMaterial} gave; null for a key whose material will be imported. */
+  /**
+   * What {@link newMaterial} gave, for the caller to zero once the transaction is over: it may be run
+   * again. Null for a key whose material will be imported.
+   */
   readonly material?: Uint8Array | null
   readonly description?: string
   readonly tags?: Readonly<Record<string, string>>
@@ -83,7 +86,8 @@ export class Keys extends Deks {
       const what = `a ${spec} key is used by its owner: wanted mode open, seen ${mode}`
       throw new KeyError('KEY_USAGE', what)
     }
-    const material = key.material === undefined ? await newMaterial(spec) : key.material
+    const own = key.material === undefined ? await newMaterial(spec) : undefined
+    const material = own ?? key.material ?? null
     const keyId = randomUUID()
     const description = await insertKey(tx, {
       key_id: keyId,
@@ -106,7 +110,7 @@ export class Keys extends Deks {
     try {
       await this.material.store(tx, { ...description, version: 1 }, material, at)
     } finally {
-      material.fill(0)
+      own?.fill(0)
     }
     return description
   }
@@ -161,12 +165,13 @@ export class Keys extends Deks {
     if (version < 1 || version > key.currentVersion) {
       throw new KeyError('CIPHERTEXT', `the ciphertext is of no version of key ${keyId}`)
     }
-    const place = { ...key, version }
-    return await this.material.open(tx, place, (material): OpenedKey => {
-      return key.spec === DEFAULT_SPEC
-        ? { kind: 'symmetric', key, version, wrap: new KeyWrap(material) }
-        : { kind: 'asymmetric', key, version, material: Secret.from(material) }
-    })
+    const { spec } = key
+    if (spec === DEFAULT_SPEC) {
+      const wrap = await this.material.openWrap(tx, { ...key, spec, version })
+      return { kind: 'symmetric', key, version, wrap }
+    }
+    const material = await this.material.open(tx, { ...key, version }, Secret.from)
+    return { kind: 'asymmetric', key, version, material }
   }
 
   /**

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { newKeyMaterial } from '../crypto/index.ts'
 import { KeyWrap, type RootKey } from '../root/index.ts'
 import { type RowRekey, StoreError, type StoreTransaction } from '../store/index.ts'
-import type { Stamp } from '../store/schema.ts'
+import type { KeyVersionsTable } from '../store/schema.ts'
 import { type KeyDescription, keyDescriptionFrom } from './description.ts'
 import { KeyError } from './errors.ts'
 import { cryptoSpecOf, DEFAULT_SPEC } from './spec.ts'
@@ -46,6 +46,11 @@ export async function newMaterial(spec: KeyDescription['spec']): Promise<Uint8Ar
 /** CMK material at rest: wrapped under a root-derived key, bound to all that its use depends on. */
 export class KeyMaterial {
   readonly #wrap: KeyWrap
+  /** What was opened of rows that stand, and the mode that each was found bound to. */
+  readonly #wraps = new WeakMap<
+    KeyVersionsTable,
+    { readonly mode: KeyDescription['mode']; readonly wrap: KeyWrap }
+  >()
 
   constructor(root: RootKey) {
     this.#wrap = KeyWrap.derivedFrom(root, 'cmk-wrap')
@@ -53,7 +58,7 @@ export class KeyMaterial {
 
   /** Stores the material of a new version. */
   async store(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     place: MaterialPlace,
     material: Uint8Array,
     at: Date,
@@ -67,11 +72,8 @@ export class KeyMaterial {
       wrapped: Buffer.from(wrapped).toString('base64url'),
       created_at: at.toISOString(),
     }
-    const stamp: Stamp = guard.stamp('key_versions', id, columns)
-    await db
-      .insertInto('key_versions')
-      .values({ ...columns, ...stamp })
-      .execute()
+    const stamp = tx.guard.stamp<KeyVersionsTable>('key_versions', id, columns)
+    tx.insert('key_versions', { ...columns, ...stamp })
   }
 
   /**
@@ -79,26 +81,28 @@ export class KeyMaterial {
    * @throws KeyError KEY_VERSION; StoreError ROW_MAC
    */
   async open<T>(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     place: MaterialPlace,
     use: (material: Uint8Array) => T,
   ): Promise<T> {
-    const { keyId, version } = place
-    const id = `${keyId}/${version}`
-    const query = db.selectFrom('key_versions').selectAll().where('id', '=', id)
-    const row = guard.proven('key_versions', id, await query.executeTakeFirst())
-    if (row === undefined) {
-      throw new KeyError('KEY_VERSION', `key ${keyId} has no version ${version}`)
-    }
-    const bytes = this.#wrap.unwrap(Buffer.from(row.wrapped, 'base64url'), encodePlace(place))
-    if (bytes === undefined) {
-      throw new KeyError('KEY_VERSION', `version ${version} of key ${keyId} does not open`)
-    }
-    try {
-      return use(bytes)
-    } finally {
-      bytes.fill(0)
-    }
+    return this.#opened(await readVersion(tx, place), place, use)
+  }
+
+  /**
+   * Opens one version of the default kind. What was opened is kept beside its row for as long as that
+   * stands.
+   * @throws KeyError KEY_VERSION; StoreError ROW_MAC
+   */
+  async openWrap(
+    tx: StoreTransaction,
+    place: MaterialPlace & { readonly spec: typeof DEFAULT_SPEC },
+  ): Promise<KeyWrap> {
+    const row = await readVersion(tx, place)
+    const known = this.#wraps.get(row)
+    if (known?.mode === place.mode) return known.wrap
+    const wrap = this.#opened(row, place, material => new KeyWrap(material))
+    this.#wraps.set(row, { mode: place.mode, wrap })
+    return wrap
   }
 
   /** Takes away the material of every version of a key: what is under it is lost for good. */
@@ -109,4 +113,26 @@ export class KeyMaterial {
     }
     await db.deleteFrom('key_versions').where('key_id', '=', key.keyId).execute()
   }
+
+  #opened<T>(row: KeyVersionsTable, place: MaterialPlace, use: (material: Uint8Array) => T): T {
+    const bytes = this.#wrap.unwrap(Buffer.from(row.wrapped, 'base64url'), encodePlace(place))
+    if (bytes === undefined) {
+      const { keyId, version } = place
+      throw new KeyError('KEY_VERSION', `version ${version} of key ${keyId} does not open`)
+    }
+    try {
+      return use(bytes)
+    } finally {
+      bytes.fill(0)
+    }
+  }
+}
+
+async function readVersion(
+  tx: StoreTransaction,
+  { keyId, version }: MaterialPlace,
+): Promise<KeyVersionsTable> {
+  const row = await tx.find('key_versions', `${keyId}/${version}`)
+  if (row !== undefined) return row
+  throw new KeyError('KEY_VERSION', `key ${keyId} has no version ${version}`)
 }

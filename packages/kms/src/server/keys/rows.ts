@@ -5,11 +5,11 @@ import { type KeyDescription, keyDescriptionFrom, readKeyRow } from './descripti
 
 /** Writes a new key's row. */
 export async function insertKey(
-  { db, guard }: StoreTransaction,
+  tx: StoreTransaction,
   columns: Columns<KeysTable>,
 ): Promise<KeyDescription> {
-  const row = { ...columns, ...guard.stamp<KeysTable>('keys', columns.key_id, columns) }
-  await db.insertInto('keys').values(row).execute()
+  const row = { ...columns, ...tx.guard.stamp<KeysTable>('keys', columns.key_id, columns) }
+  tx.insert('keys', row)
   return keyDescriptionFrom(row)
 }
 
@@ -22,7 +22,7 @@ export async function changeKey(
   const { mac: _mac, row_version: _version, ...before } = await readKeyRow(tx, keyId)
   const columns = { ...before, ...change }
   const row = { ...columns, ...tx.guard.stamp<KeysTable>('keys', keyId, columns) }
-  await tx.db.updateTable('keys').set(row).where('key_id', '=', keyId).execute()
+  tx.put('keys', row)
   return keyDescriptionFrom(row)
 }
 

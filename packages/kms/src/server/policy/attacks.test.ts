@@ -1,6 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: so do the holes of job templates look
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { newDatasetId, newFileId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { KmsClient } from '../../client/kms-client.ts'
@@ -11,7 +10,6 @@ import type { ReleaseTemplate } from '../../protocol/messages/policies.ts'
 import { encodePublicKey } from '../../protocol/public-key.ts'
 import { operatorOf } from '../accounts-flow.test.support.ts'
 import { enclaveOf, newKey, refused, Scene, sealPart, World } from '../flow.test.support.ts'
-import { editDatabase, readDatabase } from '../store/temporary-store.test.fixture.ts'
 
 let world: World
 
@@ -22,7 +20,6 @@ beforeAll(async () => {
 afterAll(() => world.stop())
 
 const digest = () => randomBytes(32).toString('hex')
-const database = () => join(world.folder, 'kms', 'kms.db')
 const SIGNER = toHex(enclaveOf(digest()).mrSigner)
 
 async function removePolicies(owner: KmsClient): Promise<void> {
@@ -114,15 +111,14 @@ describe('a limit on releases', () => {
     const { scene, policyId } = await sceneWith({ maxReleases: 1 })
     await (await scene.attest()).release(scene.parts())
     const where = `where id = 'policy:${policyId}'`
-    const [row] = readDatabase(database(), `select * from release_counts ${where}`)
+    const [row] = world.database.read(`select * from release_counts ${where}`)
     expect(row).toMatchObject({ releases: 1 })
     const session = await scene.attest()
-    editDatabase(database(), `update release_counts set releases = 0 ${where}`)
+    world.database.edit(`update release_counts set releases = 0 ${where}`)
     await refused(session.release(scene.parts()), 'INTEGRITY')
-    editDatabase(database(), `delete from release_counts ${where}`)
+    world.database.edit(`delete from release_counts ${where}`)
     await refused(session.release(scene.parts()), 'INTEGRITY')
-    editDatabase(
-      database(),
+    world.database.edit(
       `insert into release_counts values (${row?.['row_version']}, '${row?.['mac']}', '${row?.['id']}', 1)`,
     )
     await refused(session.release(scene.parts()), 'RELEASE_DENIED')
@@ -135,10 +131,9 @@ describe('a policy', () => {
     try {
       const scene = await Scene.make(own)
       const session = await scene.attest()
-      const path = join(own.folder, 'kms', 'kms.db')
-      const [row] = readDatabase(path, 'select * from policies')
+      const [row] = own.database.read('select * from policies')
       const cedar = String(row?.['cedar'])
-      const set = (text: string) => editDatabase(path, `update policies set cedar = '${text}'`)
+      const set = (text: string) => own.database.edit(`update policies set cedar = '${text}'`)
       set(cedar.replaceAll(scene.measurement, digest()))
       await refused(session.release(scene.parts()), 'INTEGRITY')
       set('permit (principal, action, resource);')
@@ -150,7 +145,7 @@ describe('a policy', () => {
       await session.release(scene.parts())
       await refused(scene.owner.listPolicies(), 'INTEGRITY')
       set(cedar)
-      editDatabase(path, `update policies set template = '{}'`)
+      own.database.edit(`update policies set template = '{}'`)
       await refused(scene.owner.listPolicies(), 'INTEGRITY')
     } finally {
       await own.stop()
@@ -170,8 +165,7 @@ describe('a policy', () => {
         await scene.owner.createKey({ mode: 'open' })
         const cedar = `forbid (principal, action, resource == Cloister::Key::"${scene.keyId}");`
         await scene.owner.addPolicy({ cedar })
-        const path = join(own.folder, 'kms', 'kms.db')
-        expect(editDatabase(path, 'pragma foreign_keys = off', sql)).toBeGreaterThan(0)
+        expect(own.database.edit(sql)).toBeGreaterThan(0)
         const call = (await scene.attest()).release(scene.parts())
         await expect(call).rejects.toMatchObject({
           code: expect.stringMatching(/^(INTEGRITY|RELEASE_DENIED)$/),
@@ -444,9 +438,9 @@ describe('a withdrawal', () => {
       value: scene.measurement,
     })
     const where = `where withdrawal_id = '${withdrawal.withdrawalId}'`
-    editDatabase(database(), `update withdrawals set value = '${digest()}' ${where}`)
+    world.database.edit(`update withdrawals set value = '${digest()}' ${where}`)
     await refused(session.release(scene.parts()), 'INTEGRITY')
-    editDatabase(database(), `delete from withdrawals ${where}`)
+    world.database.edit(`delete from withdrawals ${where}`)
     await refused(session.release(scene.parts()), 'INTEGRITY')
   })
 

@@ -80,9 +80,8 @@ export class Policies {
   }
 
   /** A policy. @throws PolicyError POLICY_NOT_FOUND */
-  async get({ db, guard }: StoreTransaction, policyId: string): Promise<Policy> {
-    const query = db.selectFrom('policies').selectAll().where('policy_id', '=', policyId)
-    const row = guard.proven('policies', policyId, await query.executeTakeFirst())
+  async get(tx: StoreTransaction, policyId: string): Promise<Policy> {
+    const row = await tx.find('policies', policyId)
     if (row === undefined) {
       throw new PolicyError('POLICY_NOT_FOUND', `there is no policy ${policyId}`)
     }
@@ -184,10 +183,7 @@ export class Policies {
       created_at: at.toISOString(),
     }
     const stamp = tx.guard.stamp<PoliciesTable>('policies', policyId, columns)
-    await tx.db
-      .insertInto('policies')
-      .values({ ...columns, ...stamp })
-      .execute()
+    tx.insert('policies', { ...columns, ...stamp })
     await this.#sets.add(tx, keyId, policyId)
     return policyFrom(columns)
   }

@@ -1,4 +1,4 @@
-import { ProvenRows, StoreError, type StoreTransaction } from '../store/index.ts'
+import { StoreError, type StoreTransaction } from '../store/index.ts'
 import type { PoliciesTable, PolicySetsTable } from '../store/schema.ts'
 
 /**
@@ -6,15 +6,11 @@ import type { PoliciesTable, PolicySetsTable } from '../store/schema.ts'
  * could take a policy that forbids out of the answer to a query would otherwise permit.
  */
 export class PolicySets {
-  readonly #sets = new ProvenRows('policy_sets')
-  readonly #policies = new ProvenRows('policies')
-
   /** The rows of a key's policies. @throws StoreError ROW_MAC also where one is missing */
   async ofKey(tx: StoreTransaction, keyId: string): Promise<readonly PoliciesTable[]> {
     const rows: PoliciesTable[] = []
     for (const policyId of await this.#idsOf(tx, keyId)) {
-      const query = tx.db.selectFrom('policies').selectAll().where('policy_id', '=', policyId)
-      const row = await this.#policies.get(tx, policyId, () => query.executeTakeFirst())
+      const row = await tx.find('policies', policyId)
       if (row === undefined) {
         throw new StoreError('ROW_MAC', `policy ${policyId} of key ${keyId} was taken away`)
       }
@@ -51,18 +47,13 @@ export class PolicySets {
 
   async #idsOf(tx: StoreTransaction, keyId: string): Promise<readonly string[]> {
     if (!tx.guard.has('policy_sets', keyId)) return []
-    const query = tx.db.selectFrom('policy_sets').selectAll().where('key_id', '=', keyId)
-    const row = await this.#sets.get(tx, keyId, () => query.executeTakeFirst())
+    const row = await tx.find('policy_sets', keyId)
     return row === undefined || row.policy_ids === '' ? [] : row.policy_ids.split(' ')
   }
 
   async #write(tx: StoreTransaction, keyId: string, ids: readonly string[]): Promise<void> {
     const columns = { key_id: keyId, policy_ids: ids.join(' ') }
     const row = { ...columns, ...tx.guard.stamp<PolicySetsTable>('policy_sets', keyId, columns) }
-    await tx.db
-      .insertInto('policy_sets')
-      .values(row)
-      .onConflict(conflict => conflict.column('key_id').doUpdateSet(row))
-      .execute()
+    tx.put('policy_sets', row)
   }
 }

@@ -10,11 +10,10 @@ type Counted = 'key' | 'policy'
  */
 export class ReleaseCounts {
   /** How often there was a release. @throws StoreError ROW_MAC */
-  async of({ db, guard }: StoreTransaction, counted: Counted, subject: string): Promise<number> {
+  async of(tx: StoreTransaction, counted: Counted, subject: string): Promise<number> {
     const id = `${counted}:${subject}`
-    if (!guard.has('release_counts', id)) return 0
-    const query = db.selectFrom('release_counts').selectAll().where('id', '=', id)
-    return guard.proven('release_counts', id, await query.executeTakeFirst())?.releases ?? 0
+    if (!tx.guard.has('release_counts', id)) return 0
+    return (await tx.find('release_counts', id))?.releases ?? 0
   }
 
   /** Releases before this one. @param own - How many of those counted are of this very job */
@@ -35,12 +34,7 @@ export class ReleaseCounts {
     const id = `${counted}:${subject}`
     const columns = { id, releases: (await this.of(tx, counted, subject)) + 1 }
     const stamp = tx.guard.stamp<ReleaseCountsTable>('release_counts', id, columns)
-    const row = { ...columns, ...stamp }
-    await tx.db
-      .insertInto('release_counts')
-      .values(row)
-      .onConflict(conflict => conflict.column('id').doUpdateSet(row))
-      .execute()
+    tx.put('release_counts', { ...columns, ...stamp })
   }
 
   /** Forgets a policy that is no more. */

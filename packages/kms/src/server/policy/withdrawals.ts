@@ -50,7 +50,7 @@ export class Withdrawals {
       created_at: at.toISOString(),
     }
     const row = { ...columns, ...tx.guard.stamp<WithdrawalsTable>('withdrawals', id, columns) }
-    await tx.db.insertInto('withdrawals').values(row).execute()
+    tx.insert('withdrawals', row)
     return withdrawalFrom(row)
   }
 
@@ -105,10 +105,9 @@ export class Withdrawals {
     return reasons
   }
 
-  async #find({ db, guard }: StoreTransaction, id: string): Promise<Withdrawal | undefined> {
-    if (!guard.has('withdrawals', id)) return undefined
-    const query = db.selectFrom('withdrawals').selectAll().where('withdrawal_id', '=', id)
-    const row = guard.proven('withdrawals', id, await query.executeTakeFirst())
+  async #find(tx: StoreTransaction, id: string): Promise<Withdrawal | undefined> {
+    if (!tx.guard.has('withdrawals', id)) return undefined
+    const row = await tx.find('withdrawals', id)
     return row === undefined ? undefined : withdrawalFrom(row)
   }
 }

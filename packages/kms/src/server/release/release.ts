@@ -63,6 +63,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     },
   )
   const { token } = instance
+  requireSinceRestore(service, token)
   const transcript = releaseTranscript({
     challenge: toBase64Url(token.challenge),
     quoteDigest: fromHex('quote digest', payload.quoteDigestHex),
@@ -95,6 +96,13 @@ export async function release(service: KmsService, jws: string): Promise<string>
   const placed = { logKey, checkpoint, proofs, at: at.toISOString() }
   const statement = { kmsId, transcript, keys, heads, ...placed }
   return await signJws(JWS_TYPES.released, statement, privateKey)
+}
+
+/** That a request was answered may be forgotten with what came after the backup. */
+function requireSinceRestore({ restoredAt }: KmsService, { issuedAt }: Instance['token']): void {
+  // Tokens tell their time in whole seconds, so those of the restore's own second are refused too.
+  if (restoredAt === undefined || issuedAt >= restoredAt) return
+  throw new KmsError('TOKEN_EXPIRED', 'the token is of before the key service was restored')
 }
 
 /** Who asks, until when the request could be made again, and as of when policies decide. */

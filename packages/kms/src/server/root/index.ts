@@ -1,6 +1,7 @@
 export { RootKeyError } from './errors.ts'
 export { KeyWrap } from './key-wrap.ts'
 export { openRootKey, type RootKeeping } from './open.ts'
+export { pooledRandomBytes } from './random-pool.ts'
 export { RootChange } from './root-change.ts'
 export { RootKey } from './root-key.ts'
 export type { BoundTo, SealingSource } from './sealed.ts'

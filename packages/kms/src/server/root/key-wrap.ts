@@ -1,10 +1,5 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createSecretKey,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { pooledRandomBytes } from './random-pool.ts'
 import type { RootKey, RootPurpose } from './root-key.ts'
 
 const VERSION = 1
@@ -38,7 +33,7 @@ export class KeyWrap {
 
   /** Encrypts `plaintext`, bound to `associatedData`. */
   wrap(plaintext: Uint8Array, associatedData: Uint8Array): Uint8Array {
-    const nonce = randomBytes(NONCE_LENGTH)
+    const nonce = pooledRandomBytes(NONCE_LENGTH)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: TAG_LENGTH })
     cipher.setAAD(associatedData)
     const parts = [Uint8Array.of(VERSION), nonce, cipher.update(plaintext), cipher.final()]

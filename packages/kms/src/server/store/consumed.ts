@@ -1,5 +1,5 @@
 import type { ConsumedTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** What may be used once. */
 export type ConsumedKind = 'challenge' | 'token' | 'release' | 'heads'
@@ -13,17 +13,13 @@ const PURGE_LIMIT = 1000
  * @returns Whether this was the first use.
  */
 export async function consume(
-  { db, guard }: StoreTransaction,
+  tx: StoreTransaction,
   use: { readonly kind: ConsumedKind; readonly id: string; readonly expiresAt: Date },
 ): Promise<boolean> {
   const id = `${use.kind}:${use.id}`
-  if (guard.has('consumed', id)) return false
+  if (tx.guard.has('consumed', id)) return false
   const columns = { id, expires_at: use.expiresAt.getTime() }
-  const stamp = guard.stamp<ConsumedTable>('consumed', id, columns)
-  await db
-    .insertInto('consumed')
-    .values({ ...columns, ...stamp })
-    .execute()
+  tx.insert('consumed', { ...columns, ...tx.guard.stamp<ConsumedTable>('consumed', id, columns) })
   return true
 }
 

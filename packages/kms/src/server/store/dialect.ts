@@ -1,27 +1,43 @@
 import {
   CompiledQuery,
   type DatabaseConnection,
-  type Dialect,
+  type DatabaseIntrospector,
+  type DialectAdapter,
   type Driver,
+  Kysely,
+  type QueryCompiler,
   type QueryResult,
-  SqliteAdapter,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
   type TransactionSettings,
 } from 'kysely'
 import { StoreError } from './errors.ts'
-import type { WorkerConnection } from './worker-connection.ts'
+import type { Schema } from './schema.ts'
+
+/** What a statement came to. */
+export interface QueryOutcome {
+  readonly rows: readonly Record<string, unknown>[]
+  readonly changes: number
+}
+
+/** Runs one statement. @throws StoreError */
+export type RunQuery = (sql: string, parameters: readonly unknown[]) => Promise<QueryOutcome>
+
+/** What Kysely must know of a kind of database. */
+export interface DialectParts {
+  readonly adapter: () => DialectAdapter
+  readonly compiler: () => QueryCompiler
+  readonly introspector: (db: Kysely<unknown>) => DatabaseIntrospector
+}
 
 class Connection implements DatabaseConnection {
-  readonly #worker: WorkerConnection
+  readonly #run: RunQuery
 
-  constructor(worker: WorkerConnection) {
-    this.#worker = worker
+  constructor(run: RunQuery) {
+    this.#run = run
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const { rows, changes } = await this.#worker.query(query.sql, query.parameters)
-    // Kysely's types say what the rows of its query are; the schema is STRICT.
+    const { rows, changes } = await this.#run(query.sql, query.parameters)
+    // Kysely's types say what the rows of its query are; the columns have the types they were declared with.
     return { rows: rows as R[], numAffectedRows: BigInt(changes) }
   }
 
@@ -31,52 +47,48 @@ class Connection implements DatabaseConnection {
   }
 }
 
-class WorkerDriver implements Driver {
-  readonly #worker: WorkerConnection
+/**
+ * A driver of one connection and no pool: whoever uses it runs one transaction at a time. Only
+ * migrations begin and end transactions through it.
+ */
+class OneConnectionDriver implements Driver {
+  readonly #connection: Connection
 
-  constructor(worker: WorkerConnection) {
-    this.#worker = worker
+  constructor(run: RunQuery) {
+    this.#connection = new Connection(run)
   }
 
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<DatabaseConnection> {
-    return new Connection(this.#worker)
+    return this.#connection
   }
 
-  async beginTransaction(
-    connection: DatabaseConnection,
-    settings: TransactionSettings,
-  ): Promise<void> {
-    // Immediate: the write lock is taken before anything is read.
-    const begin = settings.accessMode === 'read only' ? 'begin' : 'begin immediate'
-    await connection.executeQuery(CompiledQuery.raw(begin))
+  async beginTransaction(connection: DatabaseConnection, _: TransactionSettings): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin'))
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('commit'))
   }
 
-  async rollbackTransaction(): Promise<void> {
-    await this.#worker.rollback()
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('rollback'))
   }
 
   async releaseConnection(): Promise<void> {}
 
-  async destroy(): Promise<void> {
-    await this.#worker.close()
-  }
+  async destroy(): Promise<void> {}
 }
 
-/**
- * Kysely over one libsql connection on a worker thread. There is one connection and no pool: the
- * caller runs one transaction at a time, as {@link Store} does with its mutex.
- */
-export function workerDialect(worker: WorkerConnection): Dialect {
-  return {
-    createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new WorkerDriver(worker),
-    createIntrospector: db => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
-  }
+/** Kysely over whatever runs statements one after the other. */
+export function kyselyOver(parts: DialectParts, run: RunQuery): Kysely<Schema> {
+  return new Kysely<Schema>({
+    dialect: {
+      createAdapter: parts.adapter,
+      createDriver: () => new OneConnectionDriver(run),
+      createIntrospector: parts.introspector,
+      createQueryCompiler: parts.compiler,
+    },
+  })
 }

@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest'
-import { consume, getHead, moveHead, openStore, StoreError } from './index.ts'
-import { editDatabase, readDatabase, temporaryStore } from './temporary-store.test.fixture.ts'
+import { expect, it } from 'vitest'
+import { newStore, onEveryDatabase } from './backends.test.fixture.ts'
+import { consume, getHead, moveHead, StoreError } from './index.ts'
 
 const at = new Date('2026-01-01T00:00:00Z')
 const use = (id: number | string) => ({ kind: 'token', id: String(id), expiresAt: at }) as const
@@ -12,9 +12,9 @@ const settled = async (all: readonly Promise<unknown>[]) =>
     one.status === 'fulfilled' ? one.value : String(one.reason.message),
   )
 
-describe('writes that wait for the disk together', () => {
+onEveryDatabase('writes that wait for the disk together', backend => {
   it('each stay or go as a whole, and see those before them', async () => {
-    const { path, root, store } = await temporaryStore()
+    const { open, store } = await newStore(backend)
     const writes = Array.from({ length: 200 }, (_, n) =>
       store.write(async tx => {
         const isFirst = await consume(tx, use(Math.floor(n / 2)))
@@ -29,14 +29,38 @@ describe('writes that wait for the disk together', () => {
     })
     expect(await settled(writes)).toEqual(wanted)
     await store.close()
-    const again = await openStore({ path, root })
+    const again = await open()
     const uses = Array.from({ length: 100 }, (_, n) => again.write(tx => consume(tx, use(n))))
     expect(await Promise.all(uses)).not.toContain(true)
     await again.close()
   })
 
+  it('are taken back one by one, whether they asked the database before or not', async () => {
+    const { open, store } = await newStore(backend)
+    const asks = (n: number) => n % 3 !== 0
+    const fails = (n: number) => n % 4 === 1
+    const writes = Array.from({ length: 60 }, (_, n) =>
+      store.write(async tx => {
+        if (asks(n)) await getHead(tx, `d ${n}`)
+        await consume(tx, use(n))
+        if (asks(n + 1)) await getHead(tx, 'd')
+        await moveHead(tx, { datasetId: `d ${n}`, owner: 'a', expected: null, next: head(1) })
+        if (asks(n + 2)) expect(await getHead(tx, `d ${n}`)).toMatchObject({ version: 1 })
+        if (fails(n)) throw new RangeError(`no ${n}`)
+      }),
+    )
+    expect(await settled(writes)).toEqual(writes.map((_, n) => (fails(n) ? `no ${n}` : undefined)))
+    await store.close()
+    const again = await open()
+    for (let n = 0; n < writes.length; n++) {
+      const found = await again.read(tx => getHead(tx, `d ${n}`))
+      expect([n, found?.version]).toEqual([n, fails(n) ? undefined : 1])
+      expect(await again.write(tx => consume(tx, use(n)))).toBe(fails(n))
+    }
+  })
+
   it('move a head one after the other: of those that expect the same, one', async () => {
-    const { path, root, store } = await temporaryStore()
+    const { open, store } = await newStore(backend)
     const move = (from: number) =>
       store.write(tx => {
         const expected = from === 0 ? null : head(from)
@@ -46,25 +70,25 @@ describe('writes that wait for the disk together', () => {
     const won = moves.map(({ status }) => status === 'fulfilled')
     expect(won).toEqual([true, false, true, false, true, false, false, true])
     await store.close()
-    const again = await openStore({ path, root })
+    const again = await open()
     expect(await again.read(tx => getHead(tx, 'd'))).toMatchObject({ version: 4 })
     await again.close()
   })
 
   it('share commits: far fewer than there are writes', async () => {
-    const { path, store } = await temporaryStore()
-    const epoch = () => Number(readDatabase(path, 'select epoch from store_state')[0]?.['epoch'])
+    const { read, store } = await newStore(backend)
+    const epoch = () => Number(read('select epoch from store_state')[0]?.['epoch'])
     const before = epoch()
     await Promise.all(Array.from({ length: 256 }, (_, n) => store.write(tx => consume(tx, use(n)))))
     expect(epoch() - before).toBeLessThan(20)
   })
 
   it('are run again one by one when the database refuses one of them', async () => {
-    const { path, root, store } = await temporaryStore()
+    const { edit, open, store } = await newStore(backend)
     await store.write(tx =>
       moveHead(tx, { datasetId: 'd', owner: 'a', expected: null, next: head(1) }),
     )
-    editDatabase(path, `update heads set owner = 'thief'`)
+    edit(`update heads set owner = 'thief'`)
     const writes = Array.from({ length: 20 }, (_, n) =>
       store.write(async tx => {
         if (n % 7 === 3) await getHead(tx, 'd')
@@ -76,16 +100,16 @@ describe('writes that wait for the disk together', () => {
       if (n % 7 !== 3) expect([n, end]).toEqual([n, { status: 'fulfilled', value: true }])
       else expect(end).toMatchObject({ reason: { code: 'ROW_MAC' } })
     }
-    editDatabase(path, `update heads set owner = 'a'`)
+    edit(`update heads set owner = 'a'`)
     await store.close()
-    const again = await openStore({ path, root })
+    const again = await open()
     const uses = Array.from({ length: 20 }, (_, n) => again.write(tx => consume(tx, use(n))))
     expect(await Promise.all(uses)).toEqual(Array.from({ length: 20 }, (_, n) => n % 7 === 3))
     await again.close()
   })
 
   it('are refused when the database is closed, those that wait done before', async () => {
-    const { store } = await temporaryStore()
+    const { store } = await newStore(backend)
     const before = Array.from({ length: 5 }, (_, n) => store.write(tx => consume(tx, use(n))))
     const closing = store.close()
     const after = store.write(tx => consume(tx, use('late')))

@@ -1,8 +1,6 @@
-import { sql, type Transaction } from 'kysely'
 import { StoreError } from './errors.ts'
-import type { RowGuard } from './row-guard.ts'
-import type { Schema } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
+import type { WritePlace, Writing } from './writing.ts'
 
 /** Most writes that share a commit, and so a sync of the disk. */
 export const MAX_GROUP = 64
@@ -31,29 +29,22 @@ export function pendingWrite<T>(
 /**
  * Runs writes one after the other in one transaction; a write that throws leaves nothing behind, and
  * the others stay. Whatever is wrong with the database itself is thrown, and nothing may be committed.
- * @param guard - Takes over the changes of the writes that did not throw
  * @returns what settles each caller's promise, to be called when the transaction is on disk
- * @throws StoreError
+ * @throws StoreError; of one write alone whatever it throws
  */
 export async function runTogether(
-  db: Transaction<Schema>,
-  guard: RowGuard,
+  writing: Writing,
+  place: WritePlace,
   writes: readonly PendingWrite[],
 ): Promise<readonly (() => void)[]> {
   const settle: (() => void)[] = []
   for (const { reject, run } of writes) {
-    const own = guard.nested()
-    await sql`savepoint one_write`.execute(db)
     try {
-      settle.push(await run({ db, guard: own }))
-      guard.absorb(own)
+      settle.push(await writing.run(place, run))
     } catch (error) {
-      if (error instanceof StoreError) throw error
-      await sql`rollback to one_write`.execute(db)
+      if (error instanceof StoreError || writes.length === 1) throw error
       settle.push(() => reject(error))
     }
-    // Fails if the database gave up the transaction meanwhile, whatever the work made of that.
-    await sql`release one_write`.execute(db)
   }
   return settle
 }

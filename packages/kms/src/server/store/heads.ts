@@ -1,6 +1,6 @@
 import { CodedError } from '@cloister/sealed'
 import type { HeadsTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** One state of a dataset. */
 export interface Head {
@@ -93,11 +93,7 @@ export async function moveHead(
     writer_key: next.writerKey,
   }
   const row = { ...columns, ...tx.guard.stamp<HeadsTable>('heads', datasetId, columns) }
-  await tx.db
-    .insertInto('heads')
-    .values(row)
-    .onConflict(conflict => conflict.column('dataset_id').doUpdateSet(row))
-    .execute()
+  tx.put('heads', row)
   const { version, manifestDigest, writerKey } = next
   return { datasetId, owner, version, manifestDigest, writerKey }
 }

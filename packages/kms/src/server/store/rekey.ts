@@ -1,7 +1,9 @@
-import { sql, type Transaction } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { RootChange } from '../root/index.ts'
 import { StoreError } from './errors.ts'
-import { type RowGuard, type RowKeys, RowSet } from './row-guard.ts'
+import type { RowGuard } from './row-guard.ts'
+import type { RowKeys } from './row-keys.ts'
+import { RowSet } from './row-set.ts'
 import { type Columns, type Schema, TRACKED, type TrackedTable } from './schema.ts'
 
 const LEAVES_AT_ONCE = 500
@@ -13,7 +15,7 @@ const LEAVES_AT_ONCE = 500
 export type RowRekey<T extends TrackedTable> = (
   row: Schema[T],
   change: RootChange,
-  db: Transaction<Schema>,
+  db: Kysely<Schema>,
 ) => Promise<Partial<Columns<Schema[T]>> | 'dropped'>
 
 /** What another root key means for each table; a table of which nothing is wrapped says so. */
@@ -21,7 +23,7 @@ export type Rekeys = { readonly [T in TrackedTable]: 'nothing-wrapped' | RowReke
 
 /** What {@link rekeyRows} works with. */
 export interface Rekeying {
-  readonly db: Transaction<Schema>
+  readonly db: Kysely<Schema>
   /** Proves the rows as they are. */
   readonly guard: RowGuard
   /** How many tracked rows there are. */

@@ -56,7 +56,7 @@ export interface KeyImportsTable extends Stamp {
 }
 
 /** Key material, wrapped under a root-derived key. `id` is `<key id>/<version>`. */
-interface KeyVersionsTable extends Stamp {
+export interface KeyVersionsTable extends Stamp {
   id: string
   key_id: string
   version: number
@@ -263,9 +263,17 @@ export interface EhsmReplaysTable extends Stamp {
   uses: string
 }
 
+/** What each of the last transactions changed, for replicas to go by. */
+interface StoreChangesTable {
+  epoch: number
+  changes: string
+  mac: string
+}
+
 /** The database. */
 export interface Schema {
   store_state: StoreStateTable
+  store_changes: StoreChangesTable
   keys: KeysTable
   key_versions: KeyVersionsTable
   key_aliases: KeyAliasesTable

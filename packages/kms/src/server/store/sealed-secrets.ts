@@ -2,7 +2,8 @@ import { KeyWrap, type RootKey, Secret } from '../root/index.ts'
 import { StoreError } from './errors.ts'
 import type { RowRekey } from './rekey.ts'
 import type { SecretsTable } from './schema.ts'
-import type { StoreTransaction } from './store.ts'
+import type { Store } from './store.ts'
+import type { StoreTransaction } from './transaction.ts'
 
 /** A secret under another root key. */
 export const rekeySecret: RowRekey<'secrets'> = async ({ name, wrapped }, change) => ({
@@ -29,15 +30,23 @@ export class SealedSecrets {
     return secret
   }
 
+  /** Reads a secret, or makes it at first start: of replicas that start at once, one makes it. */
+  async open(store: Store, name: string, make: () => Secret): Promise<Secret> {
+    const found = await store.read(tx => this.get(tx, name))
+    if (found !== undefined) return found
+    return await store.write(async tx => {
+      const theirs = await this.get(tx, name)
+      if (theirs !== undefined) return theirs
+      const secret = make()
+      await this.put(tx, name, secret)
+      return secret
+    })
+  }
+
   /** Stores a secret under a name, in place of the one before. */
-  async put({ db, guard }: StoreTransaction, name: string, secret: Secret): Promise<void> {
+  async put(tx: StoreTransaction, name: string, secret: Secret): Promise<void> {
     const wrapped = secret.with(bytes => this.#wrap.wrap(bytes, Buffer.from(name)))
     const columns = { name, wrapped: Buffer.from(wrapped).toString('base64url') }
-    const row = { ...columns, ...guard.stamp<SecretsTable>('secrets', name, columns) }
-    await db
-      .insertInto('secrets')
-      .values(row)
-      .onConflict(conflict => conflict.column('name').doUpdateSet(row))
-      .execute()
+    tx.put('secrets', { ...columns, ...tx.guard.stamp<SecretsTable>('secrets', name, columns) })
   }
 }

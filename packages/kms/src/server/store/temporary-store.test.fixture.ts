@@ -12,10 +12,13 @@ const Database: typeof LibsqlDatabase = createRequire(import.meta.url)('libsql')
 /** A root key that is the same in every test. */
 export const testRoot = (fill = 7): RootKey => RootKey.from(new Uint8Array(32).fill(fill))
 
+/** Has something done when a test ends, or all of a file's. */
+export type AtEnd = (work: () => void | Promise<void>) => void
+
 /** A folder that goes away with the test. */
-export async function temporaryFolder(): Promise<string> {
+export async function temporaryFolder(atEnd: AtEnd = onTestFinished): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'cloister-kms-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  atEnd(() => rm(folder, { recursive: true, force: true }))
   return folder
 }
 

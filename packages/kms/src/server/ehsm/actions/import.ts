@@ -1,7 +1,7 @@
 import { isSymmetric, symmetricLength } from '../../crypto/index.ts'
 import { administer } from '../acts.ts'
 import { newWrappingKey } from '../keys/imports.ts'
-import { findKey } from '../keys/usable.ts'
+import { findKey, findKeyIn } from '../keys/usable.ts'
 import { base64, oneOf, optional, text, uuid } from '../wire/fields.ts'
 import { failed } from '../wire/refusal.ts'
 import { coreAction } from './action.ts'
@@ -18,11 +18,11 @@ export const getParametersForImport = coreAction(
     }
     const wrapping = await newWrappingKey(keyspec)
     const act = { appId, action: 'GetParametersForImport', at }
-    const importToken = await administer(ehsm.service, act, async tx => [
-      await ehsm.imports.begin(tx, keyid, wrapping, at),
-      { keyId: keyid },
-    ])
-    wrapping.material.fill(0)
+    const importToken = await administer(ehsm.service, act, async tx => {
+      // Found again: a wrapping key takes its time.
+      await findKeyIn(tx, call, keyid)
+      return [await ehsm.imports.begin(tx, keyid, wrapping, at), { keyId: keyid }]
+    }).finally(() => wrapping.material.fill(0))
     return { pubkey: wrapping.pem, importToken }
   },
 )
@@ -37,13 +37,13 @@ export const importKeyMaterial = coreAction(
   },
   async (call, fields) => {
     const { appId, at, ehsm } = call
-    const { key, material: before } = await findKey(call, fields.keyid)
-    if (key.origin !== 'external') throw failed('ImportKeyMaterial failed.')
     const { encryption: padding } = fields.padding_mode
-    if (padding === undefined || padding === 'none' || before !== undefined) {
-      throw failed('Import key failed.')
-    }
     return await administer(ehsm.service, { appId, action: 'ImportKeyMaterial', at }, async tx => {
+      const { key, material: before } = await findKeyIn(tx, call, fields.keyid)
+      if (key.origin !== 'external') throw failed('ImportKeyMaterial failed.')
+      if (padding === undefined || padding === 'none' || before !== undefined) {
+        throw failed('Import key failed.')
+      }
       const request = {
         keyId: key.keyId,
         token: fields.importToken,

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import {
   CryptoError,
   decryptData,
@@ -7,13 +6,15 @@ import {
   isRsa,
   isSymmetric,
 } from '../../crypto/index.ts'
+import { pooledRandomBytes } from '../../root/index.ts'
 import { type UsableKey, usableKey } from '../keys/usable.ts'
 import { associatedData, base64, integer, text, uuid } from '../wire/fields.ts'
 import { failed } from '../wire/refusal.ts'
 import { type Call, coreAction } from './action.ts'
 
 const MAX_CIPHERTEXT = 8232
-const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
+const toBase64 = ({ buffer, byteLength, byteOffset }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
 
 /** Encrypts up to 6144 bytes. */
 export const encrypt = coreAction(
@@ -60,7 +61,7 @@ async function newDataKey(
 ) {
   const key = await usableKey(call, keyid, 'encrypt-decrypt')
   if (key.key.origin !== 'internal') throw failed()
-  const dataKey = randomBytes(keylen)
+  const dataKey = pooledRandomBytes(keylen)
   const ciphertext = toBase64(encrypted(key, dataKey, aad))
   const plaintext = toBase64(dataKey)
   dataKey.fill(0)
@@ -87,16 +88,16 @@ export const exportDataKey = coreAction(
 )
 
 /** Encrypts under a symmetric key. @throws EhsmRefusal for any other key */
-export function encrypted({ key, material }: UsableKey, plaintext: Uint8Array, aad: Uint8Array) {
-  if (!isSymmetric(key.spec)) throw failed()
-  return encryptData(key.spec, material, plaintext, aad)
+export function encrypted({ cipherKey, key }: UsableKey, plaintext: Uint8Array, aad: Uint8Array) {
+  if (!isSymmetric(key.spec) || cipherKey === undefined) throw failed()
+  return encryptData(key.spec, cipherKey, plaintext, aad)
 }
 
 /** Decrypts under a symmetric key. @throws EhsmRefusal for any other key, and any other ciphertext */
-export function decrypted({ key, material }: UsableKey, ciphertext: Uint8Array, aad: Uint8Array) {
-  if (!isSymmetric(key.spec)) throw failed()
+export function decrypted({ cipherKey, key }: UsableKey, ciphertext: Uint8Array, aad: Uint8Array) {
+  if (!isSymmetric(key.spec) || cipherKey === undefined) throw failed()
   try {
-    return decryptData(key.spec, material, ciphertext, aad)
+    return decryptData(key.spec, cipherKey, ciphertext, aad)
   } catch (cause) {
     throw cause instanceof CryptoError ? failed(undefined, cause) : cause
   }

@@ -1,15 +1,12 @@
-import { randomUUID } from 'node:crypto'
-import type { KeySpec } from '../../crypto/index.ts'
+import { createSecretKey, type KeyObject, randomUUID } from 'node:crypto'
+import { isSymmetric, type KeySpec } from '../../crypto/index.ts'
 import { KeyWrap, type RootKey } from '../../root/index.ts'
-import { type RowRekey, StoreError, type StoreTransaction } from '../../store/index.ts'
+import { type RowRekey, type Store, StoreError, type StoreTransaction } from '../../store/index.ts'
 import type { Columns, EhsmKeysTable } from '../../store/schema.ts'
 import { type EhsmKey, ehsmKeyFrom, type KeyOrigin, type KeyUsage } from './description.ts'
 
 /** How long a key may be used. */
 export const KEY_LIFE_MS = 365 * 24 * 60 * 60 * 1000
-
-/** Most keys that are kept open in memory. */
-const KEPT_OPEN = 10_000
 
 /** Most keys that one list gives. */
 const LIST_LIMIT = 10_000
@@ -38,13 +35,15 @@ export interface NewKey {
 export interface OpenedKey {
   readonly key: EhsmKey
   readonly material: Uint8Array | undefined
+  /** The material of a symmetric key, as ciphers take it soonest. */
+  readonly cipherKey: KeyObject | undefined
 }
 
 /** Keys of the eHSM-compatible interface, in a table of their own: no other key is ever found here. */
 export class EhsmKeys {
   readonly #wrap: KeyWrap
-  /** Keys as last proven; whatever writes a key's row takes it out. */
-  readonly #opened = new Map<string, OpenedKey>()
+  /** Keys of rows that stand. */
+  readonly #opened = new WeakMap<EhsmKeysTable, OpenedKey>()
 
   constructor(root: RootKey) {
     this.#wrap = KeyWrap.derivedFrom(root, 'ehsm-wrap')
@@ -67,24 +66,24 @@ export class EhsmKeys {
     return ehsmKeyFrom(row)
   }
 
-  /** A key where it was opened before and is as it was then. */
-  known(keyId: string): OpenedKey | undefined {
-    return this.#opened.get(keyId)
+  /** A key with its material where it is at hand. */
+  kept(store: Store, keyId: string): OpenedKey | undefined {
+    const row = store.kept('ehsm_keys', keyId)
+    return row === undefined ? undefined : this.#opened.get(row)
   }
 
   /** A key with its material; undefined where there is none. @throws StoreError ROW_MAC */
   async open(tx: StoreTransaction, keyId: string): Promise<OpenedKey | undefined> {
-    const row = await this.#row(tx, keyId)
+    const row = await tx.find('ehsm_keys', keyId)
     if (row === undefined) return undefined
-    const opened = { key: ehsmKeyFrom(row), material: this.#unwrapped(row) }
-    this.#opened.set(keyId, opened)
-    if (this.#opened.size > KEPT_OPEN) this.#forgetOldest()
+    const known = this.#opened.get(row)
+    if (known !== undefined) return known
+    const [key, material] = [ehsmKeyFrom(row), this.#unwrapped(row)]
+    const isCipherKey = material !== undefined && isSymmetric(key.spec)
+    const cipherKey = isCipherKey ? createSecretKey(material) : undefined
+    const opened = { key, material, cipherKey }
+    this.#opened.set(row, opened)
     return opened
-  }
-
-  #forgetOldest(): void {
-    const [oldest] = this.#opened.keys()
-    if (oldest !== undefined) this.#opened.delete(oldest)
   }
 
   /** The key that an account's secrets are under unless told. */
@@ -108,7 +107,6 @@ export class EhsmKeys {
   /** Takes away keys of an account, and what they were to be imported under. */
   async remove({ db, guard }: StoreTransaction, keys: readonly EhsmKey[]): Promise<void> {
     for (const { keyId } of keys) {
-      this.#opened.delete(keyId)
       guard.remove('ehsm_keys', keyId)
       await db.deleteFrom('ehsm_keys').where('key_id', '=', keyId).execute()
       if (!guard.has('ehsm_imports', keyId)) continue
@@ -132,18 +130,12 @@ export class EhsmKeys {
     keyId: string,
     changeOf: (row: EhsmKeysTable) => Partial<Columns<EhsmKeysTable>>,
   ): Promise<void> {
-    const row = await this.#row(tx, keyId)
+    const row = await tx.find('ehsm_keys', keyId)
     if (row === undefined) return
-    this.#opened.delete(keyId)
     const { mac: _mac, row_version: _version, ...before } = row
     const columns = { ...before, ...changeOf(row) }
     const stamped = { ...columns, ...tx.guard.stamp<EhsmKeysTable>('ehsm_keys', keyId, columns) }
     await tx.db.updateTable('ehsm_keys').set(stamped).where('key_id', '=', keyId).execute()
-  }
-
-  async #row({ db, guard }: StoreTransaction, keyId: string): Promise<EhsmKeysTable | undefined> {
-    const query = db.selectFrom('ehsm_keys').selectAll().where('key_id', '=', keyId)
-    return guard.proven('ehsm_keys', keyId, await query.executeTakeFirst())
   }
 
   #wrapped(material: Uint8Array, place: Parameters<typeof context>[0]): string {

@@ -1,7 +1,5 @@
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { World } from '../../flow.test.support.ts'
-import { editDatabase } from '../../store/temporary-store.test.fixture.ts'
 import { EhsmTestClient } from '../client.test.support.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -48,8 +46,7 @@ describe('a secret', () => {
       await client.call('CreateSecret', { secretName: 'name', secretData: 'first' })
       await client.call('PutSecretValue', { secretName: 'name', secretData: 'second' })
       if (what.startsWith('a planned')) await client.call('DeleteSecret', { secretName: 'name' })
-      const path = join(own.folder, 'kms', 'kms.db')
-      expect(editDatabase(path, statement)).toBe(1)
+      expect(own.database.edit(statement)).toBe(1)
       const { envelope } = await client.call('GetSecretValue', { secretName: 'name' })
       expect([envelope.code, envelope.message]).toEqual([400, 'database error'])
     } finally {

@@ -16,11 +16,13 @@ export function parseFields<R extends Rules>(
   rules: R,
   payload: Readonly<Record<string, unknown>>,
 ): Fields<R> {
-  const entries = Object.entries(rules).map(([name, rule]) => {
+  const fields: Record<string, unknown> = {}
+  for (const name in rules) {
     const value = Object.hasOwn(payload, name) ? payload[name] : undefined
-    return [name, rule(name, value === '' || value === null ? undefined : value)]
-  })
-  return Object.fromEntries(entries)
+    fields[name] = rules[name]?.(name, value === '' || value === null ? undefined : value)
+  }
+  // Each name of the rules has what its rule gave.
+  return fields as Fields<R>
 }
 
 const invalid = (name: string, what: string) => refused(`Parameter invalid, The ${name} ${what}`)
@@ -30,6 +32,9 @@ export function optional<T>(rule: Rule<T>): Rule<T | undefined> {
   return (name, value) => (value === undefined ? undefined : rule(name, value))
 }
 
+/** No database holds these as they are: NUL, and halves of characters. */
+const UNSTORABLE = /[\0\p{Surrogate}]/u
+
 /** Text of so many UTF-16 code units, of a pattern where one is given. */
 export function text(min: number, max: number, pattern?: RegExp): Rule<string> {
   return (name, value) => {
@@ -38,6 +43,7 @@ export function text(min: number, max: number, pattern?: RegExp): Rule<string> {
     }
     if (typeof value !== 'string') throw invalid(name, 'must be of string type.')
     if (value.length < min || value.length > max) throw invalid(name, 'length error.')
+    if (UNSTORABLE.test(value)) throw invalid(name, 'format wrong.')
     if (pattern !== undefined && !pattern.test(value)) throw invalid(name, 'format wrong.')
     return value
   }
@@ -58,7 +64,7 @@ export function base64Text(min: number, max: number): Rule<string> {
 /** The bytes of base64 of so many characters. */
 export function base64(min: number, max: number): Rule<Uint8Array> {
   const rule = base64Text(min, max)
-  return (name, value) => new Uint8Array(Buffer.from(rule(name, value), 'base64'))
+  return (name, value) => Buffer.from(rule(name, value), 'base64')
 }
 
 /** A whole number of JSON. */
@@ -95,4 +101,7 @@ export const uuid = text(36, 36, /^[0-9a-z]{8}-[0-9a-z]{4}-[0-9a-z]{4}-[0-9a-z]{
 
 /** Associated data; none where left out. */
 export const associatedData: Rule<Uint8Array> = (name, value) =>
-  optional(base64(0, 8192))(name, value) ?? new Uint8Array(0)
+  value === undefined ? NONE : anyBase64(name, value)
+
+const NONE = new Uint8Array(0)
+const anyBase64 = base64(0, 8192)

@@ -22,10 +22,16 @@ export interface SignedRequest {
 /**
  * Reads a request's outer members, in the order in which faults of theirs are told.
  * @param needsPayload - Whether the action is one that cannot do without
+ * @param notBefore - Requests of before are refused
  * @throws EhsmRefusal
  * @see docs/ehsm.md, section Signing
  */
-export function parseRequest(body: unknown, needsPayload: boolean, now: Date): SignedRequest {
+export function parseRequest(
+  body: unknown,
+  needsPayload: boolean,
+  now: Date,
+  notBefore?: Date,
+): SignedRequest {
   const { appid, nonce, payload, sign, timestamp } = membersOf(body)
   const missing = [appid, timestamp, sign, ...(needsPayload ? [payload] : [])].some(isAbsent)
   if (missing) throw refused('Missing required parameters')
@@ -43,6 +49,8 @@ export function parseRequest(body: unknown, needsPayload: boolean, now: Date): S
   if (timestamp.length !== TIMESTAMP_LENGTH) throw refused('Timestamp length error')
   const skew = /^\d+$/.test(timestamp) ? Math.abs(now.getTime() - Number(timestamp)) : undefined
   if (skew === undefined || skew >= MAX_SKEW_MS) throw refused('Timestamp error')
+  // That it was taken may be forgotten with what came after a backup.
+  if (Number(timestamp) < (notBefore?.getTime() ?? 0)) throw refused('Timestamp error')
   const signed = { appid, nonce, payload, timestamp }
   return { appId: appid, nonce: nonceIdentity(nonce), timestamp, sign, payload, signed }
 }
@@ -59,13 +67,15 @@ function nonceIdentity(nonce: string | number | undefined): string | undefined {
 
 function membersOf(body: unknown): Record<string, unknown> {
   const members = isRecord(body) ? body : {}
-  const names = ['appid', 'nonce', 'payload', 'sign', 'timestamp']
-  return Object.fromEntries(
-    names.map(name => [
-      name,
-      Object.hasOwn(members, name) ? (members[name] ?? undefined) : undefined,
-    ]),
-  )
+  const own = (name: string) =>
+    Object.hasOwn(members, name) ? (members[name] ?? undefined) : undefined
+  return {
+    appid: own('appid'),
+    nonce: own('nonce'),
+    payload: own('payload'),
+    sign: own('sign'),
+    timestamp: own('timestamp'),
+  }
 }
 
 const isAbsent = (value: unknown): boolean => value === undefined || value === ''

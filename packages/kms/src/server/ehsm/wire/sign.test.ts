@@ -82,6 +82,15 @@ describe('signing', () => {
     expect(stringToSign(value)).toBe(text)
   })
 
+  it('takes a list for empty where its text is, whatever its members are called', () => {
+    const lists: unknown[][] = [[], [''], [null], [[]], [[null]], [['']], [0], ['', ''], [[], []]]
+    for (const list of lists) {
+      const isEmpty = String(list) === ''
+      expect([list, stringToSign({ list }) === '']).toEqual([list, isEmpty])
+    }
+    expect(stringToSign({ list: [{ toString: 'a' }] })).toBe('list=0=toString=a')
+  })
+
   it('is refused of what nests too deep to be a payload', () => {
     let value: unknown = 1
     for (let depth = 0; depth < 16; depth++) value = [value]

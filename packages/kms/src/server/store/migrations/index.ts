@@ -6,6 +6,7 @@ import { ehsm } from './0003-ehsm.ts'
 import { keyLife } from './0004-key-life.ts'
 import { accounts } from './0006-accounts.ts'
 import { policies } from './0007-policies.ts'
+import { replicas } from './0010-replicas.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
@@ -14,6 +15,16 @@ const MIGRATIONS: Record<string, Migration> = {
   '0004-key-life': keyLife,
   '0006-accounts': accounts,
   '0007-policies': policies,
+  '0010-replicas': replicas,
+}
+
+const migratorOf = (db: Kysely<Schema>) =>
+  new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+
+/** Whether the database is of an older schema, or of none. @throws StoreError SQL, CONNECTION */
+export async function needsMigration(db: Kysely<Schema>): Promise<boolean> {
+  const migrations = await migratorOf(db).getMigrations()
+  return migrations.some(({ executedAt }) => executedAt === undefined)
 }
 
 /**
@@ -21,8 +32,7 @@ const MIGRATIONS: Record<string, Migration> = {
  * @throws StoreError MIGRATION, also where the database is newer than this program
  */
 export async function migrateToLatest(db: Kysely<Schema>): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
-  const { error } = await migrator.migrateToLatest()
+  const { error } = await migratorOf(db).migrateToLatest()
   if (error === undefined) return
   const why = error instanceof Error ? error.message : String(error)
   throw new StoreError('MIGRATION', `the database's schema is not usable: ${why}`, { cause: error })

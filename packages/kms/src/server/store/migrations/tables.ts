@@ -1,4 +1,4 @@
-import { type ColumnDefinitionBuilder, type Kysely, sql } from 'kysely'
+import { type ColumnDefinitionBuilder, type Kysely, SqliteAdapter, sql } from 'kysely'
 
 /** A database of no schema yet. */
 // biome-ignore lint/suspicious/noExplicitAny: Kysely's Migration type is over an unknown schema
@@ -12,7 +12,10 @@ export const primary = (column: ColumnDefinitionBuilder) => column.primaryKey().
 
 /** A table that takes the types it was declared with, and no others. */
 export function table(db: AnyDatabase, name: string) {
-  return db.schema.createTable(name).modifyEnd(sql`strict`)
+  const table = db.schema.createTable(name)
+  // SQLite takes anything unless told; PostgreSQL knows no other way.
+  const isSqlite = db.getExecutor().adapter instanceof SqliteAdapter
+  return isSqlite ? table.modifyEnd(sql`strict`) : table
 }
 
 /** A table whose rows bear a version and a MAC. */

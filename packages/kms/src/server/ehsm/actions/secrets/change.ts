@@ -1,5 +1,5 @@
 import { administer } from '../../acts.ts'
-import { usableKey } from '../../keys/usable.ts'
+import { findKeyIn, usableKey } from '../../keys/usable.ts'
 import { ROTATION_INTERVAL, rotationMs } from '../../secrets/rotation.ts'
 import { secretIdOf } from '../../secrets/secrets.ts'
 import { integer, optional, text, uuid } from '../../wire/fields.ts'
@@ -33,6 +33,7 @@ export const createSecret = answeringAction(
       if ((await ehsm.secrets.find(tx, appId, name, at)) !== undefined) {
         throw refused('Secret name already exists, cannot use the same secret name')
       }
+      await findKeyIn(tx, call, keyId)
       await ehsm.secrets.add(tx, {
         secret_id: place.secretId,
         app_id: appId,
@@ -87,6 +88,7 @@ export const putSecretValue = answeringAction(
       const secret = await find(tx)
       if (secret?.key_id !== found.key_id) throw refused('Can not find secretName')
       if (secret.delete_at !== null) throw refused('Can not put value for a deleted secret.')
+      await findKeyIn(tx, call, secret.key_id)
       const place = { secretId: secret.secret_id, version: secret.current_version + 1 }
       await ehsm.secrets.addVersion(tx, place, sealValue(key, place, data), at)
       await ehsm.secrets.change(tx, secret, { current_version: place.version })

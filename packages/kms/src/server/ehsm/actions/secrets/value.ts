@@ -38,9 +38,9 @@ export function openValue(key: UsableKey, place: ValuePlace, ciphertext: string)
 export async function secretKey(call: Call, keyId: string | undefined): Promise<UsableKey> {
   if (keyId === undefined) return await usableKey(call, (await defaultKey(call)).keyId, USE)
   try {
-    const { key, material } = await findKey(call, keyId)
+    const { cipherKey, key, material } = await findKey(call, keyId)
     const fits = key.usage === USE && /^(AES|SM4)_/.test(key.spec)
-    if (fits && material !== undefined) return { key, material }
+    if (fits && material !== undefined) return { key, material, cipherKey }
   } catch (error) {
     if (!(error instanceof EhsmRefusal)) throw error
     throw refused(CANNOT_FIND, error.denial)

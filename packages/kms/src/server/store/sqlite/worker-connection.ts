@@ -1,23 +1,11 @@
 import { Worker } from 'node:worker_threads'
-import { StoreError } from './errors.ts'
-import type { SqlValue, WorkerOptions, WorkerReply } from './worker-protocol.ts'
-
-/** A query's outcome. */
-export interface QueryOutcome {
-  readonly rows: readonly Record<string, unknown>[]
-  readonly changes: number
-}
+import type { QueryOutcome } from '../dialect.ts'
+import { StoreError } from '../errors.ts'
+import type { SqlStatement, WorkerOptions, WorkerReply } from './worker-protocol.ts'
 
 interface Waiting {
   readonly resolve: (outcome: QueryOutcome) => void
   readonly reject: (error: StoreError) => void
-}
-
-/** Narrows a query parameter. @throws StoreError SQL */
-function asSqlValue(value: unknown): SqlValue {
-  if (value === null || typeof value === 'string') return value
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return value
-  throw new StoreError('SQL', `wanted a string, a whole number or null, seen ${typeof value}`)
 }
 
 /** The one connection to the database, which lives on a thread of its own. */
@@ -51,24 +39,13 @@ export class WorkerConnection {
     return connection
   }
 
-  /** Runs one statement. @throws StoreError SQL, CLOSED, WORKER */
-  async query(sql: string, parameters: readonly unknown[]): Promise<QueryOutcome> {
-    const values = parameters.map(asSqlValue)
-    return await this.#ask(id => ({ id, kind: 'query', sql, parameters: values }))
-  }
-
   /**
-   * Runs statements in a transaction of their own, in one step: they are on disk when this resolves,
-   * and none of them is when it throws.
-   * @throws StoreError SQL, CLOSED, WORKER
+   * Runs statements in one step, the beginning and end of a transaction among them; when one fails,
+   * the transaction is over without its changes. Gives what the last one came to.
+   * @throws StoreError SQL, ROW_MAC, CLOSED, WORKER
    */
-  async transaction(
-    statements: readonly { readonly sql: string; readonly parameters: readonly unknown[] }[],
-  ): Promise<void> {
-    const checked = statements.map(({ parameters, sql }) => {
-      return { sql, parameters: parameters.map(asSqlValue) }
-    })
-    await this.#ask(id => ({ id, kind: 'transaction', statements: checked }))
+  async steps(statements: readonly SqlStatement[]): Promise<QueryOutcome> {
+    return await this.#ask(id => ({ id, kind: 'steps', statements }))
   }
 
   /** Ends the transaction, if there is one, without its changes. */

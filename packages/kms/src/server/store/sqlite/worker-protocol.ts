@@ -1,5 +1,4 @@
-/** A value that SQLite stores in our tables. */
-export type SqlValue = string | number | null
+import type { SqlValue } from '../sql-value.ts'
 
 /** What the worker is started with. */
 export interface WorkerOptions {
@@ -14,12 +13,13 @@ export interface WorkerOptions {
 export interface SqlStatement {
   readonly sql: string
   readonly parameters: readonly SqlValue[]
+  /** How many rows it must change; any number unless told. */
+  readonly changes?: number
 }
 
 /** What the store's thread asks of the worker; answered in order. */
 export type WorkerRequest = { readonly id: number } & (
-  | ({ readonly kind: 'query' } & SqlStatement)
-  | { readonly kind: 'transaction'; readonly statements: readonly SqlStatement[] }
+  | { readonly kind: 'steps'; readonly statements: readonly SqlStatement[] }
   | { readonly kind: 'rollback' }
   | { readonly kind: 'close' }
 )
@@ -31,5 +31,9 @@ export type WorkerReply = { readonly id: number } & (
       readonly rows: readonly Record<string, unknown>[]
       readonly changes: number
     }
-  | { readonly kind: 'failed'; readonly code: 'LOCKED' | 'SQL'; readonly message: string }
+  | {
+      readonly kind: 'failed'
+      readonly code: 'LOCKED' | 'SQL' | 'ROW_MAC'
+      readonly message: string
+    }
 )

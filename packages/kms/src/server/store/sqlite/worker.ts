@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import type LibsqlDatabase from 'libsql'
-import type { WorkerOptions, WorkerReply, WorkerRequest } from './worker-protocol.ts'
+import type { QueryOutcome } from '../dialect.ts'
+import type { SqlStatement, WorkerOptions, WorkerReply, WorkerRequest } from './worker-protocol.ts'
 
 // The package is CommonJS whose type declarations describe an ES module's default export.
 const Database: typeof LibsqlDatabase = createRequire(import.meta.url)('libsql')
@@ -19,11 +20,13 @@ const reply = (message: WorkerReply): void => port.postMessage(message)
 function failed(id: number, error: unknown): WorkerReply {
   const text = error instanceof Error ? error.message : String(error)
   const sqlite = error instanceof Error && 'code' in error ? `${String(error.code)}: ` : ''
-  const code = error instanceof LockedError ? 'LOCKED' : 'SQL'
+  const code =
+    error instanceof LockedError ? 'LOCKED' : error instanceof StateError ? 'ROW_MAC' : 'SQL'
   return { id, kind: 'failed', code, message: `${sqlite}${text}` }
 }
 
 class LockedError extends Error {}
+class StateError extends Error {}
 
 /** Holds the lock file until the thread, or the process, ends in whatever way. */
 function lock(path: string): Handle {
@@ -54,10 +57,19 @@ function open(options: WorkerOptions): Handle {
   return database
 }
 
+function openOr(options: WorkerOptions, giveUp: () => void): Handle {
+  try {
+    return open(options)
+  } catch (error) {
+    giveUp()
+    throw error
+  }
+}
+
 try {
   const options: WorkerOptions = workerData
   const lockHandle = lock(options.lockPath)
-  const database = open(options)
+  const database = openOr(options, () => lockHandle.close())
   const statements = new Map<string, Statement>()
 
   const prepare = (sql: string): Statement => {
@@ -69,30 +81,41 @@ try {
     return statement
   }
 
+  /** After an error in a transaction nothing is done until it is taken back: not half of it either. */
+  let isBroken = false
+
+  const run = ({ changes: wanted, parameters, sql }: SqlStatement): QueryOutcome => {
+    const statement = prepare(sql)
+    if (statement.reader) {
+      const rows = statement.all([...parameters]) as Record<string, unknown>[]
+      return { rows, changes: rows.length }
+    }
+    const { changes } = statement.run([...parameters])
+    if (wanted !== undefined && changes !== wanted) {
+      throw new StateError('the state row is not as this KMS last wrote it')
+    }
+    return { rows: [], changes }
+  }
+
   const answer = (request: WorkerRequest): WorkerReply => {
     const { id } = request
     switch (request.kind) {
-      case 'query': {
-        const statement = prepare(request.sql)
-        if (statement.reader) {
-          const rows = statement.all([...request.parameters]) as Record<string, unknown>[]
-          return { id, kind: 'done', rows, changes: rows.length }
-        }
-        const { changes } = statement.run([...request.parameters])
-        return { id, kind: 'done', rows: [], changes }
-      }
-      case 'transaction':
-        database.exec('begin immediate')
+      case 'steps': {
+        if (isBroken) throw new Error('a statement of the transaction failed before')
+        const wasInside = database.inTransaction
         try {
-          for (const { sql, parameters } of request.statements) prepare(sql).run([...parameters])
-          database.exec('commit')
+          const outcomes = request.statements.map(run)
+          return { id, kind: 'done', ...(outcomes.at(-1) ?? { rows: [], changes: 0 }) }
         } catch (error) {
           if (database.inTransaction) database.exec('rollback')
+          // Whoever began it before still takes it for open.
+          isBroken = wasInside
           throw error
         }
-        return { id, kind: 'done', rows: [], changes: 0 }
+      }
       case 'rollback':
-        // A failed commit may have rolled back by itself.
+        isBroken = false
+        // A failed statement has rolled back already.
         if (database.inTransaction) database.exec('rollback')
         return { id, kind: 'done', rows: [], changes: 0 }
       case 'close':

@@ -1,0 +1,9 @@
+import { World } from '../flow.test.support.ts'
+import { onPostgresToo } from '../store/backends.test.fixture.ts'
+
+onPostgresToo(
+  backend => {
+    World.backend = backend
+  },
+  () => import('./fuzz.test.ts'),
+)

@@ -1,0 +1,64 @@
+import { Secret } from '../root/index.ts'
+import type { SealedSecrets, Store, StoreTransaction } from '../store/index.ts'
+import { newToken, readToken, writeToken } from './token-file.ts'
+
+/**
+ * A token that all replicas of a key service know. It is kept in the store; a file in the data folder
+ * shows it to whoever may read that.
+ */
+export class StoredToken {
+  readonly #store: Store
+  readonly #secrets: SealedSecrets
+  readonly #name: string
+  readonly #path: string
+
+  /** @param token - `name`: its name among the secrets; `path`: the file that shows it. */
+  constructor(
+    store: Store,
+    secrets: SealedSecrets,
+    token: { readonly name: string; readonly path: string },
+  ) {
+    this.#store = store
+    this.#secrets = secrets
+    this.#name = token.name
+    this.#path = token.path
+  }
+
+  /**
+   * Reads the token, or makes it; a file of before tokens were stored gives the first.
+   * @throws KmsError INTEGRITY when others may read the file, or it holds no token; StoreError
+   */
+  async open(): Promise<string> {
+    const shown = await readToken(this.#path)
+    const secret = await this.#secrets.open(this.#store, this.#name, () =>
+      Secret.from(Buffer.from(shown ?? newToken())),
+    )
+    const token = textOf(secret)
+    if (token !== shown) await writeToken(this.#path, token)
+    return token
+  }
+
+  /** The token as it stands. @throws StoreError ROW_MAC */
+  async current(tx: StoreTransaction): Promise<string | undefined> {
+    const secret = await this.#secrets.get(tx, this.#name)
+    return secret === undefined ? undefined : textOf(secret)
+  }
+
+  /** Puts a new token in its place, and gives it. */
+  async replace(tx: StoreTransaction): Promise<string> {
+    const token = newToken()
+    await this.#secrets.put(tx, this.#name, Secret.from(Buffer.from(token)))
+    return token
+  }
+
+  /** Has the file show a token. */
+  async show(token: string): Promise<void> {
+    await writeToken(this.#path, token)
+  }
+}
+
+function textOf(secret: Secret): string {
+  const text = secret.with(bytes => Buffer.from(bytes).toString())
+  secret.dispose()
+  return text
+}
