@@ -14,6 +14,9 @@ import {
   PostgresServer,
 } from '../packages/kms/dist/server/store/postgres.test.fixture.js'
 
+/** A load is one account at one address. */
+const RATES = ['--rate-account', '0', '--rate-address', '0']
+
 const MAIN = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
 
 /** Loads, each a process of its own. */
@@ -41,7 +44,19 @@ export async function startServer(database, { folder = tmpdir(), switches = [], 
   const home = mkdtempSync(join(folder, 'cloister-bench-'))
   const postgres = database === 'PostgreSQL' ? await PostgresServer.start([], folder) : undefined
   const where = postgres === undefined ? [] : ['--database', addressOf(postgres)]
-  const argv = [...node, MAIN, '--home', home, 'kms', 'serve', '--port', '0', ...where, ...switches]
+  const argv = [
+    ...node,
+    MAIN,
+    '--home',
+    home,
+    'kms',
+    'serve',
+    '--port',
+    '0',
+    ...RATES,
+    ...where,
+    ...switches,
+  ]
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'ignore'] })
   await firstLine(child, line => line.includes('pin:'))
   return {

@@ -84,17 +84,17 @@ DONE = Answer(200, b"{}")
 
 class RetriesTest(unittest.TestCase):
     def test_busy_is_waited_for_with_jitter(self) -> None:
-        transport = Scripted([refusal(429, "RATE"), refusal(503, "UNAVAILABLE"), DONE])
+        transport = Scripted([refusal(429, "RATE_LIMITED"), refusal(503, "UNAVAILABLE"), DONE])
         self.assertEqual(transport.send("POST", "/", {}, idempotent=True), {})
         self.assertEqual(transport.sent, 3)
         self.assertLessEqual(transport.waits[0], 0.1)
         self.assertLessEqual(transport.waits[1], 0.2)
-        again = Scripted([refusal(429, "RATE"), DONE])
+        again = Scripted([refusal(429, "RATE_LIMITED"), DONE])
         again.send("POST", "/", {}, idempotent=True)
         self.assertNotEqual(transport.waits[0], again.waits[0])
 
     def test_retry_after_is_heeded_up_to_a_limit(self) -> None:
-        transport = Scripted([refusal(429, "RATE", 60.0), DONE])
+        transport = Scripted([refusal(429, "RATE_LIMITED", 60.0), DONE])
         transport.send("POST", "/", {}, idempotent=False)
         self.assertGreaterEqual(transport.waits[0], 0.3)
         self.assertLessEqual(transport.waits[0], 0.4)

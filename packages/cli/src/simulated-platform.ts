@@ -20,7 +20,7 @@ export async function simulatedPlatform(home: Home): Promise<SimPlatform> {
 
 /** Puts the platform's collateral, valid for 30 days, where a key service looks for it. */
 export async function publishCollateral(platform: SimPlatform, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, `${fmspcOf(platform)}.json`)
   const collateral = collateralToJson(platform.collateral(new Date()))
   await writeFile(`${path}.tmp`, JSON.stringify(collateral))

@@ -52,6 +52,7 @@ export {
 } from './client/own-dataset.ts'
 export type { ClientCertificate } from './client/pinned-agent.ts'
 export { WithdrawalCalls, type Withdrawn } from './client/policy-calls.ts'
+export { type KmsProbe, probeKms } from './client/probe.ts'
 export {
   type RewrapDatasetOptions,
   type RewrappedDataset,
@@ -98,6 +99,7 @@ export type {
   NewCredentialJson,
   TenantJson,
 } from './protocol/messages/accounts.ts'
+export type { ServiceJson } from './protocol/messages/operations.ts'
 export type {
   NewPolicy,
   NewWithdrawal,

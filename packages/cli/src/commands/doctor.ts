@@ -1,133 +1,78 @@
 import { existsSync } from 'node:fs'
-import { statfs } from 'node:fs/promises'
-import { freemem } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  findBubblewrap,
-  findGraminePal,
-  IMAGE_INTEGRITY,
-  strongestConfinement,
-} from '@cloister/enclave'
-import { KmsClient } from '@cloister/kms'
+import { OPERATOR_TOKEN_FILE } from '@cloister/kms/server'
 import type { Command } from 'commander'
-import { table } from '../output/table.ts'
-import { type GlobalFlags, Session } from '../session.ts'
+import { type Finding, printFindings } from '../doctor/finding.ts'
+import {
+  clientCertificateFinding,
+  keyServiceFindings,
+  weakSwitchFindings,
+} from '../doctor/key-service.ts'
+import { machineFindings } from '../doctor/machine.ts'
+import { privateFileFindings } from '../doctor/private-files.ts'
+import { HOME_FILES } from '../home.ts'
+import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 
-interface Finding {
-  readonly what: string
-  readonly state: 'good' | 'weak' | 'missing'
-  readonly detail: string
-}
-
-/** `cloister doctor`: what this machine can do, and what is weak about it. */
+/** `cloister doctor`: what this machine can do, and what is weak about it and its key service. */
 export function addDoctorCommand(program: Command): void {
   program
     .command('doctor')
-    .description('say what this machine can do, and what is weak about it')
-    .addHelpText('after', '\nExample:\n  cloister doctor --json')
+    .description('say what this machine can do, and what is weak about it and its key service')
+    .addHelpText(
+      'after',
+      `
+Of a key service whose data folder is in the home folder it also says which of the operator's choices
+weaken it; elsewhere: cloister kms doctor --data FOLDER.
+
+Example:
+  cloister doctor --json`,
+    )
     .action(async (_flags, command: Command) => {
       const session = new Session(command.optsWithGlobals<GlobalFlags>())
-      const findings = [
-        node(),
-        await isolation(),
-        mkfifo(),
-        packagers(),
-        await memory(),
-        sgx(),
-        gramine(),
-        ...occlum(),
-        await keyService(session),
-      ]
-      session.printer.result(findings, () =>
-        table(
-          ['', '', ''],
-          findings.map(({ what, state, detail }) => [what, state, detail]),
-        ),
-      )
-      if (findings.some(({ state }) => state === 'missing')) process.exitCode = 1
+      printFindings(session, [
+        ...(await machineFindings()),
+        ...(await homeFindings(session)),
+        ...(await pinnedFindings(session)),
+      ])
     })
 }
 
-function node(): Finding {
-  return { what: 'Node', state: 'good', detail: process.version }
+async function homeFindings({ home }: Session): Promise<readonly Finding[]> {
+  if (!existsSync(home.folder)) return []
+  const kept = new Set<string>(Object.values(HOME_FILES))
+  const isPublic = (name: string) => !kept.has(name) || name === HOME_FILES.pin
+  return await privateFileFindings(home.folder, isPublic)
 }
 
-async function isolation(): Promise<Finding> {
-  const what = 'isolation'
-  const bubblewrap = findBubblewrap()
-  if (bubblewrap === undefined) {
-    return { what, state: 'weak', detail: 'no isolation: install bubblewrap' }
-  }
-  const confinement = await strongestConfinement(bubblewrap)
-  if (confinement === 'none') {
-    return { what, state: 'weak', detail: 'no isolation: bubblewrap cannot start here' }
-  }
-  return confinement === 'two-users'
-    ? { what, state: 'good', detail: 'bubblewrap; program and init are different users' }
-    : { what, state: 'weak', detail: 'bubblewrap; program and init are the same user' }
-}
-
-function mkfifo(): Finding {
-  const path = '/usr/bin/mkfifo'
-  return existsSync(path)
-    ? { what: 'pipes', state: 'good', detail: path }
-    : { what: 'pipes', state: 'missing', detail: `${path} (coreutils): queries over CSV need it` }
-}
-
-/** What `enclave lock` fetches and unpacks packages with. */
-const PACKAGERS = ['apt-get', 'dpkg-deb', 'python3', 'npm', 'mvn'] as const
-
-function packagers(): Finding {
-  const what = 'packages'
-  const folders = (process.env['PATH'] ?? '').split(':')
-  const missing = PACKAGERS.filter(name => !folders.some(folder => existsSync(join(folder, name))))
-  return missing.length === 0
-    ? { what, state: 'good', detail: PACKAGERS.join(', ') }
-    : { what, state: 'weak', detail: `enclave lock lacks ${missing.join(', ')}` }
-}
-
-async function memory(): Promise<Finding> {
-  const shared = await statfs('/dev/shm').catch(() => undefined)
-  const mebibytes = Math.round(freemem() / 2 ** 20)
-  const free = shared === undefined ? 0 : Math.round((shared.bavail * shared.bsize) / 2 ** 20)
-  const detail = `${mebibytes} MiB free, ${free} MiB of it for memory files`
-  return { what: 'memory', state: mebibytes < 1024 ? 'weak' : 'good', detail }
-}
-
-function sgx(): Finding {
-  return existsSync('/dev/sgx_enclave')
-    ? { what: 'SGX', state: 'weak', detail: 'there, and not used yet: the TEE is simulated' }
-    : { what: 'SGX', state: 'weak', detail: 'not here: the TEE is simulated, it protects nothing' }
-}
-
-function gramine(): Finding {
-  const what = 'Gramine'
-  const libpal = findGraminePal()
-  return libpal === undefined
-    ? { what, state: 'weak', detail: 'not installed: images are not made ready for it here' }
-    : { what, state: 'good', detail: libpal }
-}
-
-/** Where Occlum is installed, what no configuration of it mends. */
-function occlum(): readonly Finding[] {
-  if (!existsSync('/opt/occlum/build/bin/occlum')) return []
-  return [{ what: 'Occlum', state: 'weak', detail: IMAGE_INTEGRITY.message }]
-}
-
-async function keyService(session: Session): Promise<Finding> {
+async function pinnedFindings(session: Session): Promise<readonly Finding[]> {
   const what = 'key service'
-  if ((await session.home.find('pin')) === undefined) {
-    return { what, state: 'weak', detail: 'none pinned: cloister kms enrol' }
+  const { home } = session
+  // Read as they are: what is wrong with their modes is told apart.
+  const [path, certificate] = [home.path('pin'), home.path('clientCertificate')]
+  if (!existsSync(path)) {
+    return [{ what, state: 'weak', detail: 'none pinned: cloister kms enrol' }]
   }
-  const pin = await session.pin()
-  const client = new KmsClient(pin, { timeoutMs: 5000 })
+  const pin = pinFrom(await readFile(path, 'utf8'), path)
+  const findings = [...(await keyServiceFindings(pin))]
+  if (existsSync(certificate)) {
+    findings.push(clientCertificateFinding(await readFile(certificate, 'utf8')))
+  }
+  const token = await ownToken(session, pin.kmsId)
+  const isReached = findings[0]?.state === 'good'
+  return token === undefined || !isReached
+    ? findings
+    : [...findings, ...(await weakSwitchFindings(pin, token))]
+}
+
+/** The operator's token of a key service that has its data in this home. */
+async function ownToken({ home }: Session, kmsId: string): Promise<string | undefined> {
+  const folder = join(home.folder, 'kms')
   try {
-    await client.describe()
-    return { what, state: 'good', detail: `${pin.url} has the pinned key` }
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error)
-    return { what, state: 'missing', detail: `${pin.url}: ${detail}` }
-  } finally {
-    client.close()
+    const own: unknown = JSON.parse(await readFile(join(folder, 'kms.json'), 'utf8'))
+    const isPinned = { kmsId: undefined, ...Object(own) }.kmsId === kmsId
+    return isPinned ? (await readFile(join(folder, OPERATOR_TOKEN_FILE), 'utf8')).trim() : undefined
+  } catch {
+    return undefined
   }
 }

@@ -9,25 +9,29 @@ import {
 } from '@cloister/attestation'
 import { type QuoteSource, simQuoteSource } from '@cloister/attester'
 import type { KmsPin } from '@cloister/kms'
-import { type RootKeeping, startKms } from '@cloister/kms/server'
+import { EventLog, errorChain, type RootKeeping, startKms } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
 import { serveAttestedPin } from '../attested-pin.ts'
 import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
+import { addOperationsFlags, type OperationsFlags, operationsFrom } from '../operations-flags.ts'
+import { EXIT } from '../output/exit-codes.ts'
 import { logLines } from '../output/log-lines.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { publishCollateral, simulatedPlatform } from '../simulated-platform.ts'
+import { untilInterrupted } from '../until-interrupted.ts'
 import { UsageError } from '../usage-error.ts'
 import { addEnrolCommand } from './enrol.ts'
 import { addBackupCommands } from './kms-backup.ts'
+import { addKmsDoctorCommand } from './kms-doctor.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
 const REPUBLISH_EVERY_MS = 24 * 60 * 60 * 1000
 
-interface ServeFlags extends GlobalFlags, DatabaseFlags {
+interface ServeFlags extends GlobalFlags, DatabaseFlags, OperationsFlags {
   readonly data?: string
   readonly host: string
   readonly port: string
@@ -83,6 +87,7 @@ export function addKmsCommands(program: Command): void {
       '--ehsm-open-keys',
       'eHSM clients: make keys and secrets that an API key alone gives the use of, attested or not',
     )
+  addOperationsFlags(serving)
     .addHelpText(
       'after',
       `
@@ -91,7 +96,8 @@ Examples:
   cloister kms serve --appraisal appraisal.yaml
   cloister kms serve --data /var/lib/cloister --host 0.0.0.0 --root-key passphrase:/run/secrets/root
   cloister kms serve --database postgres://kms@db.example/kms --database-password-file /run/secrets/database
-  cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint`,
+  cloister kms serve --data /var/lib/cloister --witness /mnt/witness/checkpoint
+  cloister kms serve --data /var/lib/cloister --metrics-port 9464`,
     )
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<ServeFlags>()
@@ -101,6 +107,7 @@ Examples:
   addBackupCommands(kms)
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
+  addKmsDoctorCommand(kms)
 
   addEnrolCommand(kms, 'enrol')
 }
@@ -169,7 +176,8 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
         ? {}
         : { quote: async reportData => (await own.source.quote(reportData)).evidence }),
     },
-    logTo: logLines(),
+    ...operationsFrom(flags),
+    logTo,
   })
   const republishing =
     platform === undefined
@@ -178,11 +186,18 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   const attested = await attestedPort(flags, running.pin, own)
   const pin = join(dataDir, 'kms.json')
   session.printer.result(
-    { url: running.url, pin, kmsId: running.pin.kmsId, ...(attested?.told ?? {}) },
+    {
+      url: running.url,
+      pin,
+      kmsId: running.pin.kmsId,
+      ...(running.metricsUrl === undefined ? {} : { metrics: running.metricsUrl }),
+      ...(attested?.told ?? {}),
+    },
     () =>
       [
         `key service ${running.pin.kmsId}`,
         `  at ${running.url}`,
+        ...(running.metricsUrl === undefined ? [] : [`  metrics: ${running.metricsUrl}`]),
         ...(attested === undefined ? [] : [`  attested port: ${attested.told.attestPort}`]),
         ...(attested?.told.simulatedMeasurement === undefined
           ? []
@@ -193,21 +208,24 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   await untilInterrupted()
   attested?.server.close()
   clearInterval(republishing)
-  await running.close()
+  const { cutOff } = await running.close()
+  if (cutOff > 0) process.exitCode = EXIT.cutShort
 }
+
+const logTo = logLines()
 
 /** Opens the port on which the key service proves what it is, where one is wanted. */
 async function attestedPort(flags: ServeFlags, pin: KmsPin, own: OwnQuotes | undefined) {
   if (flags.attestPort === undefined || own === undefined) return undefined
   const { source, ...simulated } = own
+  const log = new EventLog(logTo)
   const server = await serveAttestedPin({
     host: flags.host,
     port: portFrom('--attest-port', flags.attestPort),
     pin,
     source,
     onFailure: error => {
-      const event = { event: 'attested-connection-dropped', error: String(error) }
-      process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`)
+      log.write('attested-connection-dropped', { causes: errorChain(error) })
     },
   })
   return { server, told: { attestPort: server.port, ...simulated } }
@@ -257,11 +275,4 @@ async function rootKeyOf(
     return await rootKeepingFrom('--passphrase-file', `passphrase:${passphraseFile}`, platform)
   }
   throw new UsageError('--root-key and --passphrase-file are one thing', 'give one of the two')
-}
-
-async function untilInterrupted(): Promise<void> {
-  await new Promise<void>(resolve => {
-    process.once('SIGINT', () => resolve())
-    process.once('SIGTERM', () => resolve())
-  })
 }

@@ -16,6 +16,7 @@ export const EXIT = {
   unreachable: 6,
   query: 7,
   storage: 8,
+  cutShort: 9,
 } as const
 
 /** Which kind of failure each error class of the packages is. */

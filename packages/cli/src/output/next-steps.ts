@@ -13,6 +13,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'KmsError NOT_ALLOWED': 'cloister account show says what this credential may do',
   'KmsError WITHDRAWN':
     'run another image; cloister policy withdraw --list shows what is withdrawn',
+  'KmsError RATE_LIMITED':
+    'wait a moment; for good, whoever runs the key service can allow more: --rate-account, --rate-address',
   'KmsError LIMIT': 'remove what is no longer used',
   'PolicyError POLICY_INVALID': 'docs/formats/release-policy.md says what may stand there',
   'KmsError KEY_STATE': 'cloister key describe KEY says where the key is in its life',

@@ -7,6 +7,7 @@ import type {
   NewCredentialJson,
   TenantJson,
 } from '../protocol/messages/accounts.ts'
+import type { ServiceJson } from '../protocol/messages/operations.ts'
 import { answers, type requests } from '../protocol/messages.ts'
 import { WithdrawalCalls } from './policy-calls.ts'
 import type { Sender } from './sender.ts'
@@ -96,6 +97,11 @@ export class OperatorCalls {
   constructor(sender: Sender) {
     this.#sender = sender
     this.withdrawals = new WithdrawalCalls(sender, '/v1/operator')
+  }
+
+  /** How the service is run. */
+  async describeService(): Promise<ServiceJson> {
+    return await this.#sender.get('/v1/operator/service', answers.service)
   }
 
   /** All tenants. */

@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey, type KeyObject, type X509Certificate } from 'node:crypto'
 import { Agent } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { connect, type TLSSocket } from 'node:tls'
@@ -37,6 +37,7 @@ export class PinnedAgent extends Agent {
   readonly #identity: KeyObject
   readonly #socketPath: string | undefined
   readonly #clientCertificate: ClientCertificate | undefined
+  #presented: X509Certificate | undefined
 
   constructor(
     pin: KmsPin,
@@ -52,6 +53,11 @@ export class PinnedAgent extends Agent {
       format: 'der',
       type: 'spki',
     })
+  }
+
+  /** The certificate that was presented on the newest connection. */
+  get presented(): X509Certificate | undefined {
+    return this.#presented
   }
 
   /** Called by the base class for each new connection. */
@@ -102,6 +108,7 @@ export class PinnedAgent extends Agent {
       socket.authorized &&
       certificate?.verify(this.#identity) === true &&
       certificate.checkHost(servername, { subject: 'never' }) !== undefined
+    if (isPinned) this.#presented = certificate
     return isPinned ? null : new KmsConnectionError('FALSE_KMS', notPinned(this.#pin.kmsId))
   }
 }

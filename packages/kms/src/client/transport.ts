@@ -11,8 +11,9 @@ import { type ClientCertificate, PinnedAgent } from './pinned-agent.ts'
 /** Most bytes of an answer. */
 const MAX_ANSWER_BYTES = 32 << 20
 
-const MAX_ATTEMPTS = 3
+const MAX_ATTEMPTS = 5
 const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 5000
 
 /** One call. */
 export interface Call<Answer extends TSchema> {
@@ -21,9 +22,17 @@ export interface Call<Answer extends TSchema> {
   readonly body?: object
   /** Sent as a bearer credential. */
   readonly credential?: string | undefined
-  /** Whether it may be sent again after a broken connection. */
+  /** Whether it may be sent again when it may have been done already. */
   readonly idempotent: boolean
   readonly answer: Answer
+}
+
+/** What came back. */
+interface Answered {
+  readonly status: number
+  readonly body: Buffer
+  /** For how long the service asks to be left alone. */
+  readonly retryAfterMs: number | undefined
 }
 
 /** Sends calls to one pinned key service over connections that are kept open. */
@@ -31,6 +40,7 @@ export class Transport {
   readonly #agent: PinnedAgent
   readonly #url: URL
   readonly #timeoutMs: number
+  readonly #sleep: (milliseconds: number) => Promise<unknown>
 
   constructor(
     pin: KmsPin,
@@ -38,29 +48,28 @@ export class Transport {
       readonly socketPath: string | undefined
       readonly timeoutMs: number
       readonly clientCertificate: ClientCertificate | undefined
+      readonly sleep?: (milliseconds: number) => Promise<unknown>
     },
   ) {
     this.#agent = new PinnedAgent(pin, options.socketPath, options.clientCertificate)
     this.#url = new URL(pin.url)
     this.#timeoutMs = options.timeoutMs
+    this.#sleep = options.sleep ?? (milliseconds => sleep(milliseconds))
   }
 
   /**
-   * Sends a call, again if it may be and the connection broke.
+   * Sends a call. Sent again: what was refused for its rate, which was not done; where the call is
+   * idempotent also after a broken connection, and when the service could not answer.
    * @throws KmsError what the key service refused
    * @throws KmsConnectionError
    */
   async send<Answer extends TSchema>(call: Call<Answer>): Promise<Static<Answer>> {
     for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#once(call)
-      } catch (error) {
-        const isBroken =
-          error instanceof KmsConnectionError &&
-          (error.code === 'UNREACHABLE' || error.code === 'TIMEOUT')
-        if (!isBroken || !call.idempotent || attempt >= MAX_ATTEMPTS) throw error
-      }
-      await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1))
+      const outcome = await this.#exchange(call).catch((error: unknown) => ({ error }))
+      const again = attempt < MAX_ATTEMPTS && mayBeSentAgain(call, outcome)
+      if (!again) return answerOf(call, outcome)
+      const asked = 'error' in outcome ? undefined : outcome.retryAfterMs
+      await this.#sleep(pauseAfter(attempt, asked))
     }
   }
 
@@ -69,14 +78,7 @@ export class Transport {
     this.#agent.destroy()
   }
 
-  async #once<Answer extends TSchema>(call: Call<Answer>): Promise<Static<Answer>> {
-    const { status, body } = await this.#exchange(call)
-    const value = parseJson(body)
-    if (status !== 200) throw refusalFrom(status, value)
-    return answerAs(call.answer, value)
-  }
-
-  #exchange(call: Call<TSchema>): Promise<{ status: number; body: Buffer }> {
+  #exchange(call: Call<TSchema>): Promise<Answered> {
     const sent = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body))
     return new Promise((resolve, reject) => {
       const request = httpsRequest({
@@ -108,12 +110,47 @@ export class Transport {
         })
         response.once('error', fail)
         response.once('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }),
+          resolve({
+            status: response.statusCode ?? 0,
+            body: Buffer.concat(chunks),
+            retryAfterMs: millisecondsOf(response.headers['retry-after']),
+          }),
         )
       })
       request.end(sent)
     })
   }
+}
+
+type Outcome = Answered | { readonly error: unknown }
+
+function mayBeSentAgain({ idempotent }: Call<TSchema>, outcome: Outcome): boolean {
+  if (!('error' in outcome)) return outcome.status === 429 || (outcome.status === 503 && idempotent)
+  const { error } = outcome
+  const isBroken =
+    error instanceof KmsConnectionError &&
+    (error.code === 'UNREACHABLE' || error.code === 'TIMEOUT')
+  return isBroken && idempotent
+}
+
+/**
+ * Random between nothing and a limit that doubles each time (full jitter), so that many clients do not
+ * come back at once; after the time that the service asked for.
+ */
+function pauseAfter(attempt: number, askedMs = 0): number {
+  const limit = Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS)
+  return Math.min(askedMs, LONGEST_PAUSE_MS) + Math.random() * limit
+}
+
+function millisecondsOf(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : undefined
+}
+
+function answerOf<Answer extends TSchema>(call: Call<Answer>, outcome: Outcome): Static<Answer> {
+  if ('error' in outcome) throw outcome.error
+  const value = parseJson(outcome.body)
+  if (outcome.status !== 200) throw refusalFrom(outcome.status, value)
+  return answerAs(call.answer, value)
 }
 
 function exchangeErrorFrom(cause: Error): KmsConnectionError {

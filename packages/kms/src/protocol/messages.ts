@@ -4,6 +4,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { jobStatementSchema } from './job-statement.ts'
 import { accountAnswers, accountRequests } from './messages/accounts.ts'
 import { keyAnswers, keyRequests } from './messages/keys.ts'
+import { operationsAnswers } from './messages/operations.ts'
 import { policyAnswers, policyRequests } from './messages/policies.ts'
 import {
   base64Url,
@@ -258,6 +259,7 @@ export const answers = {
   statement: Type.Object({ statement: compact(16 << 20) }),
   ...accountAnswers,
   ...policyAnswers,
+  ...operationsAnswers,
   error: Type.Object({
     code: Type.String(),
     message: Type.String(),

@@ -92,8 +92,11 @@ export async function performIfDue<T>(
   return value
 }
 
-/** Refusals that the log tells of, or that are counted. */
-const recorded = new WeakSet<KmsError>()
+/** Refusals that the log tells of, or that are counted: of somebody who is known, or not. */
+const recorded = new WeakMap<KmsError, 'known' | 'unproven'>()
+
+/** Whether a refusal is of somebody who proved to be known. */
+export const wasProven = (refusal: KmsError): boolean => recorded.get(refusal) === 'known'
 
 /**
  * Counts a denial of whoever proved nothing, unless the log tells of it already, and gives the
@@ -103,7 +106,7 @@ export function deniedUnproven(service: KmsService, action: string, error: unkno
   const refusal = refusalFrom(error)
   if (refusal.status >= 500 || recorded.has(refusal)) return refusal
   service.tally.denied({ action, reasons: plainReasons(refusal) })
-  recorded.add(refusal)
+  recorded.set(refusal, 'unproven')
   return refusal
 }
 
@@ -120,7 +123,7 @@ export async function denied(
   const entry = entryOf(act, 'denied', at, plainReasons(refusal))
   await service.store.write(tx => service.audit.append(tx, entry))
   await service.witness?.note()
-  recorded.add(refusal)
+  recorded.set(refusal, 'known')
   return refusal
 }
 

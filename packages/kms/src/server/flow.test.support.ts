@@ -110,6 +110,7 @@ export class World {
       collateralDir: folder,
       appraisal: APPRAISAL,
       now: () => new Date(Date.now() + clock.skewMs),
+      rates: { account: 0, address: 0 },
       ...options,
     })
     return new World(folder, platform, kms, clock, database)

@@ -36,6 +36,7 @@ const kms = await startKms({
   ...(options.postgres === undefined ? {} : { postgres: options.postgres }),
   ...(options.witnessFile === undefined ? {} : { witnessFile: options.witnessFile }),
   rootKey: { kind: 'file' },
+  rates: { account: 0, address: 0 },
   roots: [
     {
       kind: 'sim',

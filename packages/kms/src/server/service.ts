@@ -4,10 +4,12 @@ import type { Accounts, Credentials, CredentialUses, KeyGrants, Tenants } from '
 import type { Challenges } from './attest/challenge.ts'
 import type { CollateralFolder } from './attest/collateral-folder.ts'
 import type { AuditLog, NoteSigner, Tally, Witness } from './audit/index.ts'
+import type { RateLimits } from './http/rate-limits.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
 import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
+import type { Metrics, OutstandingChallenges, WeakSwitch } from './observe/index.ts'
 import type { Policies, Withdrawals } from './policy/index.ts'
 import type { Store } from './store/index.ts'
 
@@ -44,6 +46,13 @@ export interface KmsService {
    */
   readonly appraisal: AppraisalPolicy
   readonly tokenLifetimeSeconds: number
+  /** How often one account, or one address, is served. */
+  readonly limits: RateLimits
+  readonly metrics: Metrics
+  /** What the operator chose that weakens the service. */
+  readonly weakSwitches: readonly WeakSwitch[]
+  readonly startedAt: Date
+  readonly outstanding: OutstandingChallenges
   /**
    * When the database was last restored. Challenges, tokens and signed requests of before count no
    * more: that they were used may be forgotten.

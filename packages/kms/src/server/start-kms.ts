@@ -19,26 +19,31 @@ import { CollateralFolder } from './attest/collateral-folder.ts'
 import { AuditLog, openLogKey, Tally, Witness } from './audit/index.ts'
 import { type Ehsm, type EhsmOptions, openEhsm } from './ehsm/index.ts'
 import { parseClientCas, secureContextOf } from './http/client-certificate.ts'
-import { EventLog } from './http/log.ts'
-import { createHttpServer } from './http/server.ts'
+import type { Drained } from './http/draining.ts'
+import { EventLog, errorChain, plainKmsId, plainOrigin, plainUuid } from './http/log.ts'
+import { DEFAULT_RATES, RateLimits, type Rates } from './http/rate-limits.ts'
+import { createHttpServer, type HttpServer } from './http/server.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
 import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StandingToken } from './identity/standing-token.ts'
 import { openIdentity, pinOf } from './identity/stored-identity.ts'
 import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
+import {
+  Metrics,
+  type MetricsServer,
+  OutstandingChallenges,
+  Readiness,
+  serveMetrics,
+  WEAK_SWITCHES,
+  weakSwitchesOf,
+} from './observe/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies, Withdrawals } from './policy/index.ts'
 import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
-import {
-  isWeak,
-  type PostgresOptions,
-  purgeConsumed,
-  SealedSecrets,
-  type Store,
-} from './store/index.ts'
+import { type PostgresOptions, purgeConsumed, SealedSecrets, type Store } from './store/index.ts'
 
 /** Name of the file, in the data folder, that holds what clients pin. */
 export const PIN_FILE = 'kms.json'
@@ -87,6 +92,14 @@ export interface StartKmsOptions {
   readonly clientCas?: readonly string[]
   /** What weakens the eHSM-compatible interface; nothing unless told. */
   readonly ehsm?: EhsmOptions
+  /** How often one account, and one address, is served; {@link DEFAULT_RATES} unless told. */
+  readonly rates?: Rates
+  /** Addresses and networks whose X-Forwarded-For is believed; none unless told. */
+  readonly trustedProxies?: readonly string[]
+  /** Where metrics are served; nowhere unless told. */
+  readonly metrics?: { readonly port: number; readonly host?: string }
+  /** Seconds that requests under way may take to their end when the service is closed; 30 unless told. */
+  readonly shutdownGraceSeconds?: number
   /** Takes the log, a line of JSON an event; without it nothing is logged. */
   readonly logTo?: (line: string) => void
   /** The clock; the machine's, or that of the database that replicas share, unless told. */
@@ -98,8 +111,13 @@ export interface RunningKms {
   readonly url: string
   /** What clients need to know it again; also in the data folder. */
   readonly pin: KmsPin
-  /** Stops taking requests, finishes those under way, and closes the store. */
-  close(): Promise<void>
+  /** Where metrics are, where they are served. */
+  readonly metricsUrl: string | undefined
+  /**
+   * Stops taking requests, finishes those under way, writes what the audit log is to have, and closes
+   * the store. Gives how many requests were cut off when the time was over.
+   */
+  close(): Promise<Drained>
 }
 
 const PURGE_EVERY_MS = 60_000
@@ -119,15 +137,20 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
   // The machine's own: it must tell also of a database that gives no time.
   const log = new EventLog(options.logTo, options.now ?? (() => new Date()))
   const timers: NodeJS.Timeout[] = []
-  let app: FastifyInstance | undefined
+  let server: HttpServer | undefined
+  let metricsServer: MetricsServer | undefined
   let tally: Tally | undefined
   let uses: CredentialUses | undefined
   const close = async () => {
     for (const timer of timers) clearInterval(timer)
-    await app?.close()
+    const graceMs = (options.shutdownGraceSeconds ?? 30) * 1000
+    const drained = (await server?.draining.finish(graceMs)) ?? { cutOff: 0 }
     if (tally !== undefined) await flushed(tally, uses, log)
+    await metricsServer?.close()
     await store.close()
     root.dispose()
+    log.write('stopped', { ...drained })
+    return drained
   }
   try {
     const secrets = new SealedSecrets(root)
@@ -156,6 +179,9 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     })
     const hash = new CredentialHash(await openCredentialKey(store, secrets, root))
     const clientCas = parseClientCas(options.clientCas ?? [])
+    const metrics = new Metrics()
+    const rates = options.rates ?? DEFAULT_RATES
+    const weakSwitches = weakSwitchesOf({ ...options, rates })
     const service: KmsService = {
       identity,
       store,
@@ -181,16 +207,43 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       roots: options.roots,
       appraisal: options.appraisal,
       tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 300,
+      metrics,
+      weakSwitches,
+      startedAt: now(),
+      limits: new RateLimits(rates, by => metrics.limited(by)),
+      outstanding: new OutstandingChallenges(),
       now,
     }
     await store.write(tx => service.keys.aliases.adopt(tx, now()))
     const limits = {
       requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
       keepAliveTimeoutMs: 60_000,
+      trustedProxies: options.trustedProxies ?? [],
     }
     const ehsm = await openEhsm(service, root, options.ehsm ?? {})
     const tls = await issueTlsCredentials(identity, now())
-    app = createHttpServer(service, ehsm, tls, limits, log)
+    const readiness = new Readiness({
+      root,
+      store,
+      audit,
+      isDraining: () => server?.draining.isDraining ?? true,
+      isLogWritten: () => service.tally.isWritten,
+    })
+    server = createHttpServer(service, ehsm, tls, limits, readiness, log)
+    const { app, draining } = server
+    if (options.metrics !== undefined) {
+      store.time((kind, milliseconds) => metrics.stored(kind, milliseconds))
+      metrics.watch({
+        challenges: service.outstanding,
+        now,
+        weakSwitches,
+        isReady: async () => (await readiness.reasons()).length === 0,
+        requestsInFlight: () => draining.requests,
+        auditRowsWaiting: () => service.tally.waiting,
+        storeFigures: () => store.figures,
+      })
+      metricsServer = await serveMetrics(metrics, options.metrics)
+    }
     await app.listen({ host, port: options.port })
     const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
     const pin = pinOf(identity, url)
@@ -201,10 +254,12 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       batching(tally, uses, options.auditBatchSeconds ?? 60, log),
       renewingTls(app, service, log),
     )
-    log.write('started', { url, kmsId: identity.kmsId })
-    warnOfEhsm(ehsm.options, log)
-    warnOfDatabase(options.postgres, log)
-    return { url, pin, close }
+    log.write('started', { url: plainOrigin(url), kmsId: plainKmsId(identity.kmsId) })
+    // Whatever weakens the service stands in its log, loudly.
+    for (const name of weakSwitches) {
+      log.write('weakened', { switch: name, weakens: WEAK_SWITCHES[name] })
+    }
+    return { url, pin, metricsUrl: metricsServer?.url, close }
   } catch (error) {
     await close()
     throw error
@@ -213,26 +268,6 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
 
 function urlOf(host: string, port: number): string {
   return `https://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-/** Whatever weakens the service stands in its log, loudly. */
-function warnOfEhsm({ openEnrolment, openKeys }: EhsmOptions, log: EventLog): void {
-  if (openEnrolment === true) {
-    const weakens =
-      'WHOEVER REACHES THIS SERVICE MAY OPEN AN EHSM ACCOUNT: enrolment takes no token'
-    log.write('weakened', { switch: 'ehsm-open-enrolment', weakens })
-  }
-  if (openKeys === true) {
-    const weakens =
-      'AN API KEY ALONE GIVES THE USE OF EHSM KEYS AND SECRETS: their users need not be attested'
-    log.write('weakened', { switch: 'ehsm-open-keys', weakens })
-  }
-}
-
-function warnOfDatabase(postgres: PostgresOptions | undefined, log: EventLog): void {
-  if (postgres === undefined || !isWeak(postgres)) return
-  const weakens = `WHOEVER STANDS BETWEEN MAY READ AND CHANGE WHAT IS STORED: sslmode ${postgres.tls}`
-  log.write('weakened', { switch: 'weak-database-tls', weakens })
 }
 
 function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): NodeJS.Timeout {
@@ -244,7 +279,7 @@ function purging(store: Store, ehsm: Ehsm, now: () => Date, log: EventLog): Node
       })
       .then(() => ehsm.replays.purge())
       .then(() => store.prune())
-      .catch((error: unknown) => log.write('purge-failed', { error: String(error) }))
+      .catch((error: unknown) => log.write('purge-failed', { causes: errorChain(error) }))
   }, PURGE_EVERY_MS).unref()
 }
 
@@ -255,9 +290,12 @@ function keepingKeys(service: KmsService, everySeconds: number, log: EventLog): 
     running = true
     try {
       const done = await keepKeys(service)
-      if (done.rotated.length + done.deleted.length > 0) log.write('keys-kept', { ...done })
+      if (done.rotated.length + done.deleted.length > 0) {
+        const [rotated, deleted] = [done.rotated.map(plainUuid), done.deleted.map(plainUuid)]
+        log.write('keys-kept', { rotated, deleted })
+      }
     } catch (error) {
-      log.write('key-upkeep-failed', { error: String(error) })
+      log.write('key-upkeep-failed', { causes: errorChain(error) })
     } finally {
       running = false
     }
@@ -281,10 +319,10 @@ async function flushed(
 ): Promise<void> {
   await tally
     .flush()
-    .catch((error: unknown) => log.write('audit-batch-failed', { error: String(error) }))
+    .catch((error: unknown) => log.write('audit-batch-failed', { causes: errorChain(error) }))
   await uses
     ?.flush()
-    .catch((error: unknown) => log.write('uses-batch-failed', { error: String(error) }))
+    .catch((error: unknown) => log.write('uses-batch-failed', { causes: errorChain(error) }))
 }
 
 function renewingTls(
@@ -301,7 +339,9 @@ function renewingTls(
   }
   return setInterval(
     () => {
-      renew().catch((error: unknown) => log.write('tls-renewal-failed', { error: String(error) }))
+      renew().catch((error: unknown) =>
+        log.write('tls-renewal-failed', { causes: errorChain(error) }),
+      )
     },
     Math.min(RENEW_TLS_EVERY_MS, MAX_TIMER_MS),
   ).unref()

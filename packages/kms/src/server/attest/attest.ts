@@ -28,6 +28,7 @@ import { type Act, denied, deniedUnproven, perform } from '../acts.ts'
 import { workloadClaims } from '../policy/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, type StoreTransaction } from '../store/index.ts'
+import { CHALLENGE_LIFE_MS } from './challenge.ts'
 import { claimedPlatform } from './collateral-folder.ts'
 
 type AttestRequest = Static<typeof requests.attest>
@@ -104,6 +105,8 @@ export async function attest(
       throw new KmsError('CHALLENGE_USED', 'the challenge has been used')
     }
   })
+  const issuedAt = new Date(challenge.expiresAt.getTime() - CHALLENGE_LIFE_MS)
+  service.outstanding.used(issuedAt, at)
   return { token, collateral: collateralToJson(collateral) }
 }
 

@@ -54,6 +54,7 @@ export class Tally {
   readonly #now: () => Date
   #batch: Batch
   #flushing: Promise<void> = Promise.resolve()
+  #isWritten = true
 
   constructor(parts: {
     readonly store: Store
@@ -66,6 +67,17 @@ export class Tally {
     this.#witness = parts.witness
     this.#now = parts.now
     this.#batch = newBatch(parts.now())
+  }
+
+  /** Whether the batch that was due last could be written. */
+  get isWritten(): boolean {
+    return this.#isWritten
+  }
+
+  /** How many rows the next batch has, as near as that is known before it is made. */
+  get waiting(): number {
+    const { denials, samples, uses } = this.#batch
+    return uses.size + samples.length + (denials.size > 0 ? 1 : 0)
   }
 
   /** Counts a use. Waits for the log when too many kinds are counted already. */
@@ -98,7 +110,13 @@ export class Tally {
   async flush(): Promise<void> {
     const before = this.#flushing
     this.#flushing = before.catch(() => undefined).then(() => this.#write())
-    await this.#flushing
+    try {
+      await this.#flushing
+      this.#isWritten = true
+    } catch (error) {
+      this.#isWritten = false
+      throw error
+    }
   }
 
   async #write(): Promise<void> {

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { refusalFrom } from '../acts.ts'
 import type { EventLog } from '../http/log.ts'
-import { errorChain } from '../http/log.ts'
+import { errorChain, plainRoute, plainUuid } from '../http/log.ts'
+import { RateLimited } from '../http/rate-limits.ts'
 import { ACTIONS } from './actions/index.ts'
 import { auditDenial } from './acts.ts'
 import { authenticate } from './authenticate.ts'
@@ -29,6 +30,12 @@ interface Envelope {
   readonly result: object
 }
 
+/** An answer, with what the metrics and the transport are told beside. */
+interface Refused extends Envelope {
+  readonly reason?: string
+  readonly retryAfterSeconds?: number
+}
+
 /** Spellings of the path that clients use, with and without a slash at the end, in any case. */
 export function isEhsmPath(path: string): boolean {
   return /^\/ehsm\/?$/i.test(path)
@@ -42,7 +49,15 @@ export function ehsmRoutes(app: FastifyInstance, ehsm: Ehsm, log: EventLog): voi
     scope.setErrorHandler((error, request, reply) => {
       const status = statusOf(error)
       // A body that is too large, or late, is no matter of the interface: as with upstream.
-      if (status !== undefined && status !== 400) return reply.status(status).send()
+      if (status !== undefined && status !== 400) {
+        ehsm.service.limits.countUnproven(request)
+        request.outcome = {
+          ...request.outcome,
+          action: `ehsm.${logged(request)}`,
+          code: `${status}`,
+        }
+        return reply.status(status).send()
+      }
       return answer(request, reply, refusedWith(ehsm, error, log, request), log)
     })
     scope.get(EHSM_PATH, async (request, reply) => {
@@ -81,7 +96,7 @@ async function asked(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
 /** Calls with a signature: form, time, replay, fields, MAC, and then the work. */
 async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const name = actionOf(request)
-  if (name === 'GetVersion' || name === 'Enroll') return unsigned(ehsm, name)
+  if (name === 'GetVersion' || name === 'Enroll') return unsigned(ehsm, request, name)
   const action = ACTIONS.get(name)
   const { restoredAt } = ehsm.service
   const at = ehsm.service.now()
@@ -90,8 +105,10 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})
   const sign = await authenticate(ehsm, signed)
-  if (!(await ehsm.replays.take(use))) throw repeated()
   const { appId } = signed
+  // Before it counts as used: what is refused for its rate may be sent again.
+  ehsm.service.limits.countFor(request, `ehsm:${appId}`)
+  if (!(await ehsm.replays.take(use))) throw repeated()
   try {
     if (action === undefined || run === undefined) throw notFound()
     if (action.usesOpenKeys && ehsm.options.openKeys !== true) {
@@ -109,7 +126,9 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
 }
 
 /** What exists for GET only: told without a look at what came with it. */
-function unsigned({ service }: Ehsm, name: string): Envelope {
+function unsigned({ service }: Ehsm, request: FastifyRequest, name: string): Envelope {
+  const limited = service.limits.countUnproven(request)
+  if (limited !== undefined) throw limited
   const reasons = [{ code: 'EHSM_404', message: NOT_FOUND.message }] as const
   service.tally.denied({ action: `ehsm.${name}`, reasons })
   return NOT_FOUND
@@ -131,35 +150,64 @@ async function settled(
   work: Promise<Envelope>,
   log: EventLog,
   request: FastifyRequest,
-): Promise<Envelope> {
+): Promise<Refused> {
   return await work.catch((error: unknown) => refusedWith(ehsm, error, log, request))
 }
 
-function refusedWith(ehsm: Ehsm, error: unknown, log: EventLog, request: FastifyRequest): Envelope {
+function refusedWith(ehsm: Ehsm, error: unknown, log: EventLog, request: FastifyRequest): Refused {
+  const limited = limitedFor(ehsm, error, request)
+  if (limited !== undefined) {
+    const { message, retryAfterSeconds } = limited
+    return { code: 429, message, result: {}, reason: limited.code, retryAfterSeconds }
+  }
   if (error instanceof EhsmRefusal) {
     const { envelopeCode: code, sent } = error
     if (error.denial === undefined) {
       const reasons = [{ code: error.code, message: error.message }] as const
       ehsm.service.tally.denied({ action: `ehsm.${logged(request)}`, reasons })
     }
-    return { code, ...(sent === undefined ? {} : { message: sent }), result: {} }
+    const reason = error.denial ?? error.code
+    return { code, ...(sent === undefined ? {} : { message: sent }), result: {}, reason }
   }
   if (statusOf(error) === 400) return { code: 400, message: 'Invalid JSON', result: {} }
   const refusal = refusalFrom(error)
   // Not told to whoever asked: only the operator sees what broke.
-  log.write('failed', { route: EHSM_PATH, action: logged(request), causes: errorChain(error) })
+  log.write('failed', {
+    requestId: plainUuid(request.id),
+    route: EHSM_PATH,
+    action: plainRoute(logged(request)),
+    causes: errorChain(error),
+  })
   const isStore = refusal.code === 'UNAVAILABLE' || refusal.code === 'INTEGRITY'
   const [code, message] = isStore ? [400, 'database error'] : [500, 'Server exception.']
   return { code, message, result: {} }
 }
 
+/** That a request is one too many: of its account, or as one more that went wrong of its address. */
+function limitedFor(
+  { service }: Ehsm,
+  error: unknown,
+  request: FastifyRequest,
+): RateLimited | undefined {
+  if (error instanceof RateLimited) return error
+  return isMistake(error) ? service.limits.countUnproven(request) : undefined
+}
+
+const isMistake = (error: unknown) => error instanceof EhsmRefusal || statusOf(error) === 400
+
 function answer(
   request: FastifyRequest,
   reply: FastifyReply,
-  envelope: Envelope,
+  { reason, retryAfterSeconds, ...envelope }: Refused,
   log: EventLog,
 ): FastifyReply {
-  log.write('ehsm', { action: logged(request), code: envelope.code })
+  const action = logged(request)
+  const { code } = envelope
+  const reasons = reason === undefined ? [] : [reason]
+  request.outcome = { action: `ehsm.${action}`, code: String(code), reasons }
+  if (retryAfterSeconds === undefined) {
+    log.write('ehsm', { requestId: plainUuid(request.id), action: plainRoute(action), code })
+  } else reply.header('retry-after', retryAfterSeconds)
   return reply.status(200).send(envelope)
 }
 

@@ -6,6 +6,7 @@ import { isKmsErrorCode, KMS_STATUS } from '../../protocol/errors.ts'
 import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
 import { requests } from '../../protocol/messages.ts'
 import { newKey, Scene, World } from '../flow.test.support.ts'
+import { expectNoSecret, secretsIn } from './log-lines.test.fixture.ts'
 import { OPERATIONS, type Operation } from './operations/index.ts'
 import { rawCall } from './raw-call.test.support.ts'
 
@@ -14,6 +15,8 @@ const SECRET = Buffer.from('secret-in-a-body-of-32-bytes-ab!').toString('base64u
 const DAY_MS = 24 * 60 * 60 * 1000
 
 const log: string[] = []
+/** Secrets that answers gave. */
+const given = new Set<string>()
 let world: World
 let credential: string
 let operatorToken: string
@@ -56,6 +59,8 @@ beforeAll(async () => {
     keySpec: ['SYMMETRIC_DEFAULT', 'ECC_NIST_P256', 'SM2'],
     wrappingKeySpec: ['RSA_2048'],
     alias: ['one', 'two', '~', 'a b'],
+    // Half a character is text that has no UTF-8.
+    description: ['what it is', '', 'half \ud800'],
     ...Object.fromEntries(Object.entries(evidence).map(([name, value]) => [name, [value]])),
     writerKey: [evidence.signKey],
     jws: await Promise.all(
@@ -214,6 +219,7 @@ describe('whatever comes in', () => {
             credential: { account: credential, operator: operatorToken }[String(access)],
           })
           isCoded(operation, status, text)
+          if (status === 200) for (const secret of secretsIn(JSON.parse(text))) given.add(secret)
           seen.add(status === 200 ? 'done' : JSON.parse(text).code)
           expect(crashes()).toEqual([])
         },
@@ -229,14 +235,9 @@ describe('whatever comes in', () => {
     const rows = await world.client(credential).audit()
     const all = [...log, JSON.stringify(rows)].join('\n')
     expect(log.length).toBeGreaterThan(OPERATIONS.length * 20)
-    for (const secret of [
-      SECRET,
-      SECRET.slice(0, 40),
-      'secret-in-a-body',
-      credential,
-      operatorToken,
-    ]) {
-      expect(all).not.toContain(secret)
-    }
+    const secrets = [SECRET, SECRET.slice(0, 40), 'secret-in-a-body', credential, operatorToken]
+    for (const secret of secrets) expect(all).not.toContain(secret)
+    expect(given.size).toBeGreaterThan(3)
+    expectNoSecret(log, [...secrets, ...given], world.kms.pin.kmsId)
   })
 })

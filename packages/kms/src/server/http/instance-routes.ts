@@ -28,7 +28,9 @@ export function instanceRoutes(app: FastifyInstance, service: KmsService): void 
 
   app.post('/v1/challenge', async (request): Reply<'challenge'> => {
     parseAs('request', requests.challenge, request.body)
-    return { challenge: service.challenges.issue(service.now()) }
+    const at = service.now()
+    service.outstanding.issued(at)
+    return { challenge: service.challenges.issue(at) }
   })
 
   // A job statement of 1 MiB in its canonical form may be longer with other escapes.

@@ -16,6 +16,7 @@ const ANY: readonly KmsErrorCode[] = [
   'MALFORMED',
   'TIMEOUT',
   'TOO_LARGE',
+  'RATE_LIMITED',
   'INTEGRITY',
   'INTERNAL',
   'UNAVAILABLE',

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { requests } from '../../protocol/messages.ts'
 import { hexId, parseAs } from '../../protocol/schema.ts'
 import { EVERYTHING } from '../accounts/index.ts'
+import { WEAK_SWITCHES } from '../observe/index.ts'
 import type { KmsService } from '../service.ts'
 import { accountJson, issuedJson, tenantJson } from './account-json.ts'
 import type { Reply } from './key-answer.ts'
@@ -9,6 +10,17 @@ import { idOf, operatorAct, requireOperator } from './owner.ts'
 
 /** Routes of the operator, who makes tenants and their administrators, and acts for no account. */
 export function operatorRoutes(app: FastifyInstance, service: KmsService): void {
+  app.get('/v1/operator/service', async (request): Reply<'service'> => {
+    requireOperator(service, request)
+    return {
+      startedAt: service.startedAt.toISOString(),
+      weakSwitches: service.weakSwitches.map(name => ({
+        switch: name,
+        weakens: WEAK_SWITCHES[name],
+      })),
+    }
+  })
+
   app.get('/v1/operator/tenants', async (request): Reply<'tenants'> => {
     requireOperator(service, request)
     const tenants = await service.store.read(tx => service.tenants.list(tx))

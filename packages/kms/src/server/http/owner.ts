@@ -155,6 +155,7 @@ export async function callerOf(
   tx: StoreTransaction,
 ): Promise<Caller> {
   const caller = await identified(service, request, tx)
+  service.limits.countFor(request, caller.account.accountId)
   service.credentialUses.note(caller.credential.credentialId, service.now())
   return caller
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { KmsPin } from '../../protocol/pin.ts'
 import { tlsNameOf } from '../../protocol/public-key.ts'
@@ -6,6 +7,7 @@ import { tlsNameOf } from '../../protocol/public-key.ts'
 export interface RawAnswer {
   readonly status: number
   readonly text: string
+  readonly headers: IncomingHttpHeaders
 }
 
 /** Sends one request of the native interface as it stands. */
@@ -18,6 +20,7 @@ export async function rawCall(
     readonly credential?: string | undefined
     /** A whole header in place of a credential's. */
     readonly authorization?: string
+    readonly headers?: Readonly<Record<string, string>>
   },
 ): Promise<RawAnswer> {
   const { body, credential, method, path } = call
@@ -27,6 +30,7 @@ export async function rawCall(
     ca: pin.certificate,
     servername: tlsNameOf(pin.kmsId),
     headers: {
+      ...call.headers,
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(authorization === undefined
         ? {}
@@ -38,7 +42,8 @@ export async function rawCall(
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
+        const { headers, statusCode: status = 0 } = response
+        resolve({ status, headers, text: Buffer.concat(chunks).toString() })
       })
     })
     sent.on('error', reject)

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import { KmsError, type KmsErrorCode } from '../../protocol/errors.ts'
-import { deniedUnproven, refusalFrom } from '../acts.ts'
+import { deniedUnproven, refusalFrom, wasProven } from '../acts.ts'
 import { EHSM_PATH, type Ehsm, ehsmRoutes, isEhsmPath } from '../ehsm/index.ts'
 import type { TlsCredentials } from '../identity/kms-identity.ts'
+import type { Readiness } from '../observe/index.ts'
 import type { KmsService } from '../service.ts'
 import { accountRoutes } from './account-routes.ts'
 import { aliasRoutes } from './alias-routes.ts'
@@ -12,16 +13,21 @@ import { credentialRoutes } from './credential-routes.ts'
 import { dataRoutes } from './data-routes.ts'
 import { datasetRoutes } from './dataset-routes.ts'
 import { dekRoutes } from './dek-routes.ts'
+import { Draining } from './draining.ts'
+import { envelopeOf } from './envelope.ts'
 import { grantRoutes } from './grant-routes.ts'
+import { healthRoutes } from './health-routes.ts'
 import { importRoutes } from './import-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
-import { type EventLog, errorChain } from './log.ts'
+import { type EventLog, errorChain, plainCode, plainRoute, plainUuid } from './log.ts'
 import { logRoutes } from './log-routes.ts'
+import { newRequestId, observeRequests } from './observed.ts'
 import { openApiRoute } from './openapi.ts'
 import { operatorRoutes } from './operator-routes.ts'
 import { CallerRefused } from './owner.ts'
 import { policyRoutes } from './policy-routes.ts'
+import { RateLimited } from './rate-limits.ts'
 import { withdrawalRoutes } from './withdrawal-routes.ts'
 
 /** Limits of connections, in milliseconds. */
@@ -30,9 +36,17 @@ export interface HttpLimits {
   readonly requestTimeoutMs: number
   /** For which an idle connection is kept. */
   readonly keepAliveTimeoutMs: number
+  /** Addresses and networks whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[]
 }
 
 const BODY_LIMIT = 1 << 20
+
+/** What serves, and what ends it. */
+export interface HttpServer {
+  readonly app: FastifyInstance
+  readonly draining: Draining
+}
 
 /** Makes the HTTPS server: routes, one envelope for every refusal, one log event a request. */
 export function createHttpServer(
@@ -40,8 +54,9 @@ export function createHttpServer(
   ehsm: Ehsm,
   tls: TlsCredentials,
   limits: HttpLimits,
+  readiness: Readiness,
   log: EventLog,
-): FastifyInstance {
+): HttpServer {
   const app = Fastify({
     https: {
       ...secureContextOf(tls, service.clientCas),
@@ -57,6 +72,9 @@ export function createHttpServer(
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxRequestsPerSocket: 0,
     logger: false,
+    genReqId: newRequestId,
+    requestIdHeader: false,
+    trustProxy: limits.trustedProxies.length > 0 ? [...limits.trustedProxies] : false,
     // An alias of 128 characters, each escaped, after its prefix.
     routerOptions: { maxParamLength: 512 },
     return503OnClosing: true,
@@ -64,39 +82,36 @@ export function createHttpServer(
     clientErrorHandler: answerBrokenRequest,
     rewriteUrl: request => rewritten(request.url ?? '/'),
   }) as unknown as FastifyInstance
+  const draining = new Draining(app)
+  observeRequests(app, { ...service, log, draining })
   app.setErrorHandler(async (error: FastifyError | Error, request, reply) => {
     if (error instanceof CallerRefused) await error.count(service)
-    const { url: route = '' } = request.routeOptions
-    const refusal = deniedUnproven(service, `${request.method} ${route}`, refusalOf(error))
-    const failed = refusal.status >= 500
-    log.write(failed ? 'failed' : 'refused', {
-      method: request.method,
-      route,
-      code: refusal.code,
-      reasons: refusal.reasons.map(({ code }) => code),
+    const refusal = refusalTo(request, service, error)
+    const { code, reasons, status } = refusal
+    request.outcome = { ...request.outcome, code, reasons: groundsOf(refusal) }
+    if (refusal instanceof RateLimited) reply.header('retry-after', refusal.retryAfterSeconds)
+    else {
+      const failed = status >= 500
+      const fields = {
+        requestId: plainUuid(request.id),
+        method: plainRoute(request.method),
+        route: plainRoute(request.routeOptions.url ?? ''),
+        code,
+        reasons: reasons.map(reason => plainCode(reason.code)),
+      }
       // Not told to whoever asked: only the operator sees what broke.
-      ...(failed ? { causes: errorChain(error) } : {}),
-    })
-    return reply.status(refusal.status).send(envelopeOf(refusal))
+      if (failed) log.write('failed', { ...fields, causes: errorChain(error) })
+      else log.write('refused', fields)
+    }
+    return reply.status(status).send(envelopeOf(refusal))
   })
-  app.setNotFoundHandler((_request, reply) => {
+  app.setNotFoundHandler((request, reply) => {
     const refusal = new KmsError('NOT_FOUND', 'there is no such route')
+    request.outcome = { ...request.outcome, code: refusal.code }
     return reply.status(refusal.status).send(envelopeOf(refusal))
-  })
-  app.addHook('onResponse', (request, reply, done) => {
-    log.write('request', {
-      method: request.method,
-      route: request.routeOptions.url ?? '',
-      status: reply.statusCode,
-      milliseconds: Math.round(reply.elapsedTime * 10) / 10,
-    })
-    done()
-  })
-  app.addHook('onSend', (_request, reply, _payload, done) => {
-    reply.header('cache-control', 'no-store')
-    done()
   })
   openApiRoute(app)
+  healthRoutes(app, readiness)
   operatorRoutes(app, service)
   accountRoutes(app, service)
   credentialRoutes(app, service)
@@ -112,7 +127,7 @@ export function createHttpServer(
   instanceRoutes(app, service)
   logRoutes(app, service)
   ehsmRoutes(app, ehsm, log)
-  return app
+  return { app, draining }
 }
 
 /** Clients of eHSM write its path with and without a slash at the end, and in any case. */
@@ -122,11 +137,6 @@ function rewritten(url: string): string {
   return isEhsmPath(path) ? EHSM_PATH + url.slice(path.length) : url
 }
 
-/** What every refusal looks like on the wire. */
-function envelopeOf({ code, message, reasons }: KmsError): object {
-  return { code, message, reasons }
-}
-
 /** Status codes of the framework's own errors, as codes of ours. */
 const FRAMEWORK_CODES: Readonly<Record<number, KmsErrorCode>> = {
   400: 'MALFORMED',
@@ -134,6 +144,25 @@ const FRAMEWORK_CODES: Readonly<Record<number, KmsErrorCode>> = {
   413: 'TOO_LARGE',
   415: 'MALFORMED',
   503: 'UNAVAILABLE',
+}
+
+/**
+ * What a request is refused with: what went wrong, or that its address has too much go wrong, of which
+ * no log then tells each by itself.
+ */
+function refusalTo(request: FastifyRequest, service: KmsService, error: Error): KmsError {
+  const refusal = refusalOf(error)
+  if (refusal instanceof RateLimited) return refusal
+  const isProven = refusal.status >= 500 || wasProven(refusal)
+  const limited = isProven ? undefined : service.limits.countUnproven(request)
+  const { url = '' } = request.routeOptions
+  return limited ?? deniedUnproven(service, `${request.method} ${url}`, refusal)
+}
+
+/** The codes that a refusal is counted by. */
+function groundsOf({ code, reasons, status }: KmsError): readonly string[] {
+  if (status >= 500) return []
+  return reasons.length === 0 ? [code] : reasons.map(reason => reason.code)
 }
 
 function refusalOf(error: FastifyError | Error): KmsError {
@@ -174,6 +203,6 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
   const body = JSON.stringify(envelopeOf(refusal))
   const status = late ? '408 Request Timeout' : '400 Bad Request'
   socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${newRequestId()}\r\nconnection: close\r\n\r\n${body}`,
   )
 }

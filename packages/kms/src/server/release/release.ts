@@ -89,6 +89,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     }
     return await gather({ service, tx, instance, asOf, act, reasons: [], permits: [] }, payload)
   })
+  service.metrics.released(gathered.inputs.size + gathered.outputs.size)
   const keys = await encrypted(gathered, payload.receiveKey)
   const { kmsId, privateKey } = service.identity
   const { heads } = gathered

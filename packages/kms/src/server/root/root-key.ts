@@ -44,6 +44,11 @@ export class RootKey {
     })
   }
 
+  /** Whether it can be derived from. */
+  get isOpen(): boolean {
+    return !this.#secret.isDisposed
+  }
+
   /** Zeroes the root key. Keys already derived live on. */
   dispose(): void {
     this.#secret.dispose()

@@ -21,6 +21,11 @@ export class Secret {
     return this.#bytes.length
   }
 
+  /** Whether the bytes are gone. */
+  get isDisposed(): boolean {
+    return this.#disposed
+  }
+
   /** Returns a copy of the bytes; the caller zeroes it. */
   exposeBytes(): Uint8Array {
     if (this.#disposed) throw new Error('the secret has been disposed of')

@@ -9,7 +9,7 @@ import { loadRows, requireRoot } from './load-rows.ts'
 import { Mutex } from './mutex.ts'
 import { Nesting } from './nesting.ts'
 import { type Rekeys, rekeyRows } from './rekey.ts'
-import { RowCache } from './row-cache.ts'
+import { type CacheFigures, RowCache } from './row-cache.ts'
 import { type Known, knownKey, RowGuard } from './row-guard.ts'
 import { RowKeys } from './row-keys.ts'
 import type { Changes, RowSet } from './row-set.ts'
@@ -91,6 +91,7 @@ export class Store {
   /** When a transaction that reads was last begun. */
   #lookedAt = Number.NEGATIVE_INFINITY
   readonly #polling: NodeJS.Timeout | undefined
+  #timed: (kind: 'read' | 'write', milliseconds: number) => void = () => {}
   #isPolling = false
   #closed = false
 
@@ -122,10 +123,15 @@ export class Store {
    */
   async write<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     this.#nesting.assertOutside()
-    return await new Promise<T>((resolve, reject) => {
-      this.#waiting.push(pendingWrite(work, resolve, reject))
-      if (this.#waiting.length === 1) this.#writeWaiting()
-    })
+    const askedAt = performance.now()
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        this.#waiting.push(pendingWrite(work, resolve, reject))
+        if (this.#waiting.length === 1) this.#writeWaiting()
+      })
+    } finally {
+      this.#timed('write', performance.now() - askedAt)
+    }
   }
 
   /** Has the writes that wait, and those that will until it is their turn, run together. */
@@ -305,6 +311,7 @@ export class Store {
   async read<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     this.#nesting.assertOutside()
     if (this.#closed) throw closed()
+    const askedAt = performance.now()
     return await this.#nesting.inside(async () => {
       let begun: Promise<() => void> | undefined
       const begin = () => {
@@ -324,7 +331,10 @@ export class Store {
         if (guard.changes.size === 0) return value
         throw new StoreError('SQL', 'a transaction that only reads was made to write')
       } finally {
-        if (begun !== undefined) await this.#endReading(begun)
+        if (begun !== undefined) {
+          await this.#endReading(begun)
+          this.#timed('read', performance.now() - askedAt)
+        }
       }
     })
   }
@@ -366,6 +376,16 @@ export class Store {
    */
   watch(table: TrackedTable, changed: (ids: readonly string[]) => void): void {
     this.#watchers.set(table, changed)
+  }
+
+  /** Has `timed` told how long each transaction took, its waiting included; of reads those that ask the database. */
+  time(timed: (kind: 'read' | 'write', milliseconds: number) => void): void {
+    this.#timed = timed
+  }
+
+  /** Transactions that wait to write, and the rows in memory. */
+  get figures(): CacheFigures & { readonly writesWaiting: number } {
+    return { ...this.#cache.figures, writesWaiting: this.#waiting.length }
   }
 
   /** Has `continuity` judge a database that went on for so long without this replica that its steps are not known. */

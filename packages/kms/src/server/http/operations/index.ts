@@ -1,5 +1,6 @@
 import { accountOperations } from './accounts.ts'
 import { dataOperations } from './data.ts'
+import { healthOperations } from './health.ts'
 import { aliasOperations, keyOperations } from './keys.ts'
 import type { Operation } from './operation.ts'
 import { operatorOperations } from './operator.ts'
@@ -17,4 +18,5 @@ export const OPERATIONS: readonly Operation[] = [
   ...policyOperations,
   ...operatorOperations,
   ...otherOperations,
+  ...healthOperations,
 ]

@@ -33,6 +33,7 @@ export interface Operation {
     | 'datasets'
     | 'instances'
     | 'log'
+    | 'health'
   readonly summary: string
   readonly access: Access
   /** Of what stands in the path. */

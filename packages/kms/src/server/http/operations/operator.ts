@@ -8,6 +8,15 @@ const byId = { id: hexId } as const
 export const operatorOperations: readonly Operation[] = [
   {
     ...about,
+    id: 'DescribeService',
+    method: 'GET',
+    path: '/v1/operator/service',
+    summary: 'How the service is run: what its operator chose that weakens it.',
+    answer: answers.service,
+    refusals: [],
+  },
+  {
+    ...about,
     id: 'ListTenants',
     method: 'GET',
     path: '/v1/operator/tenants',

@@ -1,0 +1,5 @@
+export { Metrics, type Outcome } from './metrics.ts'
+export { type MetricsServer, serveMetrics } from './metrics-server.ts'
+export { OutstandingChallenges } from './outstanding-challenges.ts'
+export { Readiness, type UnreadyReason } from './readiness.ts'
+export { WEAK_SWITCHES, type WeakSwitch, weakSwitchesOf } from './weak-switches.ts'

@@ -1,0 +1,20 @@
+"""Reads metrics from the standard input as Prometheus's own client does, and writes them as JSON."""
+
+import json
+import sys
+
+from prometheus_client.parser import text_string_to_metric_families
+
+families = {}
+for family in text_string_to_metric_families(sys.stdin.read()):
+    if family.name in families:
+        raise SystemExit(f"{family.name} is told twice")
+    families[family.name] = {
+        "type": family.type,
+        "help": family.documentation,
+        "samples": [
+            {"name": sample.name, "labels": sample.labels, "value": sample.value}
+            for sample in family.samples
+        ],
+    }
+json.dump(families, sys.stdout)
