@@ -98,15 +98,16 @@ export type {
   ProgramOutputPart,
 } from './instance/program.ts'
 export type { Step } from './instance/status.ts'
+export type { InstanceUsage } from './launcher/cgroup/group.ts'
 export { LaunchError, type LaunchErrorCode } from './launcher/errors.ts'
 export type { LaunchEvent } from './launcher/event.ts'
+export type { Confinement, Isolation, Lack, Limiter } from './launcher/isolation.ts'
 export {
   type LaunchOptions,
   type LaunchResult,
   launch,
 } from './launcher/launch.ts'
-export type { Confinement } from './launcher/sandbox.ts'
-export { findBubblewrap, strongestConfinement } from './launcher/start.ts'
+export { findBubblewrap, hasSandbox, strongestConfinement } from './launcher/start.ts'
 export { LockError, type LockErrorCode } from './lock/errors.ts'
 export { findLock, lockPath, readLock, writeLock } from './lock/file.ts'
 export { type Artefact, encodeLock, type Lock, parseLock } from './lock/format.ts'

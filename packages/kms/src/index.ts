@@ -46,7 +46,6 @@ export {
 } from './client/log-history.ts'
 export { decryptMessage, encryptMessage } from './client/message.ts'
 export {
-  type OpenedPart,
   openOwnDataset,
   plaintextOf,
   unverifiedDatasetId,
@@ -65,7 +64,12 @@ export {
   type RewrappedFolder,
   rewrapFolder,
 } from './client/rewrap-folder.ts'
-export { type SealFileOptions, sealFile } from './client/seal-file.ts'
+export {
+  type SealFileOptions,
+  type SealFilesOptions,
+  sealFile,
+  sealFiles,
+} from './client/seal-file.ts'
 export { verifyHeadsMoved, type WantedHeads } from './client/statements.ts'
 export { type Ciphertext, type EncryptionContext, parseCiphertext } from './protocol/ciphertext.ts'
 export { certificateKeyMatch, certificateNameMatch } from './protocol/client-certificate.ts'

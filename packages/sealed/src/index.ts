@@ -1,6 +1,7 @@
 export { canonicalJson, canonicalJsonBytes } from './canonical-json.ts'
 export { type DatasetCode, DatasetError } from './dataset/errors.ts'
 export { type DatasetHead, datasetHeadFrom, type Expectation, headOf } from './dataset/head.ts'
+export { type LayOutOptions, layOut, type PartWithKey, plaintextBytes } from './dataset/lay-out.ts'
 export {
   encodeManifest,
   MANIFEST_NAME,
@@ -12,6 +13,7 @@ export {
   type ManifestPart,
   manifestDigest,
   manifestDigestFrom,
+  manifestNameOf,
   parseManifest,
 } from './dataset/manifest.ts'
 export {
@@ -21,6 +23,8 @@ export {
   type VerifiedDataset,
   type VerifiedPart,
 } from './dataset/open.ts'
+export { isPartPath, MAX_PART_PATH, pathOfPart } from './dataset/part-path.ts'
+export { filesBelow, type PlainFile } from './dataset/plain-files.ts'
 export {
   type SignManifest,
   signManifest,

@@ -1,20 +1,23 @@
 import { stat } from 'node:fs/promises'
-import { extname, join } from 'node:path'
+import { basename, extname, join } from 'node:path'
 import {
   openOwnDataset,
   plaintextOf,
   rewrapDataset,
   rewrapFolder,
   sealFile,
+  sealFiles,
   unverifiedDatasetId,
 } from '@cloister/kms'
-import { datasetIdFrom, MANIFEST_NAME } from '@cloister/sealed'
+import { datasetIdFrom, filesBelow, MANIFEST_NAME, type PlainFile } from '@cloister/sealed'
 import type { Command } from 'commander'
+import { writeFolder } from '../files/write-folder.ts'
 import { writeWhole } from '../files/write-whole.ts'
 import { keyIdOf } from '../key-name.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { startProgress } from '../output/progress.ts'
 import { type GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 
 const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.csv': 'text/csv',
@@ -27,37 +30,47 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
 export function addDatasetCommands(program: Command): void {
   program
     .command('encrypt')
-    .description('seal a file into a dataset, as its first or next version')
-    .argument('<file>', 'the plaintext file')
+    .description('seal a file, or all files of a folder, as the next version of a dataset')
+    .argument('<plain>', 'the plaintext file, or a folder of files')
     .argument('<folder>', "the dataset's folder")
     .requiredOption('--key <key>', 'id or alias of the CMK its data key is wrapped under')
     .option('--dataset <id>', 'the dataset of which this becomes the next version')
+    .option('--no-names', "leave the files' names out; they can be read without a key")
     .addHelpText(
       'after',
       `
+A program in an enclave finds the files under their names. A folder needs names.
+
 Examples:
   cloister encrypt people.csv sealed/people --key people
+  cloister encrypt images/ sealed/images --key people
   cloister encrypt people-may.csv sealed/people --key people --dataset 9a41…`,
     )
-    .action(async (file: string, folder: string, _flags, command: Command) => {
-      const flags = command.optsWithGlobals<GlobalFlags & { key: string; dataset?: string }>()
+    .action(async (plain: string, folder: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<EncryptFlags>()
       const session = new Session(flags)
       const ownerKey = await session.ownerKey()
-      const progress = startProgress('sealing', (await stat(file)).size)
+      const files = await filesOf(plain, flags.names)
+      const progress = startProgress(
+        'sealing',
+        files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      )
+      const [file] = files
       const head = await session
-        .withClient(async client =>
-          sealFile({
+        .withClient(async client => {
+          const options = {
             client,
             keyId: await keyIdOf(client, flags.key),
-            file,
             folder,
             ...(flags.dataset === undefined ? {} : { datasetId: datasetIdFrom(flags.dataset) }),
-            mediaType: MEDIA_TYPES[extname(file)] ?? 'application/octet-stream',
-            rows: null,
+            mediaType: mediaTypeOf(files),
             ownerKey,
-            onProgress: bytes => progress.update(bytes),
-          }),
-        )
+            onProgress: (bytes: number) => progress.update(bytes),
+          }
+          return flags.names || file === undefined
+            ? await sealFiles({ ...options, files })
+            : await sealFile({ ...options, file: file.file, rows: null })
+        })
         .finally(() => progress.stop())
       session.printer.result(
         { folder, ...head },
@@ -71,14 +84,25 @@ Examples:
     .argument('<folder>', "the dataset's folder")
     .argument('<file>', 'where the plaintext goes; must not be there yet')
     .option('--dataset <id>', 'the dataset that is wanted; otherwise the one the folder names')
-    .addHelpText('after', '\nExample:\n  cloister decrypt sealed/result result.csv --dataset 9a41…')
+    .option('--files', 'make a folder of the files that the dataset consists of')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cloister decrypt sealed/result result.csv --dataset 9a41…
+  cloister decrypt sealed/images images --files`,
+    )
     .action(async (folder: string, file: string, _flags, command: Command) => {
-      const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string }>()
+      const flags = command.optsWithGlobals<GlobalFlags & { dataset?: string; files?: true }>()
       const session = new Session(flags)
       const datasetId = await datasetIn(session, folder, flags.dataset)
       const { head, bytes } = await session.withClient(async client => {
-        const opened = await openOwnDataset(client, folder, datasetId)
-        return { head: opened.head, bytes: await writeWhole(file, plaintextOf(opened.parts)) }
+        const { head, parts } = await openOwnDataset(client, folder, datasetId)
+        const bytes =
+          flags.files === true
+            ? await writeFolder(file, parts)
+            : await writeWhole(file, plaintextOf(parts))
+        return { head, bytes }
       })
       session.printer.result(
         { file, bytes, ...head },
@@ -108,6 +132,36 @@ Examples:
       if (isDataset) await rewrapOne(session, folder, flags.dataset)
       else await rewrapAll(session, folder)
     })
+}
+
+interface EncryptFlags extends GlobalFlags {
+  readonly key: string
+  readonly dataset?: string
+  readonly names: boolean
+}
+
+/** The one file, or those below a folder. @throws UsageError, DatasetError PLAIN_FILE */
+async function filesOf(plain: string, names: boolean): Promise<readonly PlainFile[]> {
+  const stats = await stat(plain)
+  if (!stats.isDirectory()) {
+    return [{ file: plain, path: basename(plain), sizeBytes: stats.size }]
+  }
+  if (!names) {
+    throw new UsageError(
+      '--no-names: files of a folder are told apart by their names',
+      'leave it out',
+    )
+  }
+  const files = await filesBelow(plain)
+  if (files.length === 0) throw new UsageError(`${plain} has no files`, 'name another folder')
+  return files
+}
+
+/** What all files are, as far as their names say. */
+function mediaTypeOf(files: readonly PlainFile[]): string {
+  const types = new Set(files.map(({ path }) => MEDIA_TYPES[extname(path)]))
+  const [only] = types
+  return types.size === 1 && only !== undefined ? only : 'application/octet-stream'
 }
 
 async function holdsManifest(folder: string): Promise<boolean> {

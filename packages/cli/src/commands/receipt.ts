@@ -39,8 +39,6 @@ export function addReceiptCommands(program: Command): void {
 }
 
 function describe(summary: ReceiptSummary): string {
-  const { job } = summary
-  const queries = job.command.kind === 'sql' ? job.command.queries : []
   return table(
     ['', ''],
     [
@@ -49,7 +47,7 @@ function describe(summary: ReceiptSummary): string {
       ['signer', summary.mrSigner],
       ['TCB status', summary.tcbStatus],
       ['job digest', summary.jobDigest],
-      ...queries.map(({ output, sql }) => [`query → ${output}`, sql]),
+      ...whatRan(summary),
       ...summary.inputs.map(input => ['input', `${input.datasetId} version ${input.version}`]),
       ...summary.outputs.map(output => ['output', `${output.datasetId} version ${output.version}`]),
       ['attested', summary.attestedAt.toISOString()],
@@ -57,4 +55,15 @@ function describe(summary: ReceiptSummary): string {
       ['audit row', `${summary.releaseIndex} at key service ${summary.kmsId}`],
     ],
   )
+}
+
+function whatRan({ job }: ReceiptSummary): readonly (readonly [string, string])[] {
+  const { command, environment } = job
+  if (command.kind === 'sql') {
+    return command.queries.map(({ output, sql }) => [`query → ${output}`, sql])
+  }
+  return [
+    ['arguments', JSON.stringify(command.argv)],
+    ['environment', JSON.stringify(environment)],
+  ]
 }

@@ -1,7 +1,7 @@
 import { cp, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import { ImageError, type LaunchResult } from '@cloister/enclave'
+import { hasSandbox, ImageError, type LaunchResult } from '@cloister/enclave'
 import { type JobFile, runJobFile } from '@cloister/engine'
 import { sealFile } from '@cloister/kms'
 import { datasetIdFrom, HEADER_ALIGNMENT } from '@cloister/sealed'
@@ -89,7 +89,8 @@ async function replaceImage({ stage, job }: Target) {
 }
 
 async function changeQuery({ stage, job, table }: Target) {
-  const queries = job.queries.map(query => ({ ...query, sql: `SELECT * FROM ${table}` }))
+  const sql = `SELECT * FROM ${table}`
+  const queries = (job.queries ?? []).map(query => ({ ...query, sql }))
   return await attempt(stage, { ...job, queries })
 }
 
@@ -156,6 +157,7 @@ async function attempt(stage: Stage, job: JobFile, pin = stage.kms.pin) {
   }
   try {
     const result = await runJobFile({
+      withoutSandbox: !(await hasSandbox()),
       job: fresh,
       pin,
       platform: stage.platform,

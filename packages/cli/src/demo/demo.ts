@@ -2,7 +2,7 @@ import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { type ReceiptSummary, verifyReceipt } from '@cloister/enclave'
+import { hasSandbox, type ReceiptSummary, verifyReceipt } from '@cloister/enclave'
 import { type JobFile, runJobFile, writePeople } from '@cloister/engine'
 import { sealFile } from '@cloister/kms'
 import { refusalOf } from '../instance-refusal.ts'
@@ -233,13 +233,15 @@ async function run(stage: Stage, ledger: Ledger, name: string, job: JobFile): Pr
   let isolation = ''
   const result = await ledger.step(
     name,
-    () =>
+    async () =>
       runJobFile({
         job,
         pin: stage.kms.pin,
         platform: stage.platform,
         stdout: new Writable({ write: (_chunk, _encoding, done) => done() }),
         stderr: process.stderr,
+        // The program is ours, and so are its data; what is missing is told.
+        withoutSandbox: !(await hasSandbox()),
         onEvent: event => {
           if (event.kind === 'isolation') isolation = event.message
         },

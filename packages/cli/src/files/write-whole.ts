@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { open, rename, rm, stat } from 'node:fs/promises'
-import { UsageError } from '../usage-error.ts'
+import { open, rename, rm } from 'node:fs/promises'
+import { requireAbsent } from './require-absent.ts'
 
 /**
  * Writes a file of mode 0600, whole or not at all; refuses to replace one.
@@ -11,11 +11,7 @@ export async function writeWhole(
   file: string,
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<number> {
-  const exists = await stat(file).then(
-    () => true,
-    () => false,
-  )
-  if (exists) throw new UsageError(`${file} is already there`, 'name another file, or remove it')
+  await requireAbsent(file)
   const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
   const handle = await open(temporary, 'wx', 0o600)
   let bytes = 0

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander'
+import { InstanceRefusal } from '../instance-refusal.ts'
 import { UsageError } from '../usage-error.ts'
 
 /**
@@ -84,6 +85,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError UNREACHABLE': EXIT.unreachable,
   'AttestedTlsError TIMEOUT': EXIT.unreachable,
   'AttestedTlsError REJECTED': EXIT.refused,
+  'DatasetError PLAIN_FILE': EXIT.usage,
+  'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,
   'PccsAdminError UNREACHABLE': EXIT.unreachable,
   'PccsAdminError URL': EXIT.usage,
@@ -94,7 +97,9 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'StoreError ROW_MAC': EXIT.notAuthentic,
   'StoreError ROLLED_BACK': EXIT.notAuthentic,
   'StoreError WRONG_ROOT_KEY': EXIT.notAuthentic,
-  'LaunchError UNSUPPORTED': EXIT.usage,
+  'LaunchError FOLDER': EXIT.usage,
+  'LaunchError SANDBOX': EXIT.refused,
+  'LaunchError MEMORY': EXIT.refused,
   'LockError DOWNLOAD': EXIT.unreachable,
   'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
   'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,
@@ -127,6 +132,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   if (error instanceof UsageError) return EXIT.usage
   if (!(error instanceof Error)) return EXIT.internal
+  if (error instanceof InstanceRefusal && error.exitCode !== undefined) return error.exitCode
   const code = 'code' in error ? String(error.code) : ''
   const known = BY_CODE[`${error.name} ${code}`] ?? BY_CLASS[error.name]
   if (known !== undefined) return known

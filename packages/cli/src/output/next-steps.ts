@@ -55,6 +55,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'the folder holds another version than the newest that was written: put the newest back',
   'DatasetError PART_MISSING': 'put the missing part back from a copy',
   'DatasetError PART_CHANGED': 'put the part back from a copy, and find out who could write to it',
+  'DatasetError PLAIN_FILE':
+    'a dataset consists of files alone: take links, pipes and odd names out of the folder',
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
@@ -91,7 +93,11 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RootKeyError KIND': 'say how the root key is kept: --root-key, in docs/root-key.md',
   'RootKeyError PIN_LOCKS': 'log in to the token once by hand, or have its PIN set anew',
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
-  'InstanceError PROGRAM': 'what the program said stands above: mend the query or the data',
+  'LaunchError SANDBOX':
+    'install bubblewrap, or allow it namespaces: docs/run.md; for programs that you trust with this machine, --without-sandbox',
+  'LaunchError MEMORY': 'declare more under resources of the image, or run it on a larger machine',
+  'InstanceError PROGRAM':
+    'what the program said stands above: mend the program, the query or the data',
   QuoteFormatError: 'cloister attest inspect FILE says what a file is',
   'CollateralError EXPIRED': 'fetch newer collateral, or judge at its time: --at',
   'ChainError CRL_EXPIRED': 'fetch newer collateral, or judge at its time: --at',

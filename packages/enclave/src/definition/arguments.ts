@@ -75,7 +75,10 @@ function assertArguments(rules: readonly ArgumentRule[], argv: readonly string[]
  * @param argv - What the job says; it is in the job digest.
  * @throws RuleError when the rules do not allow it
  */
-export function commandOf(entry: MeasuredEntry, argv: readonly string[]): readonly string[] {
+export function commandOf(
+  entry: Pick<MeasuredEntry, 'program' | 'arguments' | 'others'>,
+  argv: readonly string[],
+): readonly string[] {
   const names = Object.keys(entry.others)
   if (names.length === 0) return allowed(entry, argv)
   const [name, ...rest] = argv

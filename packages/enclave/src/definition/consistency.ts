@@ -2,6 +2,7 @@ import { ruleExpression } from './arguments.ts'
 import { type ArgumentRule, MAIN_ENTRY } from './entry.ts'
 import { isForbiddenVariable } from './environment.ts'
 import { mountTargets } from './mounts.ts'
+import { connectionFault, connectionsOf } from './network.ts'
 import { resourcesOf } from './resources.ts'
 import type { EnclaveDefinition } from './schema.ts'
 import type { Inconsistency } from './strict-yaml.ts'
@@ -66,6 +67,17 @@ function isAtOrBelow(path: string, folder: string): boolean {
 }
 
 function* mounts(definition: EnclaveDefinition): Generator<Inconsistency> {
+  const { inputs = [], outputs = [] } = definition.mounts ?? {}
+  if (definition.entry.interface === 'messages' && inputs.length + outputs.length > 0) {
+    const message =
+      'a program of messages opens and seals datasets itself: inputs and outputs are for interface files'
+    yield { steps: ['mounts'], message }
+  }
+  for (const list of [inputs, outputs]) {
+    const names = list.map(({ name }) => name)
+    const twice = names.find((name, index) => names.indexOf(name) !== index)
+    if (twice !== undefined) yield { steps: ['mounts'], message: `${twice} is named twice` }
+  }
   const targets = mountTargets(definition.mounts ?? {})
   for (const [index, to] of targets.entries()) {
     const own = OWN.find(folder => isAtOrBelow(to, folder))
@@ -76,6 +88,18 @@ function* mounts(definition: EnclaveDefinition): Generator<Inconsistency> {
     if (other !== undefined) {
       yield { steps: ['mounts'], message: `${to} lies in ${other}, which is mounted too` }
     }
+  }
+}
+
+function* network({ network }: EnclaveDefinition): Generator<Inconsistency> {
+  const seen = new Set<string>()
+  for (const [index, connection] of connectionsOf(network).entries()) {
+    const steps = ['network', 'connect', index]
+    const fault = connectionFault(connection)
+    if (fault !== undefined) yield { steps, message: fault }
+    const name = `${connection.host}:${connection.port}`
+    if (seen.has(name)) yield { steps, message: `${name} stands there twice` }
+    seen.add(name)
   }
 }
 
@@ -107,6 +131,7 @@ export function inconsistencies(definition: EnclaveDefinition): readonly Inconsi
     ...normalForms(definition),
     ...variables(definition),
     ...mounts(definition),
+    ...network(definition),
     ...resources(definition),
   ]
 }

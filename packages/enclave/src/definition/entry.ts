@@ -35,6 +35,17 @@ const Rules = Type.Array(Rule, {
   description: 'a list of rules, one for each argument that a job may give',
 })
 
+const Interface = Type.Union([Type.Literal('files'), Type.Literal('messages')], {
+  description: 'files (the default: any program) or messages (one that speaks with init)',
+})
+
+/** Signals that init passes on where the image says so. Others never are, or always. */
+const PassedSignals = Type.Array(Type.Union([Type.Literal('SIGUSR1'), Type.Literal('SIGUSR2')]), {
+  maxItems: 2,
+  uniqueItems: true,
+  description: 'a list of SIGUSR1 and SIGUSR2',
+})
+
 const COMMAND = { program: Argv, arguments: Type.Optional(Rules) }
 
 const EntryName = '^[a-z][a-z0-9-]{0,62}$'
@@ -43,6 +54,9 @@ const EntryName = '^[a-z][a-z0-9-]{0,62}$'
 export const EntrySchema = Type.Object(
   {
     init: Type.Optional(Argv),
+    interface: Type.Optional(Interface),
+    signals: Type.Optional(PassedSignals),
+    standardInput: Type.Optional(Flag),
     ...COMMAND,
     others: Type.Optional(
       Type.Record(Type.String({ pattern: EntryName }), Type.Object(COMMAND, strict), {
@@ -58,6 +72,12 @@ export const EntrySchema = Type.Object(
 export const MeasuredEntrySchema = Type.Object(
   {
     init: Argv,
+    /** How the program gets at its data: see docs/protocols/program.md. */
+    interface: Interface,
+    /** What the host may send the program beside SIGTERM, SIGINT and SIGHUP. */
+    signals: PassedSignals,
+    /** Whether the program reads what the host writes to its standard input. */
+    standardInput: Type.Boolean(),
     program: Argv,
     arguments: Rules,
     others: Type.Record(

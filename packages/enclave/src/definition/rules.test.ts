@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { commandOf } from './arguments.ts'
-import type { ArgumentRule, MeasuredEntry } from './entry.ts'
+import type { ArgumentRule } from './entry.ts'
 import { environmentOf, isForbiddenVariable } from './environment.ts'
 import { RuleError } from './errors.ts'
 import { sizeInMiB } from './sizes.ts'
 
-function entryWith(rules: readonly ArgumentRule[]): MeasuredEntry {
-  return { init: ['/init'], program: ['/bin/x', '--fixed'], arguments: [...rules], others: {} }
+function entryWith(rules: readonly ArgumentRule[]): Parameters<typeof commandOf>[0] {
+  return { program: ['/bin/x', '--fixed'], arguments: [...rules], others: {} }
 }
 
 function verdict(rules: readonly ArgumentRule[], argv: readonly string[]): string {
@@ -55,7 +55,7 @@ describe('arguments of a job', () => {
   }
 
   it('name an entry point where an image has several', () => {
-    const entry: MeasuredEntry = {
+    const entry = {
       ...entryWith([]),
       others: { predict: { program: ['/bin/predict'], arguments: [title] } },
     }

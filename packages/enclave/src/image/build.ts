@@ -100,6 +100,9 @@ function measuredEntry({ entry }: EnclaveDefinition): ImageManifest['entry'] {
   ])
   return {
     init: entry.init ?? [...INIT_COMMAND],
+    interface: entry.interface ?? 'files',
+    signals: [...(entry.signals ?? [])].sort(),
+    standardInput: entry.standardInput ?? false,
     program: entry.program,
     arguments: entry.arguments ?? [],
     others: Object.fromEntries(others),

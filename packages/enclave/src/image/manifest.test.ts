@@ -32,7 +32,10 @@ function manifestOf(files: readonly ImageEntry[]): Omit<ImageManifest, 'merkleRo
   return {
     version: 1,
     name: 'sample',
-    entry: { init: ['/app/a'], program: ['/app/a'], arguments: [], others: {} },
+    entry: {
+      ...{ init: ['/app/a'], program: ['/app/a'], arguments: [], others: {} },
+      ...{ interface: 'files', signals: [], standardInput: false },
+    },
     environment: {},
     environmentFromJob: [],
     network: 'none',

@@ -18,7 +18,7 @@ import { MOUNT_POINTS } from './manifest.ts'
 import { CLOISTER_FOLDER, putJar, putNode, putNpm, putSdist, putWheel } from './packages.ts'
 import { type ImagePlan, Plan } from './plan.ts'
 import { type PutFile, putSource, sourceFault } from './sources.ts'
-import { putSubstitutes } from './substitutes.ts'
+import { putHosts, putSubstitutes } from './substitutes.ts'
 
 /** Locked packages, and where their files are kept. */
 export interface LockedPackages {
@@ -55,6 +55,7 @@ export async function planImage(
     }
     await putOwn(plan, definition, baseDir)
     await putLinks(plan, definition)
+    putHosts(plan, definition.network)
     return plan.result
   }
   await putLocked(plan, definition, baseDir, packages)
@@ -85,6 +86,7 @@ async function putLocked(
   const closure = new LibraryClosure(plan, root, definition.environment?.['LD_LIBRARY_PATH'])
   for (const path of entryPaths(definition)) closure.require(path, 'entry')
   closure.run(definition.missingLibraries ?? [])
+  putHosts(plan, definition.network)
   await putSubstitutes(plan, store)
   if (definition.python?.bytecode !== false) await putBytecode(plan, store)
   root.selectLicences(plan)

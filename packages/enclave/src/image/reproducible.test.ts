@@ -338,6 +338,7 @@ describe('an image that brings no init and no Node of its own', () => {
 name: locked
 entry:
   program: [/usr/bin/node, /app/program.mjs]
+  interface: messages
   arguments: [{free: what to do, repeated: true}]
 bundles: [{entry: launcher/program.test.support.js, to: /app/program.mjs}]
 node: true

@@ -1,3 +1,4 @@
+import { INSTANCE_HOST, loopbackAddresses, type Network } from '../definition/network.ts'
 import type { Store } from '../store/store.ts'
 import { MERGED_LINKS } from './locked-root.ts'
 import type { Origin } from './origin.ts'
@@ -11,13 +12,31 @@ const PASSWD =
 const GROUP = 'root:x:0:\nnogroup:x:65534:\n'
 const NSSWITCH = 'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n'
 // An instance's own name too: run-times ask for it when they start.
-const HOSTS = '127.0.0.1\tlocalhost cloister\n::1\tlocalhost\n'
+const HOSTS = `127.0.0.1\tlocalhost ${INSTANCE_HOST}\n::1\tlocalhost\n`
 
 const FILES: Readonly<Record<string, string>> = {
   'etc/passwd': PASSWD,
   'etc/group': GROUP,
   'etc/nsswitch.conf': NSSWITCH,
   'etc/hosts': HOSTS,
+}
+
+/**
+ * Puts the names of the hosts that an instance may connect to, with the addresses at which init
+ * passes connections on, and the order to look there.
+ * @throws ImageError CONFLICT where the definition brings a file of its own for them
+ */
+export function putHosts(plan: Plan, network: Network): void {
+  const addresses = loopbackAddresses(network)
+  if (addresses.size === 0) return
+  const lines = [...addresses].map(([host, address]) => `${address}\t${host}\n`)
+  const bytes = Buffer.from(HOSTS + lines.join(''))
+  const origin = { rule: 'network' }
+  plan.put('etc/hosts', { type: 'bytes', bytes, mode: 0o644, origin })
+  if (plan.has('etc/nsswitch.conf')) return
+  plan.put('etc/nsswitch.conf', {
+    ...{ type: 'bytes', bytes: Buffer.from(NSSWITCH), mode: 0o644, origin },
+  })
 }
 
 const CERTIFICATE = /^usr\/share\/ca-certificates\/.+\.crt$/

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Head, InputPart, JobStatement, ReleasedKeys } from '@cloister/kms'
 import {
+  type Dek,
   datasetHeadFrom,
   HEADER_PREFIX_LENGTH,
   MANIFEST_NAME,
@@ -15,15 +16,18 @@ import {
   sealedHeaderLength,
   slotFor,
   type VerifiedDataset,
+  type VerifiedPart,
 } from '@cloister/sealed'
 import { InstanceError } from '../instance/failure.ts'
 import type { InstanceLayout } from '../instance/layout.ts'
-import type { ProgramInputDataset } from '../instance/program.ts'
+import type { DatasetFormat, ProgramInputDataset } from '../instance/program.ts'
 
-/** An input of the job, found to be the version the key service names, and the keys to it. */
+/** An input of the job, found to be the version the key service names; none of it is decrypted. */
 export interface OpenedInput {
-  readonly program: ProgramInputDataset
+  readonly name: string
+  readonly format: DatasetFormat
   readonly head: Head
+  readonly dataset: VerifiedDataset
 }
 
 /**
@@ -55,9 +59,9 @@ export async function partsToAskFor(
 }
 
 /**
- * Opens every input under the head that came with its keys, and each part under its key, before
- * anything of them is used: what is missing, added, swapped or rolled back ends the job here.
- * @throws InstanceError INPUT; DatasetError; SealedFormatError
+ * Opens every input under the head that came with its keys: what is missing, added, swapped or
+ * rolled back ends the job here.
+ * @throws InstanceError INPUT; DatasetError
  */
 export async function openInputs(
   job: JobStatement,
@@ -66,40 +70,42 @@ export async function openInputs(
 ): Promise<readonly OpenedInput[]> {
   const opened: OpenedInput[] = []
   for (const { name, datasetId, format } of job.inputs) {
-    const found = released.heads.get(datasetId)
-    if (found === undefined || found === null) {
+    const head = released.heads.get(datasetId)
+    if (head === undefined || head === null) {
       throw new InstanceError('INPUT', `input ${name}: the key service knows no head of it`)
     }
-    const head = datasetHeadFrom(found)
-    const dataset = await openDataset(layout.inputFolder(name), { kind: 'head', head })
-    const { version } = dataset.manifest
-    const parts = await openParts(name, dataset, released)
-    opened.push({ head: found, program: { name, format, datasetId, version, parts } })
+    const expectation = { kind: 'head', head: datasetHeadFrom(head) } as const
+    const dataset = await openDataset(layout.inputFolder(name), expectation)
+    opened.push({ name, format, head, dataset })
   }
   return opened
 }
 
-async function openParts(
-  name: string,
-  dataset: VerifiedDataset,
+/** The key of a part. @throws InstanceError INPUT when none came for it */
+export function keyOfPart(name: string, { entry }: VerifiedPart, released: ReleasedKeys): Dek {
+  const dek = released.inputs.get(entry.fileId)
+  if (dek !== undefined) return dek
+  throw new InstanceError('INPUT', `input ${name}: no key came for file ${entry.fileId}`)
+}
+
+/**
+ * What a program that opens sealed files itself needs of an input. Each part was opened under its
+ * key: header, length and last segment.
+ * @throws InstanceError INPUT; DatasetError; SealedFormatError
+ */
+export async function programInputOf(
+  { name, format, dataset }: OpenedInput,
   released: ReleasedKeys,
-): Promise<ProgramInputDataset['parts']> {
+): Promise<ProgramInputDataset> {
   const parts: ProgramInputDataset['parts'][number][] = []
   for (const part of dataset.parts) {
-    const dek = released.inputs.get(part.entry.fileId)
-    if (dek === undefined) {
-      throw new InstanceError('INPUT', `input ${name}: no key came for file ${part.entry.fileId}`)
-    }
-    // The header's MAC and the last segment: that the key is this file's.
+    const dek = keyOfPart(name, part, released)
     await (await openPart(part, dek)).close()
-    parts.push({
-      path: part.path,
-      fileId: part.entry.fileId,
-      dek: dek.exposeBytes(),
-      rows: part.entry.rows,
-    })
+    const { fileId, rows } = part.entry
+    parts.push({ path: part.path, fileId, dek: dek.exposeBytes(), rows })
   }
-  return parts
+  const { datasetId, version } = dataset.manifest
+  return { name, format, datasetId, version, parts }
 }
 
 /** Opens a regular file; a pipe in its place is refused and never waited for. */

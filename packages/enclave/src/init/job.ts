@@ -11,13 +11,15 @@ import { environmentOf } from '../definition/environment.ts'
 import { RuleError } from '../definition/errors.ts'
 import { type ImageManifest, parseManifest } from '../image/manifest.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
-import type { InstanceLayout } from '../instance/layout.ts'
+import { INSTANCE_NAME, type InstanceLayout } from '../instance/layout.ts'
 
 /** What an instance is to do, for whom, as which image. */
 export interface Assignment {
   readonly job: JobStatement
   readonly pin: KmsPin
   readonly manifest: ImageManifest
+  /** The instance's name among those of its launcher. */
+  readonly instanceName: string
   /** The program's command line, as the image's rules allow it. */
   readonly command: readonly string[]
   /** The program's environment, as the image's rules allow it. */
@@ -40,11 +42,45 @@ export async function readAssignment(layout: InstanceLayout): Promise<Assignment
   })
   const pin = await readAs('PIN', layout.pinFile, bytes => parseKmsPin(jsonOf(bytes)))
   const manifest = await readAs('IMAGE', layout.manifestFile, parseManifest)
+  const instanceName = await readAs('JOB', layout.nameFile, bytes => {
+    const name = Buffer.from(bytes).toString('latin1')
+    if (INSTANCE_NAME.test(name)) return name
+    throw new InstanceError('JOB', 'the instance has no name')
+  })
   // A key service that the job does not name would be another job.
   if (!job.kms.includes(pin.identityKey)) {
     throw new InstanceError('PIN', `the job does not name the key service ${pin.kmsId}`)
   }
-  return { job, pin, manifest, ...asAllowed(job, manifest) }
+  requireFits(job, manifest)
+  return { job, pin, manifest, instanceName, ...asAllowed(job, manifest) }
+}
+
+/** A job asks for no more memory than the image may use, and has the datasets that it mounts. */
+function requireFits(
+  { command, inputs, outputs, resources }: JobStatement,
+  { entry, mounts, resources: most }: ImageManifest,
+): void {
+  if (resources.memoryMiB > most.memoryMiB) {
+    const wanted = `at most the image's ${most.memoryMiB} MiB`
+    throw new InstanceError('JOB', `memory: wanted ${wanted}, seen ${resources.memoryMiB}`)
+  }
+  if (entry.interface === 'messages') return
+  if (command.kind !== 'exec') {
+    throw new InstanceError('JOB', `the image runs programs; the job is of kind ${command.kind}`)
+  }
+  requireSameNames('inputs', mounts.inputs, inputs)
+  requireSameNames('outputs', mounts.outputs, outputs)
+}
+
+function requireSameNames(
+  what: 'inputs' | 'outputs',
+  mounted: readonly { readonly name: string }[] = [],
+  given: readonly { readonly name: string }[],
+): void {
+  const [wanted, seen] = [mounted, given].map(list => list.map(({ name }) => name).sort())
+  if (wanted?.join() === seen?.join()) return
+  const list = (names: readonly string[] = []) => names.join(', ') || 'none'
+  throw new InstanceError('JOB', `${what}: wanted ${list(wanted)}, seen ${list(seen)}`)
 }
 
 function asAllowed(

@@ -2,8 +2,9 @@
 import './signals.ts'
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
-import { failureFrom } from '../instance/failure.ts'
-import { ProgramError } from './program-process.ts'
+import { failureFrom, InstanceError } from '../instance/failure.ts'
+import { ProgramError } from './child.ts'
+import { closeForeignDescriptors } from './descriptors.ts'
 import { QuoteSource } from './quote-source.ts'
 import { runJob } from './run.ts'
 import { StatusLine } from './status-line.ts'
@@ -11,6 +12,9 @@ import { StatusLine } from './status-line.ts'
 /** Exit code of an instance that failed before, or beside, its program. */
 const FAILED = 70
 const ABANDONED = 75
+
+// What whoever runs a job sends to have it end. The program decides what it makes of it.
+const PASSED_ON = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 let program: ChildProcess | undefined
 
@@ -28,7 +32,28 @@ function exitCodeOf(error: unknown): number {
   return exitCode === null || exitCode === 0 ? FAILED : exitCode
 }
 
+/** The host wants an end before the program has begun. */
+async function giveUp(signal: (typeof PASSED_ON)[number]): Promise<never> {
+  const exitCode = 128 + constants.signals[signal]
+  const error = new InstanceError('SIGNAL', `ended by ${signal} before the program began`)
+  const { reasons, ...failure } = failureFrom(error)
+  await status.tell({
+    kind: 'failed',
+    failure: { ...failure, reasons: [...reasons] },
+    exitCode,
+    signal,
+  })
+  process.exit(exitCode)
+}
+
 async function main(): Promise<never> {
+  closeForeignDescriptors()
+  for (const signal of PASSED_ON) {
+    process.on(signal, () => {
+      if (program === undefined) void giveUp(signal)
+      else program.kill(signal)
+    })
+  }
   try {
     const receipt = await runJob({
       base: process.argv[2] ?? '/',

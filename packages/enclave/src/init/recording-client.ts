@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { KmsClient, KmsConnectionError, KmsError } from '@cloister/kms'
 import { InstanceError } from '../instance/failure.ts'
 
-/** How long init goes on trying to move heads while the key service is away: ten minutes. */
-const HEADS_PATIENCE_MS = 10 * 60 * 1000
+/** How long init goes on trying while the key service is away and the work is done: ten minutes. */
+const PATIENCE_MS = 10 * 60 * 1000
 
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 10_000
@@ -17,15 +17,19 @@ export interface SentRequests {
 }
 
 /**
- * A client that keeps the instance's signed requests for its receipt, and sends the one that moves
- * heads again while the key service is away: the work is done, and would be lost.
+ * A client that keeps the instance's signed requests for its receipt, and sends those that are made
+ * once the work is done again while the key service is away: the work would be lost.
  */
 export class RecordingClient extends KmsClient {
   #release: string | undefined
   #heads: string | undefined
 
-  /** Sends a signed release request. */
+  /**
+   * Sends a signed release request. The first is kept, and told at once when it fails: nothing is
+   * lost yet. Later ones are for keys of results, and are sent for up to ten minutes.
+   */
   override async release(jws: string): Promise<string> {
+    if (this.#release !== undefined) return await insistently(() => super.release(jws))
     const statement = await super.release(jws)
     this.#release = jws
     return statement
@@ -33,17 +37,9 @@ export class RecordingClient extends KmsClient {
 
   /** Sends a signed heads request, for up to ten minutes. */
   override async commitHeads(jws: string): Promise<string> {
-    const deadline = performance.now() + HEADS_PATIENCE_MS
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
-        const statement = await super.commitHeads(jws)
-        this.#heads = jws
-        return statement
-      } catch (error) {
-        if (!isAway(error) || performance.now() + pause > deadline) throw error
-      }
-      await sleep(pause)
-    }
+    const statement = await insistently(() => super.commitHeads(jws))
+    this.#heads = jws
+    return statement
   }
 
   /** What was sent and answered. */
@@ -52,6 +48,19 @@ export class RecordingClient extends KmsClient {
       throw new InstanceError('OUTPUT', 'there is no receipt before keys came and heads moved')
     }
     return { release: this.#release, heads: this.#heads }
+  }
+}
+
+/** Asks again while the key service is away. */
+async function insistently(ask: () => Promise<string>): Promise<string> {
+  const deadline = performance.now() + PATIENCE_MS
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!isAway(error) || performance.now() + pause > deadline) throw error
+    }
+    await sleep(pause)
   }
 }
 

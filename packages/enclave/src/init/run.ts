@@ -1,37 +1,40 @@
 import type { ChildProcess } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { parseQuote } from '@cloister/attestation'
 import {
   AttestedSession,
   type CommittedHeads,
   type HeadMove,
+  type InputPart,
+  KmsConnectionError,
   KmsError,
+  MAX_PARTS_PER_REQUEST,
   type ReleasedKeys,
 } from '@cloister/kms'
 import { InstanceError } from '../instance/failure.ts'
-import { type InstanceLayout, layoutBelow } from '../instance/layout.ts'
-import type { ProgramOutput } from '../instance/program.ts'
+import { layoutBelow } from '../instance/layout.ts'
 import type { InstanceStatus, Step } from '../instance/status.ts'
 import { signReceipt } from '../receipt/sign.ts'
+import { canChangeUser } from './child.ts'
+import { workWithFiles } from './files/work.ts'
 import { assertNoInspector, assertUntouched } from './guard.ts'
-import { type OpenedInput, openInputs, partsToAskFor } from './inputs.ts'
-import { type Assignment, readAssignment } from './job.ts'
+import { openInputs, partsToAskFor } from './inputs.ts'
+import { readAssignment } from './job.ts'
+import { workWithMessages } from './messages/work.ts'
+import { openWayOut } from './network.ts'
 import {
-  discardOutput,
+  outputError,
   outputPartsToAskFor,
   type PlannedOutput,
   planOutputs,
-  programOutputOf,
-  publishOutput,
-  replaceDurably,
   type SealedOutput,
   sealOutput,
+  systemCodeOf,
 } from './outputs.ts'
-import { canChangeUser, runProgram } from './program-process.ts'
 import type { QuoteSource } from './quote-source.ts'
 import { RecordingClient } from './recording-client.ts'
-
-/** Name of the receipt in each output's folder. */
-const RECEIPT_NAME = 'receipt.jws'
+import { endRemainingProcesses } from './remaining-processes.ts'
+import type { Opened, Run, Worked } from './running.ts'
 
 /** What a run needs of the process around it. */
 export interface RunOptions {
@@ -44,20 +47,12 @@ export interface RunOptions {
   readonly onProgram: (child: ChildProcess) => void
 }
 
-/** A job under way. */
-interface Run extends RunOptions {
-  readonly layout: InstanceLayout
-  readonly assignment: Assignment
+/** A job under way, as init sees it. */
+interface JobRun extends Run {
+  readonly quotes: QuoteSource
   readonly client: RecordingClient
-  readonly planned: readonly PlannedOutput[]
+  readonly tell: RunOptions['tell']
   readonly step: (name: Step) => Promise<void>
-}
-
-/** What the key service gave, and what was opened with it. */
-interface Opened {
-  readonly session: AttestedSession
-  readonly released: ReleasedKeys
-  readonly inputs: readonly OpenedInput[]
 }
 
 /**
@@ -70,15 +65,16 @@ export async function runJob(options: RunOptions): Promise<string> {
   const layout = layoutBelow(options.base)
   const assignment = await readAssignment(layout)
   const client = new RecordingClient(assignment.pin, { socketPath: layout.kmsSocket })
-  const planned = planOutputs(assignment.job, layout)
+  const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
-  const run: Run = { ...options, layout, assignment, client, planned, step }
+  const run = runOf(options, { layout, assignment, client, planned, step })
   await step('job-read')
   try {
+    await makeFolders(planned)
     const opened = await open(run)
-    const said = await work(run, opened)
-    const sealed = await seal(run, opened, said)
-    const receipt = await commit(run, opened, sealed, said)
+    const worked = await work(run, opened)
+    const sealed = await seal(run, opened, worked)
+    const receipt = await commit(run, opened, sealed, worked)
     await publish(sealed, receipt)
     await step('receipt-signed')
     return receipt
@@ -90,25 +86,80 @@ export async function runJob(options: RunOptions): Promise<string> {
   }
 }
 
+function runOf(
+  { tell, quotes, onProgram }: RunOptions,
+  parts: Pick<JobRun, 'layout' | 'assignment' | 'client' | 'planned' | 'step'>,
+): JobRun {
+  const { layout, assignment, step } = parts
+  const { command, environment, manifest } = assignment
+  const asAnotherUser = canChangeUser(layout)
+  const { mounts, entry } = manifest
+  const { standardInput } = entry
+  return {
+    ...parts,
+    tell,
+    quotes,
+    plan: { argv: command, environment, mounts, layout, asAnotherUser, standardInput },
+    beforeProgram: async () => {
+      // Without a sandbox the network is the host's, and needs no way out.
+      if (layout.rootFolder === '/') await openWayOut(manifest.network, layout)
+      // From here on nothing in the instance can be quoted, the program least of all.
+      await quotes.close()
+      assertNoInspector()
+      if (!asAnotherUser) {
+        const message = 'the program runs as the same user as init'
+        await tell({ kind: 'warning', code: 'SAME_USER', message })
+      }
+      await step('program-started')
+    },
+    onProgram: child => {
+      makeFirstVictim(child)
+      for (const signal of entry.signals) process.on(signal, () => child.kill(signal))
+      onProgram(child)
+    },
+    afterProgram: async () => {
+      await endRemainingProcesses()
+      await step('program-ended')
+    },
+  }
+}
+
+/** Where memory runs out, the program is to be ended and not init, which says how it went. */
+function makeFirstVictim({ pid }: ChildProcess): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, '500')
+  } catch {
+    // It has ended already, or the system knows no such thing.
+  }
+}
+
+async function makeFolders(planned: readonly PlannedOutput[]): Promise<void> {
+  for (const { folder, output } of planned) {
+    await folder.make().catch((cause: unknown) => {
+      throw outputError(output.name, `its folder takes nothing: ${systemCodeOf(cause)}`, cause)
+    })
+  }
+}
+
 /** Takes unfinished outputs away. That it cannot is told, and does not hide why the job failed. */
-async function discard({ planned, tell }: Run): Promise<void> {
-  for (const output of planned) {
-    await discardOutput(output).catch(async () => {
-      const message = `unfinished files of output ${output.output.name} could not be removed`
+async function discard({ planned, tell }: JobRun): Promise<void> {
+  for (const { folder, output } of planned) {
+    await folder.discard().catch(async () => {
+      const message = `unfinished files of output ${output.name} could not be removed`
       await tell({ kind: 'warning', code: 'LEFT_BEHIND', message })
     })
   }
 }
 
-/** Heads have moved and the outputs are sealed, but not under their names: they must not go. */
+/** Heads have moved, or may have: the outputs are sealed and can be found, and must not go. */
 class UnpublishedError extends InstanceError {
-  constructor(cause: unknown) {
+  constructor(what: string, cause: unknown) {
     const detail = cause instanceof Error ? `: ${cause.message}` : ''
-    super('OUTPUT', `the heads moved, but the outputs did not get their names${detail}`, { cause })
+    super('OUTPUT', `${what}${detail}`, { cause })
   }
 }
 
-async function open(run: Run): Promise<Opened> {
+async function open(run: JobRun): Promise<Opened> {
   const { assignment, layout, planned, quotes, step } = run
   const { job, pin } = assignment
   const session = await AttestedSession.attest({
@@ -124,14 +175,54 @@ async function open(run: Run): Promise<Opened> {
   await step('attested')
   // Once more before anything secret is here: a signal of the first instant takes effect late.
   assertNoInspector()
-  const released = await session.release({
-    inputs: await partsToAskFor(job, layout, pin.kmsId),
-    outputs: outputPartsToAskFor(planned),
-  })
+  const asked = await partsToAskFor(job, layout, pin.kmsId)
+  const released = await releaseAll(session, asked, planned)
   await step('released')
   const inputs = await openInputs(job, layout, released)
   await step('inputs-opened')
   return { session, released, inputs }
+}
+
+/** Asks for all keys, in as many requests as it takes: outputs' with the first. */
+async function releaseAll(
+  session: AttestedSession,
+  inputs: ReadonlyMap<string, readonly InputPart[]>,
+  planned: readonly PlannedOutput[],
+): Promise<ReleasedKeys> {
+  const outputs = outputPartsToAskFor(planned)
+  const [first = new Map(), ...others] = requestsOf(inputs, MAX_PARTS_PER_REQUEST - outputs.size)
+  const released = await session.release({ inputs: first, outputs })
+  const deks = new Map(released.inputs)
+  const heads = new Map(released.heads)
+  for (const more of others) {
+    const further = await session.release({ inputs: more, outputs: new Map() })
+    for (const [fileId, dek] of further.inputs) deks.set(fileId, dek)
+    for (const [datasetId, head] of further.heads) heads.set(datasetId, head)
+  }
+  return { ...released, inputs: deks, heads }
+}
+
+/** Splits what is asked for into requests of at most `most` parts. */
+function requestsOf(
+  inputs: ReadonlyMap<string, readonly InputPart[]>,
+  most: number,
+): readonly ReadonlyMap<string, readonly InputPart[]>[] {
+  const requests: Map<string, InputPart[]>[] = []
+  let room = 0
+  for (const [datasetId, parts] of inputs) {
+    for (const part of parts) {
+      if (room === 0) {
+        requests.push(new Map())
+        room = most
+      }
+      const request = requests.at(-1)
+      const asked = request?.get(datasetId)
+      if (asked === undefined) request?.set(datasetId, [part])
+      else asked.push(part)
+      room -= 1
+    }
+  }
+  return requests
 }
 
 /** What the key service would refuse is refused here already, with a message that helps more. */
@@ -148,73 +239,58 @@ function assertOwnQuote(quote: Uint8Array, measurement: string, reportData: Uint
   }
 }
 
-async function work(run: Run, { released, inputs }: Opened): Promise<ProgramOutput> {
-  const { assignment, layout, planned, step } = run
-  const { job, command, environment } = assignment
-  // From here on nothing in the instance can be quoted, the program least of all.
-  await run.quotes.close()
-  assertNoInspector()
-  const asAnotherUser = canChangeUser(layout)
-  if (!asAnotherUser) {
-    const message = 'the program runs as the same user as init'
-    await run.tell({ kind: 'warning', code: 'SAME_USER', message })
+async function work(run: JobRun, opened: Opened): Promise<Worked> {
+  switch (run.assignment.manifest.entry.interface) {
+    case 'files':
+      return await workWithFiles(run, opened)
+    case 'messages':
+      return await workWithMessages(run, opened)
   }
-  await step('program-started')
-  const said = await runProgram({
-    argv: command,
-    environment,
-    layout,
-    asAnotherUser,
-    input: {
-      version: 1,
-      job,
-      inputs: inputs.map(({ program }) => program),
-      outputs: planned.map(output => programOutputOf(output, released)),
-      scratchFolder: layout.scratchFolder,
-    },
-    onStart: run.onProgram,
-  })
-  await step('program-ended')
-  return said
 }
 
 async function seal(
-  { planned, step }: Run,
+  { planned, step }: JobRun,
   { session, released }: Opened,
-  said: ProgramOutput,
+  { parts }: Worked,
 ): Promise<readonly SealedOutput[]> {
   const sealed: SealedOutput[] = []
-  for (const output of planned) sealed.push(await sealOutput(output, session, released, said))
+  for (const output of planned) {
+    const { name, datasetId } = output.output
+    const before = released.heads.get(datasetId) ?? null
+    sealed.push(await sealOutput(output, session, before, parts.get(name) ?? []))
+  }
   await step('outputs-sealed')
   return sealed
 }
 
 async function commit(
-  { client, step }: Run,
+  { client, step }: JobRun,
   { session, inputs }: Opened,
   sealed: readonly SealedOutput[],
-  said: ProgramOutput,
+  { statistics }: Worked,
 ): Promise<string> {
-  const { statementJws } = await movedHeads(
-    session,
-    sealed.map(({ move }) => move),
-  )
+  const moves = sealed.map(({ move }) => move)
+  const { statementJws } = await movedHeads(session, moves).catch((error: unknown) => {
+    // The request may have arrived, and the heads have moved, without anybody being told.
+    if (!(error instanceof KmsConnectionError)) throw error
+    throw new UnpublishedError('whether the heads moved is not known', error)
+  })
   await step('heads-moved')
   try {
     return await signReceipt({
       session,
       requests: client.requests(),
       statement: statementJws,
-      inputs: inputs.map(({ head, program }) => ({ name: program.name, head })),
+      inputs: inputs.map(({ name, head }) => ({ name, head })),
       outputs: sealed.map(({ planned, manifest, manifestDigest }) => ({
         name: planned.output.name,
         manifest,
         manifestDigest,
       })),
-      statistics: said.statistics,
+      statistics,
     })
   } catch (cause) {
-    throw new UnpublishedError(cause)
+    throw new UnpublishedError('the heads moved, but there is no receipt', cause)
   }
 }
 
@@ -233,11 +309,8 @@ async function movedHeads(
 
 async function publish(sealed: readonly SealedOutput[], receipt: string): Promise<void> {
   try {
-    for (const output of sealed) {
-      await replaceDurably(output.planned.folder, RECEIPT_NAME, receipt)
-      await publishOutput(output)
-    }
+    for (const { planned, jws } of sealed) await planned.folder.publish(jws, receipt)
   } catch (cause) {
-    throw new UnpublishedError(cause)
+    throw new UnpublishedError('the heads moved, but the outputs did not get their names', cause)
   }
 }

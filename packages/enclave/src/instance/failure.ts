@@ -23,7 +23,9 @@ export interface InstanceFailure {
  * `PIN` the key service's pin is none, or not of one the job names; `IMAGE` the image's manifest is
  * none; `QUOTE` the platform gave none; `MEASUREMENT` the job is for another image; `INPUT` a
  * dataset is not the one keys came for;
- * `PROGRAM` the program failed or spoke out of turn; `OUTPUT` what it wrote is not what was asked.
+ * `PROGRAM` the program failed or spoke out of turn; `OUTPUT` what it wrote is not what was asked;
+ * `NETWORK` the image's hosts cannot be offered to its program; `SIGNAL` the host ended it before its
+ * program began.
  */
 export type InstanceErrorCode =
   | 'HOST_ENVIRONMENT'
@@ -35,6 +37,8 @@ export type InstanceErrorCode =
   | 'INPUT'
   | 'PROGRAM'
   | 'OUTPUT'
+  | 'NETWORK'
+  | 'SIGNAL'
 
 /** Thrown by init when it refuses to go on, or gives up. */
 export class InstanceError extends Error {

@@ -22,26 +22,44 @@ export interface InstanceLayout {
   readonly pinFile: string
   /** The image's manifest. */
   readonly manifestFile: string
+  /** The instance's name among those of its launcher: 16 hexadecimal digits. */
+  readonly nameFile: string
   /** Socket that leads to the key service. */
   readonly kmsSocket: string
+  /** Socket that leads to the hosts that the image may connect to. */
+  readonly networkSocket: string
   /** Scratch space, gone with the instance. */
   readonly scratchFolder: string
   /** Folder of an input dataset, read-only. */
   inputFolder(name: string): string
   /** Folder of an output dataset. */
   outputFolder(name: string): string
+  /** Where one of the image's mounts is. */
+  mountFolder(to: string): string
 }
 
 /** The layout below a base folder. */
 export function layoutBelow(base: string): InstanceLayout {
+  const isShutIn = base === '/'
   return {
-    rootFolder: base === '/' ? '/' : join(base, 'root'),
+    rootFolder: isShutIn ? '/' : join(base, 'root'),
     jobFile: join(base, 'job', 'job.json'),
     pinFile: join(base, 'job', 'kms.json'),
     manifestFile: join(base, 'job', 'manifest.json'),
+    nameFile: join(base, 'job', 'name'),
     kmsSocket: join(base, 'run', 'kms.sock'),
+    networkSocket: join(base, 'run', 'network.sock'),
     scratchFolder: join(base, 'tmp'),
     inputFolder: name => join(base, 'in', name),
     outputFolder: name => join(base, 'out', name),
+    mountFolder: to => (isShutIn ? to : join(base, 'mounts', to)),
   }
 }
+
+/** Folder in an output's folder that holds what is not whole yet. */
+export function unfinishedFolder(outputFolder: string, instanceName: string): string {
+  return join(outputFolder, `.unfinished-${instanceName}`)
+}
+
+/** A name for an instance, as {@link InstanceLayout.nameFile} holds it. */
+export const INSTANCE_NAME = /^[0-9a-f]{16}$/

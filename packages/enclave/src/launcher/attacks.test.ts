@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   appendFileSync,
@@ -23,7 +23,7 @@ import { runInit } from './hostile-host.test.support.ts'
 import type { LaunchResult } from './launch.ts'
 import { KmsProxy } from './proxy.test.support.ts'
 import { findBubblewrap } from './start.ts'
-import { Scene, World } from './world.test.support.ts'
+import { canMount, Scene, sampleDefinition, World } from './world.test.support.ts'
 
 let world: World
 
@@ -35,9 +35,6 @@ afterAll(async () => {
   await world.stop()
 })
 
-/** Whether a small disk can be had here, as root of the machine can have one. */
-const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
-
 const isSandboxed = findBubblewrap() !== undefined
 const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
 
@@ -48,7 +45,7 @@ class OtherLauncher {
   readonly ended: Promise<number | null>
   #rest = ''
 
-  constructor(scene: Scene, environment: Record<string, string> = {}, withoutIsolation = false) {
+  constructor(scene: Scene, environment: Record<string, string> = {}, withoutSandbox = false) {
     this.process = spawn(process.execPath, [LAUNCHING], {
       env: { PATH: '/usr/bin:/bin', ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -65,8 +62,7 @@ class OtherLauncher {
       pin: world.kms.pin,
       inputs: { people: scene.inputFolder },
       outputs: { result: scene.outputFolder },
-      scratchMiB: 64,
-      withoutIsolation,
+      withoutSandbox,
       platform: exportSimPlatform(world.platform),
     }
     this.process.stdin?.end(JSON.stringify(options))
@@ -138,9 +134,9 @@ describe('a host that reaches into the process', () => {
     writeFileSync(hook, inner)
     // A library that is not there is passed over with a word; init would refuse its name.
     const environment = { NODE_OPTIONS: `--require ${hook}`, LD_PRELOAD: '/nowhere/evil.so' }
-    for (const withoutIsolation of isSandboxed ? [false, true] : [true]) {
+    for (const withoutSandbox of isSandboxed ? [false, true] : [true]) {
       const fresh = await Scene.make(world)
-      const launcher = new OtherLauncher(fresh, environment, withoutIsolation)
+      const launcher = new OtherLauncher(fresh, environment, withoutSandbox)
       expect(await launcher.until('kind', 'result')).toMatchObject({ outcome: 'completed' })
       expect(await launcher.ended).toBe(0)
     }
@@ -217,12 +213,12 @@ describe('a host that reaches into the process', () => {
 
 describe('a host that ends its launcher', () => {
   it.each([
-    { name: 'in a sandbox', withoutIsolation: false, run: isSandboxed },
-    { name: 'without isolation', withoutIsolation: true, run: true },
-  ])('leaves no instance $name', async ({ withoutIsolation, run }) => {
+    { name: 'in a sandbox', withoutSandbox: false, run: isSandboxed },
+    { name: 'without isolation', withoutSandbox: true, run: true },
+  ])('leaves no instance $name', async ({ withoutSandbox, run }) => {
     if (!run) return
     const scene = await Scene.make(world, ['stay'])
-    const launcher = new OtherLauncher(scene, {}, withoutIsolation)
+    const launcher = new OtherLauncher(scene, {}, withoutSandbox)
     const { pid } = await launcher.until('kind', 'started')
     await launcher.until('step', 'program-started')
     await sleep(200)
@@ -421,7 +417,7 @@ describe('a host that edits the job', () => {
   const edits: readonly [string, (job: JobStatement) => JobStatement][] = [
     ['the command', job => ({ ...job, command: { kind: 'exec', argv: ['survey', '1'] } })],
     ['the environment', job => ({ ...job, environment: { MODE: 'other' } })],
-    ['the resources', job => ({ ...job, resources: { memoryMiB: 999 } })],
+    ['the resources', job => ({ ...job, resources: { memoryMiB: 255 } })],
   ]
 
   it.each(edits)('in %s gets no key for it', async (_what, edit) => {
@@ -527,7 +523,7 @@ describe('a host that changes the data', () => {
 
 describe('a host with a debug image', () => {
   it('gets debug quotes, which the key service refuses', async () => {
-    const debug = await World.start({ debug: true })
+    const debug = await World.start({ definition: sampleDefinition(true) })
     try {
       const scene = await Scene.make(debug)
       const failure = failureOf(await scene.launch())

@@ -1,10 +1,10 @@
 import type { Step } from '../instance/status.ts'
-import type { Confinement } from './sandbox.ts'
+import type { Isolation } from './isolation.ts'
 
 /** What happens on the way, for whoever watches. Nothing in it is proof of anything. */
 export type LaunchEvent =
   | { readonly kind: 'image'; readonly measurement: string; readonly debug: boolean }
-  | { readonly kind: 'isolation'; readonly confinement: Confinement; readonly message: string }
+  | { readonly kind: 'isolation'; readonly isolation: Isolation; readonly message: string }
   | { readonly kind: 'started'; readonly pid: number }
   | { readonly kind: 'quoted' }
   | { readonly kind: 'step'; readonly step: Step }

@@ -36,6 +36,7 @@ export async function runInit(
   await symlink(scene.outputFolder, join(base, 'out', 'result'))
   await writeFile(join(base, 'job', 'job.json'), options.jobFile ?? encodeJobStatement(job))
   await writeFile(join(base, 'job', 'kms.json'), JSON.stringify(pin))
+  await writeFile(join(base, 'job', 'name'), '0123456789abcdef')
   await symlink(join(scene.world.image.folder, 'manifest.json'), join(base, 'job', 'manifest.json'))
   const relay = await openRelay(join(base, 'run', 'kms.sock'), pin.url, 0o600)
   const node = join(root, 'usr/bin/node')

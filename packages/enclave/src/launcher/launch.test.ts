@@ -38,15 +38,15 @@ const verified = (receipt: string) =>
   })
 
 describe.each([
-  { name: 'in a sandbox', withoutIsolation: false, run: isSandboxed },
-  { name: 'without isolation', withoutIsolation: true, run: true },
-])('an instance $name', ({ withoutIsolation, run }) => {
+  { name: 'in a sandbox', withoutSandbox: false, run: isSandboxed },
+  { name: 'without isolation', withoutSandbox: true, run: true },
+])('an instance $name', ({ withoutSandbox, run }) => {
   it.runIf(run)('opens its input, writes its output and signs a receipt', async () => {
     const scene = await Scene.make(world)
-    const result = await scene.launch({ withoutIsolation })
+    const result = await scene.launch({ withoutSandbox })
     const receipt = receiptOf(result)
     expect(await scene.result()).toBe(PLAINTEXT.toUpperCase())
-    expect(result.isolation).toBe(withoutIsolation ? 'none' : 'bubblewrap')
+    expect(result.isolation.sandbox).toBe(withoutSandbox ? 'none' : 'bubblewrap')
     const summary = await verified(receipt)
     expect(summary).toMatchObject({
       tee: 'sim',
@@ -63,6 +63,7 @@ describe.each([
     })
     const names = await readdir(scene.outputFolder)
     expect(names.sort()).toEqual([
+      expect.stringMatching(/^manifest-[0-9a-f]{64}\.jws$/),
       MANIFEST_NAME,
       expect.stringMatching(/^part-00000-[0-9a-f]{32}\.sealed$/),
       'receipt.jws',
@@ -71,13 +72,13 @@ describe.each([
     const messages = scene.events.flatMap(event =>
       event.kind === 'isolation' ? event.message : [],
     )
-    if (withoutIsolation) expect(messages).toEqual(['no isolation'])
+    if (withoutSandbox) expect(messages).toEqual(['no isolation'])
   })
 
   it.runIf(run)('passes on output and exit code, and leaves no output dataset', async () => {
     const scene = await Scene.make(world, ['say', 'hello'])
     const [stdout, stderr] = [new PassThrough(), new PassThrough()]
-    const result = await scene.launch({ withoutIsolation, stdout, stderr })
+    const result = await scene.launch({ withoutSandbox, stdout, stderr })
     expect(result).toMatchObject({ outcome: 'failed', exitCode: 3, failure: { code: 'PROGRAM' } })
     expect(stdout.read()?.toString()).toBe('hello\n')
     expect(stderr.read()?.toString()).toBe('hello to you too\n')
@@ -86,7 +87,7 @@ describe.each([
 
   it.runIf(run)('tells which signal ended its program', async () => {
     const scene = await Scene.make(world, ['crash'])
-    const result = await scene.launch({ withoutIsolation })
+    const result = await scene.launch({ withoutSandbox })
     expect(result).toMatchObject({ outcome: 'failed', exitCode: 139, signal: 'SIGSEGV' })
   })
 
@@ -96,19 +97,19 @@ describe.each([
     const onEvent = (event: { readonly kind: string; readonly step?: string }) => {
       if (event.step === 'program-started') setTimeout(() => off.abort(), 200)
     }
-    const launched = scene.launch({ withoutIsolation, signal: off.signal, onEvent })
+    const launched = scene.launch({ withoutSandbox, signal: off.signal, onEvent })
     await expect(launched).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
   it.runIf(run)('takes no output that its program did not announce', async () => {
     const scene = await Scene.make(world, ['other-output'])
-    const result = await scene.launch({ withoutIsolation })
+    const result = await scene.launch({ withoutSandbox })
     expect(result).toMatchObject({ outcome: 'failed', failure: { code: 'PROGRAM' } })
   })
 
   it.runIf(run)('takes no output that its program did not write', async () => {
     const scene = await Scene.make(world, ['nothing'])
-    const result = await scene.launch({ withoutIsolation })
+    const result = await scene.launch({ withoutSandbox })
     expect(result).toMatchObject({ outcome: 'failed', failure: { code: 'OUTPUT' } })
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
@@ -124,7 +125,7 @@ describe.runIf(isSandboxed)('the sandbox', () => {
     listener.close()
     // Standard output and error, and the channel to init. TZ is the image's.
     expect(statistics).toMatchObject({ hostFiles: 0, network: 0, interfaces: 1, parent: 1 })
-    expect(statistics).toMatchObject({ processes: 2, coreLimit: 0, sockets: 3, environment: 1 })
+    expect(statistics).toMatchObject({ processes: 2, coreLimit: 1, sockets: 3, environment: 1 })
     if (isRoot) {
       const seen = { uid: 65534, readsInit: 0, readsInitMemory: 0, listsInit: 0, kmsSocket: 0 }
       expect(statistics).toMatchObject(seen)

@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { SimPlatform } from '@cloister/attestation'
 import {
   encodeJobStatement,
@@ -10,18 +10,24 @@ import {
   parseJobStatement,
 } from '@cloister/kms'
 import { canonicalJsonBytes } from '@cloister/sealed'
-import { mountTargets } from '../definition/mounts.ts'
+import type { Mounts } from '../definition/mounts.ts'
+import { connectionsOf } from '../definition/network.ts'
+import { loadImage } from '../image/load.ts'
 import { type VerifiedImage, verifyImage } from '../image/verify.ts'
+import type { InstanceUsage } from './cgroup/group.ts'
+import { type Enclosure, encloseInstance } from './enclosure.ts'
 import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
-import { startPlain } from './plain.ts'
+import type { Confinement, Isolation } from './isolation.ts'
+import { openNetworkRelay } from './network-relay.ts'
 import { answerQuotes } from './quoting.ts'
 import { openRelay } from './relay.ts'
-import type { Confinement } from './sandbox.ts'
-import { findBubblewrap, startSandboxed, strongestConfinement } from './start.ts'
+import { RunFolder, removeStaleRuns } from './run-folder.ts'
+import { passOnSignals } from './signals.ts'
+import { findBubblewrap, strongestConfinement } from './start.ts'
 
-const DEFAULT_SCRATCH_MIB = 1024
+const MIB = 1024 * 1024
 
 /** What {@link launch} needs. */
 export interface LaunchOptions {
@@ -32,25 +38,34 @@ export interface LaunchOptions {
   readonly inputs: Readonly<Record<string, string>>
   /** Folder of each output dataset, by the job's names; it must exist. */
   readonly outputs: Readonly<Record<string, string>>
+  /** The host's folders that the image asks for, by its names. */
+  readonly hostFolders?: Readonly<Record<string, string>>
   /** Plays the processor that quotes. */
   readonly platform: SimPlatform
-  /** Most that each memory-backed folder of the instance may hold; 1024 unless told. */
-  readonly scratchMiB?: number
   readonly onEvent?: (event: LaunchEvent) => void
   /** Ends the instance. */
   readonly signal?: AbortSignal
+  /** Passes this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 on to the instance. */
+  readonly passOnSignals?: boolean
+  /** What the program reads, where the image says that it reads anything; nothing unless given. */
+  readonly stdin?: Readable
   /** Where the program's output goes; this process's own unless told. */
   readonly stdout?: Writable
   readonly stderr?: Writable
-  /** Starts a plain process even where there is a sandbox. */
-  readonly withoutIsolation?: boolean
+  /**
+   * Starts a plain process, which is not shut in at all, even where there is a sandbox. Without
+   * this, no instance is started where there is none.
+   */
+  readonly withoutSandbox?: boolean
 }
 
 /** How an instance ended. */
 export type LaunchResult = InstanceEnd & {
-  readonly isolation: 'bubblewrap' | 'none'
-  readonly confinement: Confinement
+  readonly isolation: Isolation
+  readonly usage: InstanceUsage
 }
+
+type WithEvents = LaunchOptions & { readonly onEvent: (event: LaunchEvent) => void }
 
 /**
  * Runs a job in a simulated enclave: verifies and measures the image, starts an instance of it that
@@ -62,78 +77,149 @@ export type LaunchResult = InstanceEnd & {
 export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   const { signal, onEvent = () => {} } = options
   const job = jobOf(options)
-  await requireFolders('input', job.inputs, options.inputs)
-  await requireFolders('output', job.outputs, options.outputs)
-  const image = await verifyImage(options.imageFolder)
-  requireSupported(image)
-  const { debug } = image.manifest.identity
-  onEvent({ kind: 'image', measurement: image.measurement, debug })
+  requireMemory(job)
+  const names = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name)
+  await requireFolders('input', names(job.inputs), options.inputs)
+  await requireFolders('output', names(job.outputs), options.outputs)
+  const [image, enclosure] = await Promise.all([
+    verifyImage(options.imageFolder),
+    availableEnclosure(options),
+    removeStaleRuns(),
+  ])
+  const { mounts, identity } = image.manifest
+  await requireFolders('host', names(mounts.unprotectedHostFolders ?? []), hostFoldersOf(options))
+  onEvent({ kind: 'image', measurement: image.measurement, debug: identity.debug })
+  warnOfHostFolders(mounts, onEvent)
   requireNotAborted(signal)
-  const folder = await mkdtemp(join(tmpdir(), 'cloister-instance-'))
+  const outputs = Object.values(absolute(options.outputs))
+  const isPlain = enclosure.confinement === 'none'
+  const folder = await RunFolder.make(outputs, isPlain ? plaintextBytes(image) : 0)
   try {
-    return await launchIn(folder, { ...options, job, onEvent }, image)
+    // Where nothing keeps the program from it, it gets a copy of the image and not the image.
+    const used = isPlain ? await loadImage(image.folder, join(folder.path, 'root')) : image
+    return await launchIn(folder, { ...options, job, onEvent }, used, enclosure)
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await folder.remove()
   }
 }
 
-/** What an image declares and would not get is said, instead of its program finding out. */
-function requireSupported({ manifest }: VerifiedImage): void {
-  const wanted = manifest.network === 'none' ? mountTargets(manifest.mounts)[0] : 'network'
-  if (wanted === undefined) return
+/** What comes to lie in the folder of an instance without a sandbox, its image among it. */
+function plaintextBytes({ manifest }: VerifiedImage): number {
+  const files = manifest.files.reduce(
+    (sum, entry) => sum + (entry.type === 'file' ? entry.size : 0),
+    0,
+  )
+  return files + manifest.resources.memoryMiB * MIB
+}
+
+/** The strongest enclosure that is to be had here, or none if that is accepted. */
+async function availableEnclosure({ withoutSandbox }: LaunchOptions): Promise<Enclosure> {
+  if (withoutSandbox === true) return { confinement: 'none' }
+  const bubblewrap = findBubblewrap()
+  const confinement: Confinement =
+    bubblewrap === undefined ? 'none' : await strongestConfinement(bubblewrap)
+  if (bubblewrap !== undefined && confinement !== 'none') return { bubblewrap, confinement }
+  const why =
+    bubblewrap === undefined
+      ? 'bubblewrap is not installed'
+      : 'bubblewrap may make no namespaces for you'
   throw new LaunchError(
-    'UNSUPPORTED',
-    `the image wants ${wanted}, which this launcher does not give`,
+    'SANDBOX',
+    `there is no sandbox here (${why}): the program would see and change this machine as you do`,
   )
 }
 
 async function launchIn(
-  folder: string,
-  options: LaunchOptions & { readonly onEvent: (event: LaunchEvent) => void },
+  folder: RunFolder,
+  options: WithEvents,
   image: VerifiedImage,
+  enclosure: Enclosure,
 ): Promise<LaunchResult> {
-  const { onEvent, platform } = options
-  const bubblewrap = options.withoutIsolation === true ? undefined : findBubblewrap()
-  const confinement = bubblewrap === undefined ? 'none' : await strongestConfinement(bubblewrap)
-  onEvent({ kind: 'isolation', confinement, message: MESSAGES[confinement] })
+  const { onEvent, platform, pin } = options
   const jobFolder = await writeJob(folder, options, image)
-  const kmsSocket = join(folder, 'kms.sock')
+  const kmsSocket = join(folder.path, 'kms.sock')
   // Init is root of its namespace and needs no permission; the program is to have none.
-  const mode = confinement === 'two-users' ? 0o000 : 0o600
-  const inputs = absolute(options.inputs)
-  const outputs = absolute(options.outputs)
-  const relay = await openRelay(kmsSocket, options.pin.url, mode)
+  const mode = enclosure.confinement === 'two-users' ? 0o000 : 0o600
+  const relays = [await openRelay(kmsSocket, pin.url, mode)]
   try {
-    const started =
-      bubblewrap === undefined || confinement === 'none'
-        ? await startPlain({ folder, jobFolder, kmsSocket, image, inputs, outputs })
-        : await startSandboxed(bubblewrap, {
-            confinement,
-            rootFolder: image.root,
-            jobFolder,
-            kmsSocket,
-            inputs,
-            outputs,
-            scratchMiB: options.scratchMiB ?? DEFAULT_SCRATCH_MIB,
-            command: image.manifest.entry.init,
-          })
+    const connections = connectionsOf(image.manifest.network)
+    const networkSocket = connections.length === 0 ? undefined : join(folder.path, 'network.sock')
+    if (networkSocket !== undefined) {
+      relays.push(await openNetworkRelay(networkSocket, connections, mode))
+    }
+    const instance = await encloseInstance(enclosure, {
+      folder,
+      jobFolder,
+      kmsSocket,
+      networkSocket,
+      image,
+      inputs: absolute(options.inputs),
+      outputs: absolute(options.outputs),
+      hostFolders: absolute(hostFoldersOf(options)),
+      stdin: image.manifest.entry.standardInput ? options.stdin : undefined,
+      onIsolation: isolation =>
+        onEvent({ kind: 'isolation', isolation, message: describe(isolation) }),
+    })
     const enclave = {
       mrEnclave: Buffer.from(image.measurement, 'hex'),
       mrSigner: Buffer.from(image.mrSigner, 'hex'),
       ...image.manifest.identity,
     }
-    answerQuotes(started.quotes, platform, enclave, () => onEvent({ kind: 'quoted' }))
-    const isolation = confinement === 'none' ? 'none' : 'bubblewrap'
-    return { isolation, confinement, ...(await endOf(started, options)) }
+    answerQuotes(instance.started.quotes, platform, enclave, () => onEvent({ kind: 'quoted' }))
+    const pid = await instance.started.pid.catch(() => undefined)
+    const stop =
+      pid === undefined || options.passOnSignals !== true
+        ? () => {}
+        : passOnSignals(pid, instance.started.kill)
+    try {
+      const end = await endOf(instance.started, options)
+      return { ...end, isolation: instance.isolation, usage: instance.group.usage() }
+    } catch (error) {
+      throw explained(error, instance.group.usage(), image)
+    } finally {
+      stop()
+      await instance.group.remove()
+    }
   } finally {
-    relay.close()
+    for (const relay of relays) relay.close()
   }
 }
 
-const MESSAGES: Readonly<Record<Confinement, string>> = {
-  'two-users': 'bubblewrap; program and init are different users',
-  'one-user': 'bubblewrap; program and init are the same user',
-  none: 'no isolation',
+/** An instance that the kernel ended because it used too much memory could not say so itself. */
+function explained(error: unknown, usage: InstanceUsage, { manifest }: VerifiedImage): unknown {
+  const isLost = error instanceof LaunchError && error.code === 'STATUS'
+  if (!isLost || (usage.memoryKills ?? 0) === 0) return error
+  const { memoryMiB } = manifest.resources
+  const message = `the instance used more than the ${memoryMiB} MiB that its image declares`
+  return new LaunchError('MEMORY', message, { cause: error })
+}
+
+function describe({ sandbox, confinement, systemCalls, limits }: Isolation): string {
+  if (sandbox === 'none') return 'no isolation'
+  const users =
+    confinement === 'two-users'
+      ? 'program and init are different users'
+      : 'program and init are the same user'
+  const calls = systemCalls === 'filtered' ? 'system calls filtered' : 'any system call'
+  return `bubblewrap; ${users}; ${calls}; memory limit by ${limits.memory}, processes by ${limits.processes}`
+}
+
+/** What a job asks for and cannot have is said, instead of the system running out of it. */
+function requireMemory({ resources }: JobStatement): void {
+  const here = Math.floor(totalmem() / MIB)
+  if (resources.memoryMiB <= here) return
+  throw new LaunchError(
+    'MEMORY',
+    `the job asks for ${resources.memoryMiB} MiB of memory; this machine has ${here}`,
+  )
+}
+
+function warnOfHostFolders(mounts: Mounts, onEvent: (event: LaunchEvent) => void): void {
+  for (const { name, to, writable } of mounts.unprotectedHostFolders ?? []) {
+    const what = writable === true ? 'reads and writes' : 'reads'
+    const message = `UNPROTECTED: the program ${what} the host's folder ${name} at ${to}`
+    onEvent({ kind: 'warning', code: 'UNPROTECTED_HOST_FOLDER', message })
+  }
 }
 
 function jobOf({ job: value, pin }: LaunchOptions): JobStatement {
@@ -146,18 +232,21 @@ function jobOf({ job: value, pin }: LaunchOptions): JobStatement {
   throw new LaunchError('JOB', `the job does not name the key service ${pin.kmsId}`)
 }
 
+function hostFoldersOf({ hostFolders = {} }: LaunchOptions): Readonly<Record<string, string>> {
+  return hostFolders
+}
+
 async function requireFolders(
-  what: 'input' | 'output',
-  wanted: readonly { readonly name: string }[],
+  what: 'input' | 'output' | 'host',
+  names: readonly string[],
   folders: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const names = wanted.map(({ name }) => name)
   const odd =
     names.find(name => folders[name] === undefined) ??
     Object.keys(folders).find(name => !names.includes(name))
   if (odd !== undefined) {
     const list = names.join(', ') || 'none'
-    throw new LaunchError('FOLDER', `${what} folders: the job names ${list}; see "${odd}"`)
+    throw new LaunchError('FOLDER', `${what} folders: wanted ${list}; see "${odd}"`)
   }
   for (const [name, path] of Object.entries(folders)) {
     const found = await stat(path).catch(() => undefined)
@@ -168,15 +257,16 @@ async function requireFolders(
 }
 
 async function writeJob(
-  folder: string,
+  folder: RunFolder,
   { job, pin }: LaunchOptions,
   image: VerifiedImage,
 ): Promise<string> {
-  const jobFolder = join(folder, 'job')
+  const jobFolder = join(folder.path, 'job')
   await mkdir(jobFolder)
   await writeFile(join(jobFolder, 'job.json'), encodeJobStatement(job))
   await writeFile(join(jobFolder, 'kms.json'), JSON.stringify(pin))
   await writeFile(join(jobFolder, 'manifest.json'), canonicalJsonBytes(image.manifest))
+  await writeFile(join(jobFolder, 'name'), folder.name)
   return jobFolder
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
+import { joinSockets } from '../instance/join-sockets.ts'
 
 /** A socket of the file system that leads to a host and port. */
 export interface Relay {
@@ -24,15 +25,9 @@ export async function openRelay(path: string, url: string, mode: number): Promis
   }
   const server = createServer(inner => {
     const outer = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) })
-    for (const [from, to] of [
-      [inner, outer],
-      [outer, inner],
-    ] as const) {
-      track(from)
-      from.once('error', () => to.destroy())
-      from.once('close', () => to.destroy())
-      from.pipe(to)
-    }
+    track(inner)
+    track(outer)
+    joinSockets(inner, outer)
   })
   server.listen(path)
   await once(server, 'listening')

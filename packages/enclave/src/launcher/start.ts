@@ -1,16 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import type { Duplex, Readable } from 'node:stream'
 import { PROGRAM_UID, QUOTE_FD, STATUS_FD } from '../instance/layout.ts'
+import type { InstanceLimits } from './cgroup/group.ts'
 import { LaunchError } from './errors.ts'
+import { executableOf } from './executable.ts'
+import type { Confinement } from './isolation.ts'
+import { limitedCommand, limitProcesses } from './process-limits.ts'
 import {
+  BLOCK_FD,
   bubblewrapArguments,
-  type Confinement,
+  FILTER_FD,
   INFO_FD,
   idMap,
+  type ProgramOutside,
   probeArguments,
+  programOutside,
   type SandboxPlan,
-  USER_NAMESPACE_FD,
+  type Users,
 } from './sandbox.ts'
 
 const BUBBLEWRAP = ['/usr/bin/bwrap', '/bin/bwrap', '/usr/local/bin/bwrap'] as const
@@ -32,14 +39,7 @@ export interface StartedInstance {
 
 /** Where bubblewrap is, if it is installed. */
 export function findBubblewrap(): string | undefined {
-  return BUBBLEWRAP.find(path => {
-    try {
-      accessSync(path, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  return executableOf(BUBBLEWRAP)
 }
 
 /** The strongest confinement that this machine and user allow. */
@@ -52,8 +52,15 @@ export async function strongestConfinement(bubblewrap: string): Promise<Confinem
   return 'none'
 }
 
-async function isToBeHad(bubblewrap: string, confinement: 'two-users' | 'one-user') {
-  const started = startBubblewrap(bubblewrap, confinement, probeArguments(confinement))
+/** Whether instances can be shut in here. */
+export async function hasSandbox(): Promise<boolean> {
+  const bubblewrap = findBubblewrap()
+  return bubblewrap !== undefined && (await strongestConfinement(bubblewrap)) !== 'none'
+}
+
+async function isToBeHad(bubblewrap: string, users: Users): Promise<boolean> {
+  const command = [bubblewrap, ...probeArguments(users)]
+  const started = startBubblewrap({ command, users, onBlocked: () => {} })
   started.process.stdout?.resume()
   started.process.stderr?.resume()
   started.pid.catch(() => {})
@@ -74,25 +81,53 @@ function exitOf(child: ChildProcess): Promise<number | null> {
   })
 }
 
-/** Starts an instance in a sandbox. */
+/** What both ways of starting an instance take. */
+interface StartOptions {
+  /** Limits that each process is to have by itself, where the kernel holds none over them all. */
+  readonly limits: Partial<InstanceLimits>
+  /** Called with init's process id, before any of its instructions where there is a sandbox. */
+  readonly onBlocked: (pid: number) => void
+  /** Whether the instance has the launcher's standard input, and not an empty one. */
+  readonly hasInput: boolean
+}
+
+/**
+ * Starts an instance in a sandbox.
+ * @param filter - The system call filter, where there is one for this processor.
+ */
 export async function startSandboxed(
   bubblewrap: string,
   plan: SandboxPlan,
+  options: StartOptions & { readonly filter: Uint8Array | undefined },
 ): Promise<StartedInstance> {
-  return startBubblewrap(bubblewrap, plan.confinement, await bubblewrapArguments(plan))
+  const { filter, limits } = options
+  const args = await bubblewrapArguments(plan, filter !== undefined)
+  const command = limitedCommand([bubblewrap, ...args], limits)
+  const outside = programOutside(plan.manifest)
+  const onBlocked = (pid: number) => {
+    limitProcesses(pid, limits)
+    options.onBlocked(pid)
+  }
+  return startBubblewrap({ ...options, command, users: plan.users, outside, onBlocked })
 }
 
 /** Starts an instance as a plain process with an empty environment. It is not shut in at all. */
-export function startWithoutIsolation(command: readonly string[], folder: string): StartedInstance {
-  const child = spawn('/bin/sh', withoutCoreDumps(command), {
+export function startWithoutSandbox(
+  command: readonly string[],
+  folder: string,
+  { limits, onBlocked, hasInput }: StartOptions,
+): StartedInstance {
+  const [file = '', ...args] = limitedCommand(command, limits)
+  const child = spawn(file, args, {
     cwd: folder,
     env: {},
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: [hasInput ? 'pipe' : 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     // A process group of its own, so that the program can be ended with init.
     detached: true,
   })
-  // The shell replaces itself, so its process is init's.
+  // What sets limits replaces itself, so its process is init's.
   const pid = child.pid
+  if (pid !== undefined) onBlocked(pid)
   return {
     process: child,
     quotes: channel(child, QUOTE_FD),
@@ -105,27 +140,36 @@ export function startWithoutIsolation(command: readonly string[], folder: string
   }
 }
 
-function startBubblewrap(
-  bubblewrap: string,
-  confinement: 'two-users' | 'one-user',
-  args: readonly string[],
-): StartedInstance {
+function startBubblewrap(options: {
+  readonly command: readonly string[]
+  readonly users: Users
+  readonly outside?: ProgramOutside
+  readonly onBlocked: (pid: number) => void
+  readonly hasInput?: boolean
+  readonly filter?: Uint8Array | undefined
+}): StartedInstance {
+  const { users, outside = 'stranger', filter, onBlocked } = options
   const launcher = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  const child = spawn('/bin/sh', withoutCoreDumps([bubblewrap, ...args]), {
+  const [file = '', ...args] = options.command
+  const child = spawn(file, args, {
     cwd: '/',
     env: {},
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: [
+      options.hasInput === true ? 'pipe' : 'ignore',
+      ...(['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
+      ...(filter === undefined ? [] : (['pipe'] as const)),
+    ],
     // Nobody outside: what init is to the host, and all that it could be if it broke out.
-    ...(confinement === 'two-users' ? { uid: PROGRAM_UID, gid: PROGRAM_UID } : {}),
+    ...(users === 'two-users' ? { uid: PROGRAM_UID, gid: PROGRAM_UID } : {}),
   })
-  const blocked = channel(child, USER_NAMESPACE_FD)
-  blocked.on('error', () => {})
+  if (filter !== undefined) give(child, FILTER_FD, filter)
   const pid = childPid(child).then(value => {
-    if (confinement === 'two-users') {
-      writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid))
-      writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid))
+    if (users === 'two-users') {
+      writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid, outside))
+      writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid, outside))
     }
-    blocked.end('.')
+    onBlocked(value)
+    give(child, BLOCK_FD, Buffer.from('.'))
     return value
   })
   pid.catch(() => child.kill('SIGKILL'))
@@ -137,6 +181,14 @@ function startBubblewrap(
     kill: () => child.kill('SIGKILL'),
     pid,
   }
+}
+
+/** Writes all that is to be read on a descriptor. */
+function give(child: ChildProcess, fd: number, bytes: Uint8Array): void {
+  const stream = channel(child, fd)
+  // Whoever does not read it has ended, and says why.
+  stream.on('error', () => {})
+  stream.end(bytes)
 }
 
 function killGroup(pid: number | undefined): void {
@@ -165,11 +217,6 @@ function childPid(child: ChildProcess): Promise<number> {
     info.once('end', lost)
     child.once('error', lost)
   })
-}
-
-/** A core dump would hold the instance's memory. */
-function withoutCoreDumps(command: readonly string[]): string[] {
-  return ['-c', 'ulimit -c 0 && exec "$@"', 'sh', ...command]
 }
 
 function channel(child: ChildProcess, fd: number): Duplex {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,12 +24,17 @@ import {
 } from '@cloister/kms'
 import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
 import { datasetIdFrom, newDatasetId } from '@cloister/sealed'
+import type { EnclaveDefinition } from '../definition/schema.ts'
 import { type BuiltImage, buildImage } from '../image/build.ts'
 import type { LaunchEvent } from './event.ts'
 import { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 const MODULES = fileURLToPath(new URL('..', import.meta.url))
+
+/** Whether a small disk can be had here, as root of the machine can have one. */
+export const canMount =
+  spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 
 /** Text that the input dataset holds. */
 export const PLAINTEXT = 'name,age\nada,36\ngrace,45\n'
@@ -55,8 +61,9 @@ export class World {
 
   static async start(
     options: {
-      readonly debug?: boolean
-      /** Builds another image than the usual one. */
+      /** Of the image; the sample of a program that speaks with init unless given. */
+      readonly definition?: EnclaveDefinition
+      /** Builds the image in another way than by its definition. */
       readonly buildImage?: (out: string) => Promise<BuiltImage>
     } = {},
   ): Promise<World> {
@@ -69,8 +76,8 @@ export class World {
     const { credential } = await stranger.enrol(token)
     stranger.close()
     const owner = new KmsClient(kms.pin, { credential })
-    const out = join(folder, 'image')
-    const image = await (options.buildImage?.(out) ?? build(out, options.debug === true))
+    const { definition = sampleDefinition(), buildImage = out => build(out, definition) } = options
+    const image = await buildImage(join(folder, 'image'))
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     return new World({ folder, platform, image, owner, ownerKey, kms })
   }
@@ -115,31 +122,44 @@ async function publishCollateral(folder: string, platform: SimPlatform): Promise
   await writeFile(join(folder, `${Buffer.from(fmspc).toString('hex')}.json`), json)
 }
 
-async function build(out: string, debug: boolean): Promise<BuiltImage> {
+async function build(out: string, definition: EnclaveDefinition): Promise<BuiltImage> {
   return await buildImage({
-    definition: {
-      version: 1,
-      name: 'sample',
-      entry: {
-        init: ['/usr/bin/node', '/cloister/init.mjs'],
-        program: ['/usr/bin/node', '/app/program.mjs'],
-        arguments: [{ free: 'what to do', repeated: true }],
-      },
-      files: [{ from: process.execPath, to: '/usr/bin/node', libraries: true }],
-      bundles: [
-        { entry: join(MODULES, 'init', 'main.js'), to: '/cloister/init.mjs' },
-        { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
-      ],
-      environment: { TZ: 'UTC' },
-      environmentFromJob: ['MODE'],
-      network: 'none',
-      identity: { isvProdId: 7, isvSvn: 3, debug },
-      resources: { memoryMiB: 256 },
-    },
+    definition,
     baseDir: MODULES,
     out,
     signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
   })
+}
+
+/** Init, with this machine's Node, as every test image has it. */
+export const INIT = {
+  command: ['/usr/bin/node', '/cloister/init.mjs'],
+  file: { from: process.execPath, to: '/usr/bin/node', libraries: true },
+  bundle: { entry: join(MODULES, 'init', 'main.js'), to: '/cloister/init.mjs' },
+}
+
+/** An image whose program speaks with init. */
+export function sampleDefinition(debug = false): EnclaveDefinition {
+  return {
+    version: 1,
+    name: 'sample',
+    entry: {
+      init: INIT.command,
+      interface: 'messages',
+      program: ['/usr/bin/node', '/app/program.mjs'],
+      arguments: [{ free: 'what to do', repeated: true }],
+    },
+    files: [INIT.file],
+    bundles: [
+      INIT.bundle,
+      { entry: join(MODULES, 'launcher', 'program.test.support.js'), to: '/app/program.mjs' },
+    ],
+    environment: { TZ: 'UTC' },
+    environmentFromJob: ['MODE'],
+    network: 'none',
+    identity: { isvProdId: 7, isvSvn: 3, debug },
+    resources: { memoryMiB: 256 },
+  }
 }
 
 /** A job over one sealed input and one output, under a policy that allows it. */
@@ -219,7 +239,6 @@ export class Scene {
       inputs: { people: this.inputFolder },
       outputs: { result: this.outputFolder },
       platform: this.world.platform,
-      scratchMiB: 64,
       onEvent: event => this.events.push(event),
       ...changes,
     })

@@ -208,10 +208,11 @@ ${sections.environment ?? ''}# Names that a job may set; it never changes one fr
 network: none
 # network: {connect: [{host: db.example.org, port: 5432}]}
 
+# Where the program finds its data as files, and leaves its results as files.
 # mounts:
 #   inputs: [{name: people, to: /data/people}]     # a verified dataset, as plaintext, read-only
 #   outputs: [{name: result, to: /data/result}]    # sealed when the program ends well
-#   scratch: [{to: /scratch, sizeMiB: 1024}]
+#   scratch: [{to: /scratch, sizeMiB: 1024}]       # gone with the instance
 
 resources:
 ${resourceLines(environment, sections.memoryMiB)}

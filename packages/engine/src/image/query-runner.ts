@@ -34,6 +34,7 @@ export function queryRunnerDefinition(memoryMiB = 4096): {
       name: 'query-runner',
       entry: {
         init: ['/usr/bin/node', '/cloister/init.mjs'],
+        interface: 'messages',
         program: ['/usr/bin/node', '/app/runner.mjs'],
       },
       files: [

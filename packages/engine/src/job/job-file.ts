@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { JobStatement } from '@cloister/kms'
 import { type Static, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Value, ValueErrorType } from '@sinclair/typebox/value'
 import { type Document, isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { EngineError } from '../errors.ts'
 
@@ -15,17 +15,39 @@ const keyId = Type.String({
   pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
   description: 'wanted the id of a key, as `cloister key list` shows it, and no alias',
 })
-const format = Type.Union([Type.Literal('csv'), Type.Literal('json'), Type.Literal('parquet')])
+const format = Type.Union(
+  [Type.Literal('csv'), Type.Literal('json'), Type.Literal('parquet'), Type.Literal('files')],
+  { description: 'wanted csv, json, parquet or files' },
+)
 
 /** Schema of `job.yaml`. Fields that it does not name are refused. */
 export const JobFileSchema = Type.Object(
   {
     version: Type.Literal(1),
     image: path,
-    queries: Type.Array(Type.Object({ output: name, sql: Type.String({ minLength: 1 }) }, strict), {
-      minItems: 1,
-      maxItems: 256,
-    }),
+    /** For the query runner's image. */
+    queries: Type.Optional(
+      Type.Array(Type.Object({ output: name, sql: Type.String({ minLength: 1 }) }, strict), {
+        minItems: 1,
+        maxItems: 256,
+      }),
+    ),
+    /** For an image of a program: what it is given after what the image says itself. */
+    arguments: Type.Optional(
+      Type.Array(Type.String({ maxLength: 1 << 20 }), {
+        maxItems: 4096,
+        description: 'wanted a list of texts',
+      }),
+    ),
+    environment: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), Type.String(), {
+        ...strict,
+        maxProperties: 256,
+        description: 'wanted a map from names to texts; numbers and dates in quotes',
+      }),
+    ),
+    /** Folders of this machine, by the image's names. Not in the job's digest: nothing vouches for them. */
+    unprotectedHostFolders: Type.Optional(Type.Record(name, path, strict)),
     inputs: Type.Record(
       name,
       Type.Object(
@@ -44,7 +66,10 @@ export const JobFileSchema = Type.Object(
   strict,
 )
 
-/** A job as people write it: queries, sealed inputs at a version, outputs and their keys. */
+/**
+ * A job as people write it: queries, or the arguments of a program; sealed inputs at a version,
+ * outputs and their keys.
+ */
 export type JobFile = Static<typeof JobFileSchema>
 
 /**
@@ -61,9 +86,15 @@ export async function readJobFile(file: string): Promise<JobFile> {
         { ...entry, folder: resolve(base, entry.folder) },
       ]),
     )
+  const host = Object.entries(job.unprotectedHostFolders ?? {})
   return {
     ...job,
     image: resolve(base, job.image),
+    ...(host.length > 0 && {
+      unprotectedHostFolders: Object.fromEntries(
+        host.map(([key, folder]) => [key, resolve(base, folder)]),
+      ),
+    }),
     inputs: absolute(job.inputs),
     outputs: absolute(job.outputs),
   }
@@ -79,15 +110,41 @@ export function parseJobFile(text: string, file = 'job.yaml'): JobFile {
     throw new EngineError('JOB', `${file}:${line}:${col}: ${broken.message.split('\n')[0] ?? ''}`)
   }
   const value: unknown = document.toJS({ maxAliasCount: 0 })
-  if (Value.Check(JobFileSchema, value)) return value
-  const error = Value.Errors(JobFileSchema, value).First()
-  const where = error?.path ?? ''
+  const isJob = Value.Check(JobFileSchema, value)
+  const fault = isJob ? contradictionIn(value) : shapeFaultIn(value)
+  if (isJob && fault === undefined) return value
+  const { where, what } = fault ?? { where: '', what: 'not a job' }
   const { line, col } = lines.linePos(offsetOf(document, where))
-  const nearest = nearestField(where)
-  throw new EngineError(
-    'JOB',
-    `${file}:${line}:${col}: ${where || '/'}: ${error?.schema.description ?? error?.message ?? 'not a job'}${nearest}`,
+  throw new EngineError('JOB', `${file}:${line}:${col}: ${where || '/'}: ${what}`)
+}
+
+/** What is wrong, and a JSON pointer to it. */
+interface Fault {
+  readonly where: string
+  readonly what: string
+}
+
+function shapeFaultIn(value: unknown): Fault | undefined {
+  const errors = [...Value.Errors(JobFileSchema, value)]
+  // A mistyped field is missing under its right name too, which says less.
+  const unknown = errors.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties)
+  const error = unknown ?? errors[0]
+  if (error === undefined) return undefined
+  const what = error.schema.description ?? error.message
+  return { where: error.path, what: `${what}${nearestField(error.path)}` }
+}
+
+/** What the query runner is told, and what a program is, do not go together. */
+function contradictionIn(job: JobFile): Fault | undefined {
+  const forPrograms = (['arguments', 'environment', 'unprotectedHostFolders'] as const).find(
+    field => job[field] !== undefined,
   )
+  if (job.queries === undefined && job.arguments === undefined) {
+    const what = 'wanted queries, or the arguments of the image’s program ([] for none)'
+    return { where: '', what }
+  }
+  if (job.queries === undefined || forPrograms === undefined) return undefined
+  return { where: `/${forPrograms}`, what: 'a job of queries has none: its image runs no program' }
 }
 
 /** Offset in the text of the deepest node that a JSON pointer leads to. */
@@ -112,6 +169,9 @@ const FIELDS = [
   'version',
   'image',
   'queries',
+  'arguments',
+  'environment',
+  'unprotectedHostFolders',
   'inputs',
   'outputs',
   'resources',
@@ -155,8 +215,11 @@ export function jobStatementOf(
   return {
     version: 1,
     measurement: context.measurement,
-    command: { kind: 'sql', queries: job.queries.map(({ output, sql }) => ({ output, sql })) },
-    environment: {},
+    command:
+      job.queries === undefined
+        ? { kind: 'exec', argv: [...(job.arguments ?? [])] }
+        : { kind: 'sql', queries: job.queries.map(({ output, sql }) => ({ output, sql })) },
+    environment: { ...job.environment },
     inputs: Object.entries(job.inputs).map(([key, input]) => ({
       name: key,
       datasetId: input.dataset,

@@ -15,7 +15,10 @@ export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStateme
 
 /** What {@link runJobFile} needs. */
 export interface RunJobOptions
-  extends Pick<LaunchOptions, 'onEvent' | 'signal' | 'stdout' | 'stderr' | 'withoutIsolation'> {
+  extends Pick<
+    LaunchOptions,
+    'onEvent' | 'signal' | 'passOnSignals' | 'stdin' | 'stdout' | 'stderr' | 'withoutSandbox'
+  > {
   readonly job: JobFile
   readonly pin: KmsPin
   /** Plays the processor that quotes. */
@@ -37,7 +40,7 @@ export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> 
     platform,
     inputs: foldersOf(job.inputs),
     outputs: foldersOf(job.outputs),
-    scratchMiB: job.resources.memoryMiB,
+    hostFolders: job.unprotectedHostFolders ?? {},
   })
 }
 

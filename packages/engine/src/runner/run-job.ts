@@ -22,7 +22,7 @@ export async function runJob(input: ProgramInput): Promise<ProgramOutput> {
   try {
     for (const { name, format, parts } of input.inputs) {
       const sealed = parts.map(({ path, dek }) => ({ path, dek: Dek.from(dek) }))
-      await context.read({ name, parts: sealed })[format]()
+      await context.read({ name, parts: sealed })[tableFormat(name, format)]()
     }
     const outputs: { name: string; rows: number }[] = []
     for (const { output, sql } of command.queries) {
@@ -43,17 +43,24 @@ function outputNamed(input: ProgramInput, name: string): OutputDataset {
   return found
 }
 
+/** A query reads and writes tables. @throws EngineError JOB for files of any kind */
+function tableFormat(name: string, format: OutputDataset['format']) {
+  if (format !== 'files') return format
+  throw new EngineError('JOB', `"${name}": wanted csv, json or parquet, saw files`)
+}
+
 /** A table is there whole, or not at all. */
 async function writeOutput(
   context: PpmlContext,
   sql: string,
-  { format, part }: OutputDataset,
+  { name, format, part }: OutputDataset,
 ): Promise<number> {
+  const written = tableFormat(name, format)
   const dek = Dek.from(part.dek)
   const { path, fixed, slots } = part
   const writer = await createSealedFile({ path, fixed, dek, slots })
   try {
-    const rows = await context.write(sql)[format](writer)
+    const rows = await context.write(sql)[written](writer)
     await writer.close()
     return rows
   } catch (error) {

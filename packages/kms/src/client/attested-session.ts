@@ -13,7 +13,7 @@ import { parseCollateral, parseSnpCollateral } from '../protocol/collateral.ts'
 import { fromBase64Url, sha256, toBase64Url, toHex } from '../protocol/encoding.ts'
 import { type JobStatement, jobDigest } from '../protocol/job-statement.ts'
 import { JWS_TYPES, signJws } from '../protocol/jws.ts'
-import type { Head, HeadPosition, HeadsMoved } from '../protocol/messages.ts'
+import type { EarlierRelease, Head, HeadPosition, HeadsMoved } from '../protocol/messages.ts'
 import { encodePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { headsTranscript, releaseTranscript } from '../protocol/transcript.ts'
@@ -89,6 +89,14 @@ export interface SessionEvidence {
   readonly token: string
 }
 
+/** A release as the instance saw it. */
+interface SeenRelease {
+  readonly transcript: string
+  /** Index of its audit row. */
+  readonly row: number
+  readonly log: SeenLog
+}
+
 /**
  * An instance's side of the protocol. Its two private keys are made here and never leave; nothing
  * the key service answers is used before its statement and transcript verified.
@@ -103,7 +111,7 @@ export class AttestedSession {
   readonly writerKey: string
   readonly #client: KmsClient
   readonly #receiveKey: KeyObject
-  #release: { readonly transcript: string; readonly row: number; readonly log: SeenLog } | undefined
+  #release: SeenRelease | undefined
 
   private constructor(
     options: Pick<AttestOptions, 'client' | 'job'>,
@@ -160,11 +168,28 @@ export class AttestedSession {
   }
 
   /**
-   * Asks for the keys of input parts and for fresh keys of output parts.
+   * Asks for the keys of input parts and for fresh keys of output parts. May be called again while
+   * the token lives.
    * @throws KmsError what the key service refused, with every reason
    * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request
    */
   async release(parts: ReleaseParts): Promise<ReleasedKeys> {
+    return await this.#ask(parts, {})
+  }
+
+  /**
+   * Asks for fresh keys of further output parts, which may be long after the token has expired.
+   * @throws KmsError, KmsConnectionError as {@link release}
+   */
+  async releaseOutputs(outputs: ReleaseParts['outputs']): Promise<ReleasedKeys> {
+    const continues = this.#earlierRelease(this.#releaseBefore())
+    return await this.#ask({ inputs: new Map(), outputs }, { continues })
+  }
+
+  async #ask(
+    parts: ReleaseParts,
+    more: { readonly continues?: EarlierRelease },
+  ): Promise<ReleasedKeys> {
     const { kmsId } = this.#client.pin
     const receiveKey = encodePublicKey(this.#receiveKey)
     const request = await signJws(
@@ -184,6 +209,7 @@ export class AttestedSession {
           cmkId: this.#outputKey(datasetId),
           parts: files.map(({ fileId, fixedDigestHex }) => ({ fileId, fixedDigestHex })),
         })),
+        ...more,
       },
       this.signKey,
     )
@@ -200,9 +226,9 @@ export class AttestedSession {
     const released = await verifyReleased(statement, this.#client.pin, transcript, parts, this.job)
     const keys = await openReleasedKeys(released.keys, this.#receiveKey, parts, kmsId, this.job)
     const { checkpoint, logKey, proofs } = released
-    // The first that was seen: what moves heads must continue it, whatever came between.
-    const log = this.#release?.log ?? { logKey, checkpoint }
-    this.#release = { transcript, row: proofs[0].index, log }
+    // The first: later requests name it, since the token was valid then, and what the log is at the
+    // end must continue what it was, whatever came between.
+    this.#release ??= { transcript, row: proofs[0].index, log: { logKey, checkpoint } }
     return {
       ...keys,
       heads: new Map(Object.entries(released.heads)),
@@ -219,8 +245,7 @@ export class AttestedSession {
    * LOG_HISTORY when the audit log is no continuation of what it was at the release
    */
   async commitHeads(moves: readonly HeadMove[]): Promise<CommittedHeads> {
-    const release = this.#release
-    if (release === undefined) throw new TypeError('heads are moved after a release, not before')
+    const release = this.#releaseBefore()
     const { kmsId } = this.#client.pin
     const signed = moves.map(({ datasetId, expected, next }) => ({
       datasetId,
@@ -236,8 +261,7 @@ export class AttestedSession {
       {
         ...this.#requestHead(encodePublicKey(this.#receiveKey)),
         moves: signed,
-        releaseIndex: release.row,
-        logSize: verifySeenLog(release.log, kmsId).size,
+        ...this.#earlierRelease(release),
       },
       this.signKey,
     )
@@ -250,6 +274,15 @@ export class AttestedSession {
     })
     requireContinued(kmsId, release.log, statement, statement.consistency)
     return { statement, statementJws }
+  }
+
+  #releaseBefore(): SeenRelease {
+    if (this.#release !== undefined) return this.#release
+    throw new TypeError('results are sealed and heads are moved after a release, not before')
+  }
+
+  #earlierRelease({ row, log }: SeenRelease): EarlierRelease {
+    return { releaseIndex: row, logSize: verifySeenLog(log, this.#client.pin.kmsId).size }
   }
 
   #requestHead(receiveKey: string) {

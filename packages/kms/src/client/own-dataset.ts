@@ -6,6 +6,7 @@ import {
   datasetIdFrom,
   openDataset,
   openPart,
+  type PartWithKey,
   readUnverifiedManifest,
   type Slot,
   type VerifiedDataset,
@@ -46,12 +47,6 @@ export function slotOf(client: KmsClient, part: VerifiedPart): Slot {
   throw new KmsError('WRONG_KMS', `${part.path} has no slot of key service ${client.pin.kmsId}`)
 }
 
-/** Part of a dataset with the key that opens it. */
-export interface OpenedPart {
-  readonly part: VerifiedPart
-  readonly dek: Dek
-}
-
 /**
  * Opens, outside any enclave, the current version of a dataset under `open` keys.
  * @throws KmsError KEY_ATTESTED_ONLY for data that only an attested instance may open
@@ -61,9 +56,9 @@ export async function openOwnDataset(
   client: KmsClient,
   folder: string,
   datasetId: DatasetId,
-): Promise<{ readonly head: DatasetHead; readonly parts: readonly OpenedPart[] }> {
+): Promise<{ readonly head: DatasetHead; readonly parts: readonly PartWithKey[] }> {
   const { head, dataset } = await openCurrent(client, folder, datasetId)
-  const parts: OpenedPart[] = []
+  const parts: PartWithKey[] = []
   for (const part of dataset.parts) parts.push({ part, dek: await unwrapPart(client, part) })
   return { head, parts }
 }
@@ -80,7 +75,7 @@ async function unwrapPart(client: KmsClient, part: VerifiedPart): Promise<Dek> {
 
 /** The plaintext of a dataset's parts, one after the other; every piece is authenticated. */
 export async function* plaintextOf(
-  parts: readonly OpenedPart[],
+  parts: readonly PartWithKey[],
 ): AsyncGenerator<Uint8Array, void, undefined> {
   for (const { part, dek } of parts) {
     const reader = await openPart(part, dek)

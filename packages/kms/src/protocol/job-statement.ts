@@ -9,7 +9,13 @@ export const MAX_JOB_STATEMENT_BYTES = 1 << 20
 const strict = { additionalProperties: false } as const
 const text = Type.String({ maxLength: 1 << 20, pattern: '^[^\\u0000]*$' })
 const name = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' })
-const format = Type.Union([Type.Literal('csv'), Type.Literal('json'), Type.Literal('parquet')])
+const format = Type.Union([
+  Type.Literal('csv'),
+  Type.Literal('json'),
+  Type.Literal('parquet'),
+  /** Files of any kind, each under its own name. */
+  Type.Literal('files'),
+])
 
 /** Shape of a job statement; nothing else may stand in one. */
 export const jobStatementSchema = Type.Object(
@@ -31,7 +37,7 @@ export const jobStatementSchema = Type.Object(
       Type.Object(
         {
           kind: Type.Literal('exec'),
-          argv: Type.Array(text, { minItems: 1, maxItems: 4096 }),
+          argv: Type.Array(text, { maxItems: 4096 }),
         },
         strict,
       ),

@@ -87,6 +87,14 @@ export const requests = {
   ...policyRequests,
 } as const
 
+/** How a later request names the release that its token was first used for. */
+const earlierRelease = {
+  /** Index of the release's audit row; a move of heads has its inclusion proven. */
+  releaseIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  /** Size of the audit log at the release's checkpoint, which later ones are to be consistent with. */
+  logSize: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+} as const
+
 /** Payload of a release request. */
 export const releaseRequestSchema = object({
   kmsId: hexDigest,
@@ -117,6 +125,8 @@ export const releaseRequestSchema = object({
     }),
     { maxItems: 256 },
   ),
+  /** Of a request for keys of further output files, which may come after the token has expired. */
+  continues: Type.Optional(object(earlierRelease)),
 })
 
 /** Payload of a heads request. */
@@ -131,10 +141,7 @@ export const headsRequestSchema = object({
     object({ datasetId: hexId, expected: nullable(headPositionSchema), next: nextHeadSchema }),
     { maxItems: 256 },
   ),
-  /** Index of the audit row of the release whose inclusion is to be proven with this one's. */
-  releaseIndex: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
-  /** Size of the audit log at the release's checkpoint, which the next one is to be consistent with. */
-  logSize: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+  ...earlierRelease,
 })
 
 const digestPath = Type.Array(base64Url(64), { maxItems: 64 })
@@ -282,6 +289,8 @@ export type DekContextJson = Static<typeof dekContextSchema>
 export type KeyDescription = Static<typeof answers.key>
 /** What a release asks for. */
 export type ReleaseRequest = Static<typeof releaseRequestSchema>
+/** How a later request names the release before it. */
+export type EarlierRelease = Pick<HeadsRequest, keyof typeof earlierRelease>
 /** What moving heads asks for. */
 export type HeadsRequest = Static<typeof headsRequestSchema>
 /** What the key service states with released keys. */

@@ -7,7 +7,8 @@ import { CodedError } from '../errors.ts'
  * that is no P-256 public key, `DATASET_ID` for another dataset's manifest, `VERSION` for another
  * version than the expected one, and `DIGEST` for the expected version with other content.
  * `PART_FOREIGN` is a sealed file that belongs elsewhere, `PART_CHANGED` one that is not as it was
- * written. `NO_SPACE` and `IO` come from the storage, `WRITER_STATE` from calls out of order.
+ * written. `PLAIN_FILE` is something to be sealed that is no file, or has a name that no dataset
+ * takes. `NO_SPACE` and `IO` come from the storage, `WRITER_STATE` from calls out of order.
  */
 export type DatasetCode =
   | 'MANIFEST_MISSING'
@@ -22,6 +23,7 @@ export type DatasetCode =
   | 'PART_MISSING'
   | 'PART_CHANGED'
   | 'PART_FOREIGN'
+  | 'PLAIN_FILE'
   | 'NO_SPACE'
   | 'IO'
   | 'WRITER_STATE'

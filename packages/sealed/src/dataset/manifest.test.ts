@@ -12,6 +12,7 @@ import {
   manifestDigestFrom,
   parseManifest,
 } from './manifest.ts'
+import { isPartPath, pathOfPart } from './part-path.ts'
 import { signManifest, verifyManifest } from './signature.ts'
 import { importWriterKey } from './writer-key.ts'
 
@@ -45,6 +46,10 @@ const partArbitrary = fc.record({
   lastTag: hex(16),
   rows: fc.option(fc.maxSafeNat()),
 })
+const pathArbitrary = fc
+  .array(fc.stringMatching(/^[a-z ._:*?äß一]{1,9}$/), { minLength: 1, maxLength: 4 })
+  .map(names => names.join('/'))
+  .filter(isPartPath)
 const manifestArbitrary: fc.Arbitrary<Manifest> = fc
   .record({
     datasetId: hex(16).map(datasetIdFrom),
@@ -53,7 +58,15 @@ const manifestArbitrary: fc.Arbitrary<Manifest> = fc
     mediaType: fc.stringMatching(/^[ -~]{1,40}$/),
     parts: fc
       .uniqueArray(partArbitrary, { selector: ({ name }) => name, maxLength: 8 })
-      .map(parts => [...new Map(parts.map(entry => [entry.fileId, entry])).values()]),
+      .map(parts => [...new Map(parts.map(entry => [entry.fileId, entry])).values()])
+      .chain(parts =>
+        fc.array(fc.option(pathArbitrary), { minLength: 8, maxLength: 8 }).map(paths =>
+          // A folder for each, so that none is in another's way.
+          parts.map((entry, index) =>
+            paths[index] ? { ...entry, path: `${index}/${paths[index]}` } : entry,
+          ),
+        ),
+      ),
   })
   .map(({ digest, ...rest }) => ({ ...rest, previous: rest.version === 1 ? null : digest }))
 
@@ -162,6 +175,22 @@ describe('manifest', () => {
       { ...manifest, parts: [part, { ...part, name: 'other' }] },
       { ...manifest, parts: [part, { ...part, fileId: 'ee'.repeat(16) }] },
       { ...manifest, parts: [null] },
+      ...['', '/', '/a', 'a/', 'a//b', '.', '..', '../a', 'a/..', 'a/./b', 'a\\b', 'a\0'].map(
+        path => withPart({ path }),
+      ),
+      ...['a\n', 'a\u007f', 'a\u0085', 'a\ud800', 'ä'.repeat(128), 'a/'.repeat(512)].map(path =>
+        withPart({ path }),
+      ),
+      withPart({ path: 7 }),
+      withPart({ path: undefined }),
+      ...[
+        ['a', 'a'],
+        ['a', 'a/b'],
+        ['a/b/c', 'a/b'],
+      ].map(paths => ({
+        ...manifest,
+        parts: manifest.parts.map((entry, index) => ({ ...entry, path: paths[index] })),
+      })),
       ...['', '.', '..', '.a', 'a/b', '../a', 'a\\b', 'a\0', 'ä', 'a\n', 'manifest.jws'].map(name =>
         withPart({ name }),
       ),
@@ -178,6 +207,13 @@ describe('manifest', () => {
       const code = await codeOf(() => encodeManifest(bad as Manifest))
       expect(code, JSON.stringify(bad)).toBe('MANIFEST_FORMAT')
     }
+  })
+
+  it('says where a part stands among files, whether it has a path or not', () => {
+    const number = 7
+    expect(pathOfPart({ path: 'a/b.txt', number, mediaType: 'text/csv' })).toBe('a/b.txt')
+    expect(pathOfPart({ number, mediaType: 'text/csv' })).toBe('part-00007.csv')
+    expect(pathOfPart({ number: 123456, mediaType: 'image/png' })).toBe('part-123456')
   })
 
   it('takes the most parts that are allowed, and no more', async () => {

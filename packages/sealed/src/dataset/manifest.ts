@@ -3,6 +3,7 @@ import { canonicalJson, canonicalJsonBytes } from '../canonical-json.ts'
 import { type Brand, type DatasetId, type FileId, HEADER_ALIGNMENT } from '../header.ts'
 import { PAYLOAD_HEADER_LENGTH, TAG_LENGTH } from '../payload.ts'
 import { type DatasetError, mismatch } from './errors.ts'
+import { assertPathsOfTree, isPartPath } from './part-path.ts'
 
 /** SHA-256 of an encoded manifest, 64 lower-case hexadecimal digits. */
 export type ManifestDigest = Brand<string, 'ManifestDigest'>
@@ -43,6 +44,8 @@ export interface ManifestPart {
   readonly lastTag: string
   /** Number of rows, or null where rows mean nothing. */
   readonly rows: number | null
+  /** Where the file stands among the dataset's files, where that matters; see `isPartPath`. */
+  readonly path?: string
 }
 
 /** One version of a dataset: the list of its parts. */
@@ -60,11 +63,16 @@ function wrong(field: string, wanted: string, seen: unknown): DatasetError {
   return mismatch('MANIFEST_FORMAT', `manifest field ${field}`, wanted, seen)
 }
 
-function fieldsOf(value: unknown, count: number, field: string): Record<string, unknown> {
+function fieldsOf(
+  value: unknown,
+  count: number,
+  field: string,
+  optional?: string,
+): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw wrong(field, 'an object', Array.isArray(value) ? 'an array' : value)
   }
-  const keys = Object.keys(value)
+  const keys = Object.keys(value).filter(key => key !== optional)
   if (keys.length !== count) throw wrong(field, `${count} fields`, keys)
   return value as Record<string, unknown>
 }
@@ -83,7 +91,8 @@ function integerOf(value: unknown, min: number, max: number, field: string): num
 
 function partFrom(value: unknown, index: number): ManifestPart {
   const at = `parts[${index}]`
-  const { name, fileId, fixedDigest, length, lastTag, rows } = fieldsOf(value, 6, at)
+  const fields = fieldsOf(value, 6, at, 'path')
+  const { name, fileId, fixedDigest, length, lastTag, rows, path } = fields
   const checkedName = textOf(name, PART_NAME, `${at}.name`)
   if (/^manifest[-.]/.test(checkedName)) throw wrong(`${at}.name`, 'another name', name)
   return {
@@ -93,7 +102,15 @@ function partFrom(value: unknown, index: number): ManifestPart {
     length: integerOf(length, MIN_PART_LENGTH, Number.MAX_SAFE_INTEGER, `${at}.length`),
     lastTag: textOf(lastTag, DIGITS_32, `${at}.lastTag`),
     rows: rows === null ? null : integerOf(rows, 0, Number.MAX_SAFE_INTEGER, `${at}.rows`),
+    ...(Object.hasOwn(fields, 'path') ? { path: partPathOf(path, `${at}.path`) } : {}),
   }
+}
+
+function partPathOf(value: unknown, field: string): string {
+  if (typeof value !== 'string' || !isPartPath(value)) {
+    throw wrong(field, 'a relative path without ., .., backslashes and control characters', value)
+  }
+  return value
 }
 
 function partsFrom(value: unknown): ManifestPart[] {
@@ -109,6 +126,7 @@ function partsFrom(value: unknown): ManifestPart[] {
       seen.add(part[field])
     }
   }
+  assertPathsOfTree(parts.flatMap(({ path }) => path ?? []))
   return parts
 }
 

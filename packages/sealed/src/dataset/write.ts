@@ -43,6 +43,8 @@ export interface NewPartOptions {
     | readonly Slot[]
     | ((context: PartContext) => Promise<readonly Slot[]> | readonly Slot[])
   readonly segmentSize?: number
+  /** Where the file stands among the dataset's files, where that matters; see `isPartPath`. */
+  readonly path?: string
 }
 
 /** Writes one part. Await each call before the next; after a failure abort the dataset's writer. */
@@ -200,7 +202,7 @@ class FolderWriter implements DatasetWriter {
     // The dataset may have been aborted meanwhile.
     if (this.#state !== 'open') await writer.abort()
     this.#demandOpen()
-    return this.#partWriter({ name, number, path, writer })
+    return this.#partWriter({ name, number, path, writer, place: options.path })
   }
 
   #partWriter(part: {
@@ -208,8 +210,9 @@ class FolderWriter implements DatasetWriter {
     readonly number: number
     readonly path: string
     readonly writer: SealedFileWriter
+    readonly place: string | undefined
   }): DatasetPartWriter {
-    const { name, number, path, writer } = part
+    const { name, number, path, writer, place } = part
     return {
       name,
       number,
@@ -226,6 +229,7 @@ class FolderWriter implements DatasetWriter {
             length: summary.length,
             lastTag: Buffer.from(summary.lastTag).toString('hex'),
             rows,
+            ...(place === undefined ? {} : { path: place }),
           }
           this.#parts[number] = entry
           return entry

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: so do the holes of job templates look
 import { randomBytes } from 'node:crypto'
-import { newDatasetId } from '@cloister/sealed'
+import { newDatasetId, newFileId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { KmsClient } from '../../client/kms-client.ts'
 import { toHex } from '../../protocol/encoding.ts'
@@ -67,6 +67,31 @@ describe('a limit on releases', () => {
     await sessions[won]?.commitHeads([move])
     await refused((await scene.attest()).release(scene.parts()), 'RELEASE_DENIED', limits)
     expect(await scene.owner.listPolicies()).toMatchObject([{ releases: 1 }])
+  })
+
+  it('lets the job through finish with as many output files as it has, and counts it once', async () => {
+    const { scene } = await sceneWith({ maxReleases: 1 })
+    const session = await scene.attest()
+    await session.release(scene.parts())
+    for (let request = 0; request < 3; request += 1) {
+      const file = { fileId: newFileId(), fixedDigestHex: digest() }
+      await session.releaseOutputs(new Map([[outputOf(scene), [file]]]))
+    }
+    expect(await scene.owner.listPolicies()).toMatchObject([{ releases: 1 }])
+    await removePolicies(scene.owner)
+    const file = { fileId: newFileId(), fixedDigestHex: digest() }
+    const without = session.releaseOutputs(new Map([[outputOf(scene), [file]]]))
+    await refused(without, 'RELEASE_DENIED', ['NO_POLICY'])
+  })
+
+  it('is not got round by going on with a release that gave no such key', async () => {
+    const { scene } = await sceneWith({ maxReleases: 1 })
+    const session = await scene.attest()
+    const { inputs } = scene.parts()
+    await session.release({ inputs, outputs: new Map() })
+    const file = { fileId: newFileId(), fixedDigestHex: digest() }
+    const more = session.releaseOutputs(new Map([[outputOf(scene), [file]]]))
+    await refused(more, 'RELEASE_DENIED', ['RELEASE_INDEX'])
   })
 
   it('counts a request once, whatever it asks for, and what was refused not at all', async () => {

@@ -4,15 +4,13 @@ import { JWS_TYPES, signJws } from '../../protocol/jws.ts'
 import type { Head, HeadsRequest } from '../../protocol/messages.ts'
 import { headsTranscript } from '../../protocol/transcript.ts'
 import { type Act, deniedUnproven, perform } from '../acts.ts'
-import { type AuditEntry, provenRows } from '../audit/index.ts'
+import { provenRows } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, moveHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
-import { authorise, type Instance, openRequest } from './authorise.ts'
+import { type Instance, openRequest } from './authorise.ts'
+import { authoriseLater, MAX_JOB_MS } from './later.ts'
 import { headsOf, permitFor } from './permits.ts'
 import { headJson } from './release.ts'
-
-/** Milliseconds after its release in which a job may still move its heads: a week. */
-const MAX_JOB_MS = 7 * 24 * 60 * 60 * 1000
 
 /**
  * Moves the heads of a job's output datasets, all or none. The token is judged as of the release it
@@ -39,10 +37,9 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
   let instance: Instance
   let releasedAt: Date
   try {
-    const row = await releaseRow(service, payload)
-    releasedAt = new Date(row.at)
-    instance = await authorise(service, request, releasedAt)
-    requireSameRun(row, instance, at)
+    const earlier = await authoriseLater(service, request, payload, at)
+    releasedAt = earlier.releasedAt
+    instance = earlier.instance
   } catch (error) {
     throw deniedUnproven(service, act.action, error)
   }
@@ -63,36 +60,6 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
   const { kmsId, privateKey } = service.identity
   const statement = { kmsId, transcript, heads, ...proven, at: at.toISOString() }
   return await signJws(JWS_TYPES.headsMoved, statement, privateKey)
-}
-
-/** The release's own row, in a log at least as long as the instance has seen it. */
-async function releaseRow(
-  { audit, store }: KmsService,
-  { releaseIndex: index, logSize }: HeadsRequest,
-): Promise<AuditEntry> {
-  const { row, size } = await store.read(async tx => {
-    const [row] = await audit.entries(tx, { after: index - 1, limit: 1 })
-    return { row, size: (await audit.root(tx)).size }
-  })
-  const { action, outcome } = { ...row?.entry }
-  if (row?.index === index && action === 'release' && outcome === 'released' && logSize <= size) {
-    return row.entry
-  }
-  throw new KmsError('RELEASE_DENIED', 'there was no such release', {
-    reasons: [{ code: 'RELEASE_INDEX', message: `audit row ${index} of ${size} is of no release` }],
-  })
-}
-
-/** Of that very token, and not too long ago. */
-function requireSameRun(row: AuditEntry, { token }: Instance, at: Date): void {
-  if (row['tokenId'] !== token.tokenId) {
-    throw new KmsError('RELEASE_DENIED', 'that release was another instance’s', {
-      reasons: [{ code: 'RELEASE_INDEX', message: 'that audit row is of another token' }],
-    })
-  }
-  if (at.getTime() - Date.parse(row.at) > MAX_JOB_MS) {
-    throw new KmsError('TOKEN_EXPIRED', 'the release was more than a week ago')
-  }
 }
 
 /**

@@ -17,7 +17,8 @@ import { provenRows } from '../audit/index.ts'
 import { type DekContext, KeyError } from '../keys/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, type StoredHead, type StoreTransaction } from '../store/index.ts'
-import { authorise, type Instance, openRequest } from './authorise.ts'
+import { authorise, type Instance, openRequest, type SignedRequest } from './authorise.ts'
+import { authoriseLater, MAX_JOB_MS } from './later.ts'
 import { headsOf, type Permit, permitFor } from './permits.ts'
 
 /** Everything that a release hands out, in clear; disposed of once it is encrypted. */
@@ -32,7 +33,8 @@ interface Scope {
   readonly service: KmsService
   readonly tx: StoreTransaction
   readonly instance: Instance
-  readonly at: Date
+  /** The instant that policies are asked about, and whether this use of them is counted already. */
+  readonly asOf: { readonly at: Date; readonly own: 0 | 1 }
   readonly reasons: KmsReason[]
   readonly act: Act
   /** What was permitted, to be counted once everything is. */
@@ -55,9 +57,11 @@ export async function release(service: KmsService, jws: string): Promise<string>
     action: 'release',
     details: { inputs: datasetsOf(payload.inputs), outputs: datasetsOf(payload.outputs) },
   }
-  const instance = await authorise(service, request, at).catch((error: unknown) => {
-    throw deniedUnproven(service, act.action, error)
-  })
+  const { instance, jtiExpiresAt, asOf } = await authorised(service, request, at).catch(
+    (error: unknown) => {
+      throw deniedUnproven(service, act.action, error)
+    },
+  )
   const { token } = instance
   requireSinceRestore(service, token)
   const transcript = releaseTranscript({
@@ -76,17 +80,14 @@ export async function release(service: KmsService, jws: string): Promise<string>
     measurement: toHex(token.measurement),
     tee: token.tee,
     tcbStatus: token.tcbStatus,
+    ...(payload.continues === undefined ? {} : { continues: payload.continues.releaseIndex }),
   })
   const { value: gathered, auditIndex } = await perform(service, act, 'released', at, async tx => {
-    const use = {
-      kind: 'release',
-      id: `${token.tokenId}.${payload.jti}`,
-      expiresAt: token.expiresAt,
-    }
+    const use = { id: `${token.tokenId}.${payload.jti}`, expiresAt: jtiExpiresAt }
     if (!(await consume(tx, { ...use, kind: 'release' }))) {
       throw new KmsError('REQUEST_REPLAYED', 'this request has been answered')
     }
-    return await gather(service, tx, instance, payload, at, act)
+    return await gather({ service, tx, instance, asOf, act, reasons: [], permits: [] }, payload)
   })
   service.metrics.released(gathered.inputs.size + gathered.outputs.size)
   const keys = await encrypted(gathered, payload.receiveKey)
@@ -105,16 +106,46 @@ function requireSinceRestore({ restoredAt }: KmsService, { issuedAt }: Instance[
   throw new KmsError('TOKEN_EXPIRED', 'the token is of before the key service was restored')
 }
 
-async function gather(
+/** Who asks, until when the request could be made again, and as of when policies decide. */
+interface Authorised {
+  readonly instance: Instance
+  readonly jtiExpiresAt: Date
+  readonly asOf: Scope['asOf']
+}
+
+/**
+ * The instance that asks. One that asks for keys of further output files names the release before:
+ * its token, and times and limits of policies, are judged as of that, which counted. Keys to inputs
+ * are released to a token that is valid now, and to no other.
+ */
+async function authorised(
   service: KmsService,
-  tx: StoreTransaction,
-  instance: Instance,
-  payload: ReleaseRequest,
+  request: SignedRequest<'release'>,
   at: Date,
-  act: Act,
-): Promise<Gathered> {
-  const reasons: KmsReason[] = []
-  const scope: Scope = { service, tx, instance, at, reasons, act, permits: [] }
+): Promise<Authorised> {
+  const { continues, inputs, outputs } = request.payload
+  if (continues === undefined) {
+    const instance = await authorise(service, request, at)
+    return { instance, jtiExpiresAt: instance.token.expiresAt, asOf: { at, own: 0 } }
+  }
+  if (inputs.length > 0) {
+    throw new KmsError('MALFORMED', 'a request that continues a release asks for output keys alone')
+  }
+  const earlier = await authoriseLater(service, request, continues, at)
+  const { instance, releasedAt } = earlier
+  const other = outputs.find(({ datasetId }) => !earlier.outputs.has(datasetId))
+  if (other !== undefined) {
+    const message = `that release gave no key to output dataset ${other.datasetId}`
+    throw new KmsError('RELEASE_DENIED', 'this continues no such release', {
+      reasons: [{ code: 'RELEASE_INDEX', message }],
+    })
+  }
+  const jtiExpiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
+  return { instance, jtiExpiresAt, asOf: { at: releasedAt, own: 1 } }
+}
+
+async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> {
+  const { service, tx, asOf, reasons, permits } = scope
   const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
   const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
   const heads = await headsOf(tx, asked)
@@ -128,7 +159,7 @@ async function gather(
     if (reasons.length > 0) {
       throw new KmsError('RELEASE_DENIED', 'no key is released', { reasons })
     }
-    await service.policies.count(tx, scope.permits)
+    if (asOf.own === 0) await service.policies.count(tx, permits)
   } catch (error) {
     dispose(gathered)
     throw error
@@ -189,10 +220,10 @@ async function gatherInput(
 }
 
 async function permitOf(
-  { act, at, instance, permits, reasons, service, tx }: Scope,
+  { act, asOf, instance, permits, reasons, service, tx }: Scope,
   use: Omit<Parameters<typeof permitFor>[3], 'at' | 'own'>,
 ): Promise<Permit | undefined> {
-  const permit = await permitFor(service, tx, instance, { ...use, at, own: 0 }, reasons, act)
+  const permit = await permitFor(service, tx, instance, { ...use, ...asOf }, reasons, act)
   if (permit !== undefined) permits.push({ keyId: use.keyId, policyId: permit.policyId })
   return permit
 }

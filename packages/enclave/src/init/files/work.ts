@@ -1,0 +1,28 @@
+import type { ManifestPart } from '@cloister/sealed'
+import { endOf, requireGoodEnd, startProgram } from '../child.ts'
+import type { Opened, Run, Worked } from '../running.ts'
+import { sealFolder } from './results.ts'
+import { layOutInputs, prepareOutputs } from './view.ts'
+
+/**
+ * The work of a program that knows nothing of Cloister: it finds its inputs as files, whole and
+ * authentic to their last byte before its first instruction, and what it leaves under its outputs'
+ * paths is sealed when it has ended with 0.
+ * @throws ProgramError, InstanceError, DatasetError, SealedFormatError
+ */
+export async function workWithFiles(run: Run, opened: Opened): Promise<Worked> {
+  const { plan, planned } = run
+  await layOutInputs(run, opened)
+  await prepareOutputs(run)
+  await run.beforeProgram()
+  const child = startProgram(plan)
+  run.onProgram(child)
+  const end = await endOf(child)
+  await run.afterProgram()
+  requireGoodEnd(end)
+  const parts = new Map<string, readonly ManifestPart[]>()
+  for (const output of planned) {
+    parts.set(output.output.name, await sealFolder(run, opened, output))
+  }
+  return { parts, statistics: {} }
+}

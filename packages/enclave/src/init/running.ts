@@ -1,0 +1,37 @@
+import type { ChildProcess } from 'node:child_process'
+import type { AttestedSession, ReleasedKeys } from '@cloister/kms'
+import type { ManifestPart } from '@cloister/sealed'
+import type { InstanceLayout } from '../instance/layout.ts'
+import type { ProgramPlan } from './child.ts'
+import type { OpenedInput } from './inputs.ts'
+import type { Assignment } from './job.ts'
+import type { PlannedOutput } from './outputs.ts'
+
+/** A job under way, as the two ways in which programs work see it. */
+export interface Run {
+  readonly layout: InstanceLayout
+  readonly assignment: Assignment
+  readonly planned: readonly PlannedOutput[]
+  readonly plan: ProgramPlan
+  /** Gives up what the program is not to have, right before it starts. */
+  readonly beforeProgram: () => Promise<void>
+  /** Given the program's process, so that it can be ended with the instance. */
+  readonly onProgram: (child: ChildProcess) => void
+  /** Ends what the program left running, right after its own end. */
+  readonly afterProgram: () => Promise<void>
+}
+
+/** What the key service gave, and what was opened with it. */
+export interface Opened {
+  readonly session: AttestedSession
+  readonly released: ReleasedKeys
+  readonly inputs: readonly OpenedInput[]
+}
+
+/** What a program's work came to: sealed files, whole, not yet under their names. */
+export interface Worked {
+  /** By the output's name. */
+  readonly parts: ReadonlyMap<string, readonly ManifestPart[]>
+  /** Named numbers about the run, which the receipt states. */
+  readonly statistics: Readonly<Record<string, number>>
+}
