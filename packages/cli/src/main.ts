@@ -2,6 +2,12 @@
 import { failureOf } from './output/failure.ts'
 import { createProgram } from './program.ts'
 
+// Who reads no more, as `head` does, has had enough: nothing is wrong.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 try {
   const program = await createProgram(process.argv)
   await program.parseAsync(process.argv)

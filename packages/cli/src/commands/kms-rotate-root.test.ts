@@ -1,21 +1,10 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { startKms } from '@cloister/kms/server'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { cloister } from '../cloister.test.support.ts'
 import { platformAppraisal } from './kms.ts'
-
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
-
-function cloister(home: string, ...argv: readonly string[]) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
-    execFile(process.execPath, [MAIN, '--home', home, ...argv], (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
-  })
-}
 
 describe('cloister kms rotate-root', () => {
   it('moves a root key from its file to a passphrase, and says what stands in its way', {

@@ -173,21 +173,3 @@ describe('cloister kms serve, told to stop', () => {
     release()
   })
 })
-
-describe('flags of cloister kms serve', () => {
-  it.each([
-    ['--trusted-proxy', 'proxy.example'],
-    ['--trusted-proxy', '10.0.0.0/33'],
-    ['--rate-account', '-1'],
-    ['--rate-address', 'many'],
-    ['--metrics-port', '65536'],
-    ['--shutdown-grace', 'long'],
-  ])('%s %s is refused', async (flag, value) => {
-    const argv = ['--home', folder, 'kms', 'serve', '--port', '0', flag, value]
-    const child = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'ignore', 'pipe'] })
-    const said = await text(child.stderr)
-    if (child.exitCode === null) await once(child, 'exit')
-    expect(child.exitCode).toBe(EXIT.usage)
-    expect(said).toContain(flag)
-  })
-})
