@@ -17,10 +17,14 @@ if [ ! -f "$main" ]; then
   exit 2
 fi
 
-# The command, said before it runs. What it finds out goes to standard output.
-cloister() {
+say() {
   local said="$*"
   echo "\$ cloister ${said//"$root"\//}" >&2
+}
+
+# The command, said before it runs. What it finds out goes to standard output.
+cloister() {
+  say "$@"
   node "$main" --home "$work/home" "$@"
 }
 
@@ -35,7 +39,10 @@ begin() {
   mkdir -p "$work/home" "$out/store"
   ln -s "$out/store" "$work/home/store"
   cd "$work"
-  cloister kms serve --port 0 --allow-simulated-platform >kms.log 2>&1 &
+  local serve=(kms serve --port 0 --allow-simulated-platform)
+  say "${serve[@]}"
+  # Not through the function: what is ended below is to be the service, and not a shell around it.
+  node "$main" --home "$work/home" "${serve[@]}" >kms.log 2>&1 &
   service=$!
   trap 'kill "$service" 2>/dev/null; wait "$service" 2>/dev/null || true' EXIT
   until grep --quiet 'pin:' kms.log; do
