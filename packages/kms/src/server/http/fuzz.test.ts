@@ -55,6 +55,7 @@ beforeAll(async () => {
     // Most texts of the alphabet are no base64url.
     importToken: ['A'.repeat(43), 'AAAA'],
     encryptedKeyMaterial: [SECRET, 'AAAA'],
+    header: [SECRET, 'AAAA'],
     // Not the long RSA keys: making them takes longer than all the rest.
     keySpec: ['SYMMETRIC_DEFAULT', 'ECC_NIST_P256', 'SM2'],
     wrappingKeySpec: ['RSA_2048'],
