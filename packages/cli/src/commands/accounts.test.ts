@@ -123,6 +123,37 @@ describe('a tenant, its accounts and their credentials', () => {
     const shown = await json<{ credential: { keyIds: string[] } }>('nightly', 'account', 'show')
     expect(shown.credential.keyIds).toEqual([keyId])
 
+    // Not by enrolling where a credential is, which would be lost with its account's keys.
+    const token = join(folder, 'data', ENROLMENT_FILE)
+    const unused = await readFile(token)
+    const enrol = ['kms', 'enrol', '--pin', 'etl/kms.json', '--token-file', token] as const
+    const over = await cloister('etl', ...enrol)
+    expect([over.code, over.stderr]).toEqual([2, expect.stringContaining('would be written over')])
+    expect(await readFile(token)).toEqual(unused)
+
+    const { keyId: openId } = await json<{ keyId: string }>(
+      ...(['etl', 'key', 'create', '--open', '--alias', 'results'] as const),
+    )
+    const user = await json<{ file: string }>(
+      ...(['etl', 'credential', 'create', 'user', '--scope', 'keys:use'] as const),
+      ...['--key-id', openId],
+    )
+    await newHome('user', await readFile(user.file, 'utf8'))
+    // By its alias, which a credential for uses alone may not look up.
+    const sealed = await json<{ out: string }>(
+      ...(['user', 'key', 'encrypt', 'results', user.file, '--out', 'sealed'] as const),
+    )
+    await json('user', 'key', 'data-key', 'results', 'data.key')
+    const opened = await cloister('user', 'key', 'decrypt', sealed.out)
+    expect([opened.code, opened.stdout]).toEqual([0, await readFile(user.file, 'utf8')])
+    const other = await cloister('user', 'key', 'encrypt', 'patients', user.file)
+    expect([other.code, other.stderr]).toEqual([3, expect.stringContaining('[KEY]')])
+    const unknown = await cloister('etl', 'key', 'encrypt', 'nobodys', user.file)
+    expect([unknown.code, unknown.stderr]).toEqual([
+      2,
+      expect.stringContaining('the aliases are: patients, results'),
+    ])
+
     const before = await readFile(join(folder, 'nightly', 'credential'), 'utf8')
     const rotated = await json<{ file: string }>(
       'nightly',

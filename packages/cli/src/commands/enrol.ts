@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 
 /**
  * Adds the command that opens an account and pins the key service.
@@ -21,6 +22,13 @@ export function addEnrolCommand(parent: Command, name: 'enrol' | 'enroll'): void
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags & { pin: string; tokenFile: string }>()
       const session = new Session(flags)
+      // Before the token is used up. An account whose last credential is gone is lost, and its keys.
+      if ((await session.home.find('credential')) !== undefined) {
+        throw new UsageError(
+          `${session.home.path('credential')} is there: it opens an account, and would be written over`,
+          'name another home folder (--home), or move that file away and keep it',
+        )
+      }
       const pinText = await readFile(flags.pin, 'utf8')
       const pin = pinFrom(pinText, flags.pin)
       const client = new KmsClient(pin)

@@ -2,7 +2,7 @@ import { parseCiphertext } from '@cloister/kms'
 import type { Command } from 'commander'
 import { readSmall } from '../files/small-file.ts'
 import { writeWhole } from '../files/write-whole.ts'
-import { keyIdOf } from '../key-name.ts'
+import { keyIdOf, withKey } from '../key-name.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { pairsFrom, several, wholeNumber } from './flags.ts'
@@ -36,8 +36,8 @@ export function addKeyDataCommands(key: Command): void {
       const session = new Session(flags)
       const plaintext = await readSmall(file, MAX_PLAINTEXT)
       const made = await session
-        .withClient(async client =>
-          client.encrypt(await keyIdOf(client, named), plaintext, contextFrom(flags)),
+        .withClient(client =>
+          withKey(client, named, key => client.encrypt(key, plaintext, contextFrom(flags))),
         )
         .finally(() => plaintext.fill(0))
       await give(
@@ -121,14 +121,15 @@ function addDataKeyCommand(key: Command): void {
       const session = new Session(flags)
       const length = wholeNumber('--length', flags.length, 1, 1024)
       const { keyId, keyVersion } = await session.withClient(async client => {
-        const id = await keyIdOf(client, named)
         const options = { ...contextFrom(flags), length }
         if (flags.plaintext === undefined) {
-          const made = await client.generateDataKeyWithoutPlaintext(id, options)
+          const made = await withKey(client, named, key =>
+            client.generateDataKeyWithoutPlaintext(key, options),
+          )
           await writeWhole(file, [made.ciphertext])
           return made
         }
-        const made = await client.generateDataKey(id, options)
+        const made = await withKey(client, named, key => client.generateDataKey(key, options))
         try {
           await writeWhole(file, [made.ciphertext])
           await writeWhole(flags.plaintext, [made.plaintext])

@@ -212,7 +212,7 @@ it('a backup of a file is private, proven, and written over nothing', async () =
   const garbage = restore({ ...options, from: join(folder, 'garbage') })
   await expect(garbage).rejects.toMatchObject({ name: 'StoreError' })
   expect(await readdir(other)).toEqual(['root.key'])
-  await expect(restore({ ...options, dataDir })).rejects.toMatchObject({ code: 'INTEGRITY' })
+  await expect(restore({ ...options, dataDir })).rejects.toMatchObject({ code: 'OPEN' })
   expect(await restore(options)).toEqual({ logSize: 2 })
   const restored = await World.start({ dataDir: other })
   const again = new KmsClient(restored.kms.pin, { credential })

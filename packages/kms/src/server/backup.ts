@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs'
 import { chmod, copyFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KmsError } from '../protocol/errors.ts'
 import { AuditLog, openLogKey, Witness } from './audit/index.ts'
 import { enrolmentTokenOf } from './identity/enrolment-token.ts'
 import { openIdentity } from './identity/stored-identity.ts'
 import { DATABASE_FILE, openRootAndStore, type StorePlace } from './open-root-and-store.ts'
 import { noteRestored } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
-import { type BackupContent, backUpSqlite, SealedSecrets } from './store/index.ts'
+import { type BackupContent, backUpSqlite, SealedSecrets, StoreError } from './store/index.ts'
 
 /**
  * Copies the database of a data folder to a new file, also while the key service runs. The root key
@@ -43,18 +42,15 @@ export interface Restored {
  * Takes a database for the one to go on with although a newer one was: puts a backup in a data folder,
  * or takes the database that somebody has put back already. Every row is proven first; then the audit
  * log says that it was restored. No key service may run meanwhile.
- * @throws RootKeyError MISSING and others; StoreError ROW_MAC, LOCKED and others; KmsError INTEGRITY where
- * there is a database already
+ * @throws RootKeyError MISSING and others; StoreError OPEN where there is a
+ * database already; ROW_MAC, LOCKED and others
  */
 export async function restore(options: RestoreOptions): Promise<Restored> {
   const { dataDir, from, postgres } = options
   if (from === undefined || postgres !== undefined) return await accept(options)
   const path = join(dataDir, DATABASE_FILE)
   if (existsSync(path)) {
-    throw new KmsError(
-      'INTEGRITY',
-      `${path} is there: move it away, with the files beside it, first`,
-    )
+    throw new StoreError('OPEN', `${path} is there: move it away, with the files beside it, first`)
   }
   try {
     await copyFile(from, path)

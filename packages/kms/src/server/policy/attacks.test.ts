@@ -94,6 +94,41 @@ describe('a limit on releases', () => {
     await refused(more, 'RELEASE_DENIED', ['RELEASE_INDEX'])
   })
 
+  it('is not got round by going on with a release that another policy permitted', async () => {
+    const scene = await Scene.make(world)
+    const session = await scene.attest()
+    await session.release(scene.parts())
+    await removePolicies(scene.owner)
+    await scene.owner.addPolicy({ template: templateOf(scene, { maxReleases: 1 }) })
+    await (await scene.attest()).release(scene.parts())
+    const file = { fileId: newFileId(), fixedDigestHex: digest() }
+    const more = session.releaseOutputs(new Map([[outputOf(scene), [file]]]))
+    await refused(more, 'RELEASE_DENIED', ['RELEASE_LIMIT'])
+    const next = { version: 1, manifestDigest: digest() }
+    const move = session.commitHeads([{ datasetId: outputOf(scene), expected: null, next }])
+    await refused(move, 'RELEASE_DENIED', ['RELEASE_LIMIT'])
+  })
+
+  it('is not got round by moving the head of an output under another key than was released', async () => {
+    const scene = await Scene.make(world)
+    const { keyId } = await scene.owner.createKey({ mode: 'attested-only' })
+    const outputs = scene.job.outputs.map(output => ({ ...output, cmkId: keyId }))
+    const job = { ...scene.job, outputs } as JobStatement
+    const jobDigests = [toHex(jobDigest(job))]
+    await scene.owner.addPolicy({ template: templateOf(scene, { jobDigests }) })
+    await scene.owner.addPolicy({
+      template: templateOf(scene, { jobDigests, keyId, maxReleases: 1 }),
+    })
+    const [session, other] = [await scene.attest(job), await scene.attest(job)]
+    const { inputs } = scene.parts()
+    await session.release({ inputs, outputs: new Map() })
+    await other.release(scene.parts())
+    const next = { version: 1, manifestDigest: digest() }
+    const move = { datasetId: outputOf(scene), expected: null, next }
+    await refused(session.commitHeads([move]), 'RELEASE_DENIED', ['RELEASE_LIMIT'])
+    await other.commitHeads([move])
+  })
+
   it('counts a request once, whatever it asks for, and what was refused not at all', async () => {
     const { scene } = await sceneWith({ maxReleases: 2 })
     const session = await scene.attest()

@@ -60,7 +60,9 @@ export async function keyWithPolicies() {
     const tried = await tryCedar(cedar.replaceAll('KEY', `Cloister::Key::"${keyId}"`))
     return await opened.store.write(tx => policies.addText(tx, tried, { owner, at }))
   }
-  const evaluate = (change: Partial<ReleaseRequest> = {}, own: 0 | 1 = 0) =>
-    opened.store.read(tx => policies.evaluate(tx, { ...request, keyId, ...change }, own))
+  const evaluate = (
+    change: Partial<ReleaseRequest> = {},
+    countedBy: ReadonlySet<string> = new Set(),
+  ) => opened.store.read(tx => policies.evaluate(tx, { ...request, keyId, ...change }, countedBy))
   return { ...opened, keys, policies, keyId, add, addText, evaluate }
 }

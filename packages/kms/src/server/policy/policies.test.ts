@@ -146,7 +146,9 @@ describe('a limit on releases', () => {
       reasons: [{ code: 'RELEASE_LIMIT', wanted: 'fewer than 2', seen: '2' }],
     })
     // What goes on with a release that was permitted is permitted too.
-    expect(await evaluate({ action: 'seal' }, 1)).toMatchObject({ decision: 'permit' })
+    expect(await evaluate({ action: 'seal' }, new Set([limited.policyId]))).toMatchObject({
+      decision: 'permit',
+    })
     const again = await add({ maxReleases: 1 })
     expect(await evaluate()).toMatchObject({ policyId: again.policyId })
     const free = await add()

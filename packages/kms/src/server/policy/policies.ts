@@ -105,13 +105,17 @@ export class Policies {
   /**
    * Decides whether an instance may use a key. `request.principal` must come from evidence that
    * verified: nothing here can tell.
-   * @param own - 1 where the request goes on with a release that was permitted, and counted, before
+   * @param countedBy - Where the request goes on with a release: the policies that one counted by
    * @throws StoreError ROW_MAC; PolicyError POLICY_INVALID where a stored policy does not parse
    */
-  async evaluate(tx: StoreTransaction, request: ReleaseRequest, own: 0 | 1 = 0): Promise<Decision> {
+  async evaluate(
+    tx: StoreTransaction,
+    request: ReleaseRequest,
+    countedBy: ReadonlySet<string> = new Set(),
+  ): Promise<Decision> {
     const policies = await this.#ofKey(tx, request.keyId)
     const ids = policies.map(({ policyId }) => policyId)
-    const releases = await this.#counts.before(tx, request.keyId, ids, own)
+    const releases = await this.#counts.before(tx, request.keyId, ids, countedBy)
     return this.decide(policies, request, releases)
   }
 

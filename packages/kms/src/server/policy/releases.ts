@@ -16,17 +16,25 @@ export class ReleaseCounts {
     return (await tx.find('release_counts', id))?.releases ?? 0
   }
 
-  /** Releases before this one. @param own - How many of those counted are of this very job */
+  /**
+   * Releases before this one.
+   * @param policyIds - The key's policies
+   * @param countedBy - Policies that the release counted by which this goes on with
+   */
   async before(
     tx: StoreTransaction,
     keyId: string,
     policyIds: readonly string[],
-    own: 0 | 1,
+    countedBy: ReadonlySet<string>,
   ): Promise<Releases> {
-    const others = (count: number) => Math.max(0, count - own)
+    const others = (count: number, own: boolean) => Math.max(0, count - (own ? 1 : 0))
     const ofPolicy = new Map<string, number>()
-    for (const id of policyIds) ofPolicy.set(id, others(await this.of(tx, 'policy', id)))
-    return { ofKey: others(await this.of(tx, 'key', keyId)), ofPolicy }
+    for (const id of policyIds) {
+      ofPolicy.set(id, others(await this.of(tx, 'policy', id), countedBy.has(id)))
+    }
+    // It counted under the key where one of the key's policies permitted it.
+    const own = policyIds.some(id => countedBy.has(id))
+    return { ofKey: others(await this.of(tx, 'key', keyId), own), ofPolicy }
   }
 
   /** Counts one release more. */

@@ -7,8 +7,8 @@ import { type Act, deniedUnproven, perform } from '../acts.ts'
 import { provenRows } from '../audit/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, moveHead, type StoredHead, type StoreTransaction } from '../store/index.ts'
-import { type Instance, openRequest } from './authorise.ts'
-import { authoriseLater, MAX_JOB_MS } from './later.ts'
+import { openRequest } from './authorise.ts'
+import { authoriseLater, type Earlier, MAX_JOB_MS } from './later.ts'
 import { headsOf, permitFor } from './permits.ts'
 import { headJson } from './release.ts'
 
@@ -34,16 +34,13 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
     action: 'heads',
     details: { transcript, datasets, releaseIndex: payload.releaseIndex },
   }
-  let instance: Instance
-  let releasedAt: Date
+  let earlier: Earlier
   try {
-    const earlier = await authoriseLater(service, request, payload, at)
-    releasedAt = earlier.releasedAt
-    instance = earlier.instance
+    earlier = await authoriseLater(service, request, payload, at)
   } catch (error) {
     throw deniedUnproven(service, act.action, error)
   }
-  const { token } = instance
+  const { token } = earlier.instance
   Object.assign(act.details, {
     tokenId: token.tokenId,
     jobDigest: toHex(token.jobDigest),
@@ -51,10 +48,10 @@ export async function commitHeads(service: KmsService, jws: string): Promise<str
     tee: token.tee,
   })
   const { value: heads, auditIndex } = await perform(service, act, 'done', at, async tx => {
-    const expiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
+    const expiresAt = new Date(earlier.releasedAt.getTime() + MAX_JOB_MS)
     const use = { kind: 'heads', id: `${token.tokenId}.${transcript}`, expiresAt } as const
     if (!(await consume(tx, use))) return repeated(payload, act)
-    return await moved(service, tx, instance, payload, releasedAt, act)
+    return await moved(service, tx, earlier, payload, act)
   })
   const proven = await provenRows(service, [payload.releaseIndex, auditIndex], payload.logSize)
   const { kmsId, privateKey } = service.identity
@@ -74,9 +71,8 @@ function repeated({ moves }: HeadsRequest, act: Act): Record<string, Head> {
 async function moved(
   service: KmsService,
   tx: StoreTransaction,
-  instance: Instance,
+  { countedBy, instance, releasedAt }: Earlier,
   { moves }: HeadsRequest,
-  releasedAt: Date,
   act: Act,
 ): Promise<Record<string, Head>> {
   const reasons: KmsReason[] = []
@@ -99,7 +95,7 @@ async function moved(
     const head = before.get(datasetId)
     const subject = { action: 'seal', keyId: declared.cmkId, datasetId, head } as const
     // Times and limits are of the release, which this goes on with; all else is as of now.
-    const use = { ...subject, at: releasedAt, own: 1 } as const
+    const use = { ...subject, at: releasedAt, countedBy } as const
     const permit = await permitFor(service, tx, instance, use, reasons, act)
     if (permit !== undefined) owners.set(datasetId, permit.key.owner)
   }

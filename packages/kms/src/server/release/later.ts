@@ -7,6 +7,16 @@ import { authorise, type Instance, type RequestKind, type SignedRequest } from '
 /** Milliseconds after its release in which a job may still seal results and move heads: a week. */
 export const MAX_JOB_MS = 7 * 24 * 60 * 60 * 1000
 
+/** A release that an instance goes on with. */
+export interface Earlier {
+  readonly instance: Instance
+  readonly releasedAt: Date
+  /** Datasets that it gave output keys to. */
+  readonly outputs: ReadonlySet<unknown>
+  /** Policies that it counted by: none where it went on with another itself, and did not count. */
+  readonly countedBy: ReadonlySet<string>
+}
+
 /**
  * Verifies a request that an instance makes after its release. The token is judged as of that
  * release, since a job may run longer than a token lives.
@@ -17,19 +27,19 @@ export async function authoriseLater(
   request: SignedRequest<RequestKind>,
   earlier: EarlierRelease,
   at: Date,
-): Promise<{
-  readonly instance: Instance
-  readonly releasedAt: Date
-  /** Datasets that the release gave output keys to. */
-  readonly outputs: ReadonlySet<unknown>
-}> {
+): Promise<Earlier> {
   const row = await releaseRow(service, earlier)
   const releasedAt = new Date(row.at)
   const instance = await authorise(service, request, releasedAt)
   requireSameRun(row, instance, at)
   const outputs: unknown = row['outputs']
   const datasets = Array.isArray(outputs) ? outputs.map(({ datasetId }) => datasetId) : []
-  return { instance, releasedAt, outputs: new Set(datasets) }
+  return { instance, releasedAt, outputs: new Set(datasets), countedBy: countedBy(row) }
+}
+
+function countedBy(row: AuditEntry): ReadonlySet<string> {
+  const policies: unknown = row['continues'] === undefined ? row['policies'] : []
+  return new Set(Array.isArray(policies) ? policies : [])
 }
 
 /** The release's own row, in a log at least as long as the instance has seen it. */

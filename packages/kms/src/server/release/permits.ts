@@ -34,13 +34,13 @@ export async function permitFor(
     readonly head: StoredHead | undefined
     /** The instant that policies are asked about: of a job, the one of its release. */
     readonly at: Date
-    /** 1 where the job's own release is among those counted. */
-    readonly own: 0 | 1
+    /** Policies that the job's own release is counted by already. */
+    readonly countedBy: ReadonlySet<string>
   },
   reasons: KmsReason[],
   act: Act,
 ): Promise<Permit | undefined> {
-  const { action, keyId, datasetId, head, at, own } = use
+  const { action, keyId, datasetId, head, at, countedBy } = use
   if (reasons.length >= MAX_REASONS) return undefined
   const { job, token } = instance
   const principal = claimsOf(token)
@@ -66,7 +66,7 @@ export async function permitFor(
   }
   const jobDigest = toHex(token.jobDigest)
   const request = { action, principal, keyId, datasetId, jobDigest, job, at }
-  const decision = await service.policies.evaluate(tx, request, own)
+  const decision = await service.policies.evaluate(tx, request, countedBy)
   switch (decision.decision) {
     case 'permit':
       note(act, 'policies', decision.policyId)

@@ -33,8 +33,10 @@ interface Scope {
   readonly service: KmsService
   readonly tx: StoreTransaction
   readonly instance: Instance
-  /** The instant that policies are asked about, and whether this use of them is counted already. */
-  readonly asOf: { readonly at: Date; readonly own: 0 | 1 }
+  /** The instant that policies are asked about, and those that this use is counted by already. */
+  readonly asOf: { readonly at: Date; readonly countedBy: ReadonlySet<string> }
+  /** Whether it is counted: a request that goes on with a release was, with that one. */
+  readonly counts: boolean
   readonly reasons: KmsReason[]
   readonly act: Act
   /** What was permitted, to be counted once everything is. */
@@ -64,6 +66,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
   )
   const { token } = instance
   requireSinceRestore(service, token)
+  const counts = payload.continues === undefined
   const transcript = releaseTranscript({
     challenge: toBase64Url(token.challenge),
     quoteDigest: fromHex('quote digest', payload.quoteDigestHex),
@@ -87,7 +90,10 @@ export async function release(service: KmsService, jws: string): Promise<string>
     if (!(await consume(tx, { ...use, kind: 'release' }))) {
       throw new KmsError('REQUEST_REPLAYED', 'this request has been answered')
     }
-    return await gather({ service, tx, instance, asOf, act, reasons: [], permits: [] }, payload)
+    return await gather(
+      { service, tx, instance, asOf, counts, act, reasons: [], permits: [] },
+      payload,
+    )
   })
   service.metrics.released(gathered.inputs.size + gathered.outputs.size)
   const keys = await encrypted(gathered, payload.receiveKey)
@@ -126,13 +132,13 @@ async function authorised(
   const { continues, inputs, outputs } = request.payload
   if (continues === undefined) {
     const instance = await authorise(service, request, at)
-    return { instance, jtiExpiresAt: instance.token.expiresAt, asOf: { at, own: 0 } }
+    return { instance, jtiExpiresAt: instance.token.expiresAt, asOf: { at, countedBy: new Set() } }
   }
   if (inputs.length > 0) {
     throw new KmsError('MALFORMED', 'a request that continues a release asks for output keys alone')
   }
   const earlier = await authoriseLater(service, request, continues, at)
-  const { instance, releasedAt } = earlier
+  const { countedBy, instance, releasedAt } = earlier
   const other = outputs.find(({ datasetId }) => !earlier.outputs.has(datasetId))
   if (other !== undefined) {
     const message = `that release gave no key to output dataset ${other.datasetId}`
@@ -141,11 +147,11 @@ async function authorised(
     })
   }
   const jtiExpiresAt = new Date(releasedAt.getTime() + MAX_JOB_MS)
-  return { instance, jtiExpiresAt, asOf: { at: releasedAt, own: 1 } }
+  return { instance, jtiExpiresAt, asOf: { at: releasedAt, countedBy } }
 }
 
 async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> {
-  const { service, tx, asOf, reasons, permits } = scope
+  const { service, tx, counts, reasons, permits } = scope
   const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
   const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
   const heads = await headsOf(tx, asked)
@@ -159,7 +165,7 @@ async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> 
     if (reasons.length > 0) {
       throw new KmsError('RELEASE_DENIED', 'no key is released', { reasons })
     }
-    if (asOf.own === 0) await service.policies.count(tx, permits)
+    if (counts) await service.policies.count(tx, permits)
   } catch (error) {
     dispose(gathered)
     throw error
@@ -221,7 +227,7 @@ async function gatherInput(
 
 async function permitOf(
   { act, asOf, instance, permits, reasons, service, tx }: Scope,
-  use: Omit<Parameters<typeof permitFor>[3], 'at' | 'own'>,
+  use: Omit<Parameters<typeof permitFor>[3], 'at' | 'countedBy'>,
 ): Promise<Permit | undefined> {
   const permit = await permitFor(service, tx, instance, { ...use, ...asOf }, reasons, act)
   if (permit !== undefined) permits.push({ keyId: use.keyId, policyId: permit.policyId })

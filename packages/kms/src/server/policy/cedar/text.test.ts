@@ -246,7 +246,9 @@ describe('a denial by a text', () => {
       decision: 'deny',
       reasons: [{ code: 'CONDITION', seen: 'context.releases 2' }],
     })
-    expect(await evaluate({ action: 'seal' }, 1)).toMatchObject({ decision: 'permit' })
+    expect(await evaluate({ action: 'seal' }, new Set([policyId]))).toMatchObject({
+      decision: 'permit',
+    })
   })
 
   it('looks at so many parts one by one, and at the others as a whole', async () => {
