@@ -32,18 +32,28 @@ export function optional<T>(rule: Rule<T>): Rule<T | undefined> {
   return (name, value) => (value === undefined ? undefined : rule(name, value))
 }
 
-/** No database holds these as they are: NUL, and halves of characters. */
+/** Halves of characters have no bytes in UTF-8, and no database's text holds a NUL. */
+const HALVES = /\p{Surrogate}/u
 const UNSTORABLE = /[\0\p{Surrogate}]/u
 
 /** Text of so many UTF-16 code units, of a pattern where one is given. */
 export function text(min: number, max: number, pattern?: RegExp): Rule<string> {
+  return textWithout(UNSTORABLE, min, max, pattern)
+}
+
+/** Text that is stored encrypted, as bytes: there may be a NUL in it. */
+export function sealedText(min: number, max: number): Rule<string> {
+  return textWithout(HALVES, min, max)
+}
+
+function textWithout(excluded: RegExp, min: number, max: number, pattern?: RegExp): Rule<string> {
   return (name, value) => {
     if (value === undefined) {
       throw refused(`Missing required parameters, The ${name} cannot be empty.`)
     }
     if (typeof value !== 'string') throw invalid(name, 'must be of string type.')
     if (value.length < min || value.length > max) throw invalid(name, 'length error.')
-    if (UNSTORABLE.test(value)) throw invalid(name, 'format wrong.')
+    if (excluded.test(value)) throw invalid(name, 'format wrong.')
     if (pattern !== undefined && !pattern.test(value)) throw invalid(name, 'format wrong.')
     return value
   }

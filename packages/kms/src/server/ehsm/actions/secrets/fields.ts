@@ -1,12 +1,12 @@
 import type { Rule } from '../../wire/fields.ts'
-import { text } from '../../wire/fields.ts'
+import { sealedText, text } from '../../wire/fields.ts'
 import { refused } from '../../wire/refusal.ts'
 
 /** Name of a secret: any characters. */
 export const secretName = text(1, 64)
 
 /** A secret's value, as text. */
-export const secretData = text(1, 4096)
+export const secretData = sealedText(1, 4096)
 
 /** What people say of a secret. */
 export const description = text(0, 4096)
