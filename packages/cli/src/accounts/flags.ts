@@ -8,6 +8,7 @@ import {
   SCOPES,
 } from '@cloister/kms'
 import type { Command } from 'commander'
+import { collect } from '../collect.ts'
 import { secondsFrom } from '../duration.ts'
 import type { GlobalFlags } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -94,9 +95,4 @@ async function certificateIn(file: string): Promise<X509Certificate> {
 function scopeFrom(text: string): NewCredentialJson['scopes'][number] {
   if (isScope(text)) return text
   throw new UsageError(`--scope: there is no scope ${text}`, `the scopes are ${SCOPES.join(', ')}`)
-}
-
-/** Collects a flag that may be given again. */
-export function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value]
 }

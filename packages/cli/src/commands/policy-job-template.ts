@@ -2,7 +2,7 @@ import { readJobFile, statementOf } from '@cloister/engine'
 import { jobTemplateDigest, jobTemplateOf, parseJobTemplate } from '@cloister/kms'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { collect } from '../accounts/flags.ts'
+import { collect } from '../collect.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 

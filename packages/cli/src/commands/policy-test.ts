@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 import type { CaseFile, OfflineDecision } from '@cloister/kms/server'
 import type { Command } from 'commander'
-import { collect } from '../accounts/flags.ts'
+import { collect } from '../collect.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { jobNamed, policiesOfFiles, policiesStored, readAs } from '../policy/cases.ts'
 import { type GlobalFlags, Session } from '../session.ts'

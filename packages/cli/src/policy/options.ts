@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { collect } from '../accounts/flags.ts'
+import { collect } from '../collect.ts'
 
 /** The flags of a command that adds a release policy. */
 export function withPolicyOptions(command: Command): Command {
