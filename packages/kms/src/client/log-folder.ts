@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
+import { replaceFile } from '../durable-files.ts'
 import { parseAs } from '../protocol/schema.ts'
 import type { LogMemory, SeenLog } from './log-history.ts'
 
@@ -48,11 +48,8 @@ export class LogFolder implements LogMemory {
     if (before.includes(name)) return
     const folder = join(this.#folder, kmsId)
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`)
     const { logKey, checkpoint } = seen
-    await writeDurably(temporary, `${JSON.stringify({ logKey, checkpoint })}\n`)
-    await rename(temporary, join(folder, name))
-    await syncFolder(folder)
+    await replaceFile(join(folder, name), `${JSON.stringify({ logKey, checkpoint })}\n`)
     for (const smaller of before.filter(other => other < name)) {
       await rm(join(folder, smaller), { force: true })
     }
@@ -74,7 +71,7 @@ export class LogFolder implements LogMemory {
     const folder = join(this.#folder, kmsId)
     await rename(folder, `${folder}.before-${restoredAt.replaceAll(/[^0-9TZ]/g, '')}`)
     await mkdir(folder, { mode: 0o700 })
-    await writeDurably(join(folder, ACCEPTED), restoredAt)
+    await replaceFile(join(folder, ACCEPTED), restoredAt)
   }
 
   async #names(kmsId: string): Promise<readonly string[]> {
@@ -107,24 +104,5 @@ function jsonFrom(text: string): unknown {
     return JSON.parse(text)
   } catch {
     return undefined
-  }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }

@@ -1,8 +1,9 @@
-import { mkdir, open, rename } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { AppraisalPolicy, TrustRoot } from '@cloister/attestation'
 import type { FastifyInstance } from 'fastify'
+import { replaceFile } from '../durable-files.ts'
 import type { KmsPin } from '../protocol/pin.ts'
 import {
   Accounts,
@@ -247,7 +248,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
     await app.listen({ host, port: options.port })
     const url = options.publicUrl ?? urlOf(host, (app.server.address() as AddressInfo).port)
     const pin = pinOf(identity, url)
-    await writePin(join(dataDir, PIN_FILE), pin)
+    // Public, but whoever replaces it can point clients elsewhere.
+    await replaceFile(join(dataDir, PIN_FILE), `${JSON.stringify(pin, null, 2)}\n`, 0o644)
     timers.push(
       purging(store, ehsm, now, log),
       keepingKeys(service, options.keyUpkeepSeconds ?? 60, log),
@@ -345,17 +347,4 @@ function renewingTls(
     },
     Math.min(RENEW_TLS_EVERY_MS, MAX_TIMER_MS),
   ).unref()
-}
-
-/** Public, but whoever replaces it can point clients elsewhere: whole or not at all. */
-async function writePin(path: string, pin: KmsPin): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
-  const handle = await open(temporary, 'w', 0o644)
-  try {
-    await handle.writeFile(`${JSON.stringify(pin, null, 2)}\n`)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(temporary, path)
 }

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { replaceFile } from '../../durable-files.ts'
 import { AuditError } from './errors.ts'
 
 /** Where a witness's checkpoints are kept. */
@@ -48,7 +48,7 @@ class FileKeeper implements WitnessKeeper {
   }
 
   async keep(note: string): Promise<void> {
-    await writeWhole(this.path, note)
+    await replaceFile(this.path, note)
   }
 
   async putAside(): Promise<void> {
@@ -86,7 +86,7 @@ class FolderKeeper implements WitnessKeeper {
   async keep(note: string, size: number): Promise<void> {
     const name = String(size).padStart(16, '0')
     const before = await this.#names()
-    if (!before.includes(name)) await writeWhole(join(this.path, name), note)
+    if (!before.includes(name)) await replaceFile(join(this.path, name), note)
     for (const smaller of before.filter(other => other < name)) {
       await rm(join(this.path, smaller), { force: true })
     }
@@ -110,23 +110,4 @@ async function textOf(path: string): Promise<string | undefined> {
 function ignoreAbsent(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
   throw error
-}
-
-/** Whole or not at all, and there after a crash. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
-  const file = await open(temporary, 'wx', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const folder = await open(dirname(path), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

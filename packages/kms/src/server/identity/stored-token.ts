@@ -1,6 +1,7 @@
+import { replaceFile } from '../../durable-files.ts'
 import { Secret } from '../root/index.ts'
 import type { SealedSecrets, Store, StoreTransaction } from '../store/index.ts'
-import { newToken, readToken, writeToken } from './token-file.ts'
+import { newToken, readToken } from './token-file.ts'
 
 /**
  * A token that all replicas of a key service know. It is kept in the store; a file in the data folder
@@ -34,7 +35,7 @@ export class StoredToken {
       Secret.from(Buffer.from(shown ?? newToken())),
     )
     const token = textOf(secret)
-    if (token !== shown) await writeToken(this.#path, token)
+    if (token !== shown) await replaceFile(this.#path, token)
     return token
   }
 
@@ -53,7 +54,7 @@ export class StoredToken {
 
   /** Has the file show a token. */
   async show(token: string): Promise<void> {
-    await writeToken(this.#path, token)
+    await replaceFile(this.#path, token)
   }
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, open, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { syncPath, writeNew } from '../../durable-files.ts'
 import { RootKeyError } from './errors.ts'
 
 function hasCode(error: unknown, code: string): boolean {
@@ -59,24 +60,13 @@ export async function readPrivateFile(
 export async function createPrivateFile(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(bytes)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeNew(temporary, bytes)
     try {
       await link(temporary, path)
     } finally {
       await unlink(temporary)
     }
-    const folder = await open(dirname(path), 'r')
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
+    await syncPath(dirname(path))
   } catch (error) {
     throw new RootKeyError('IO', `${path} cannot be made`, { cause: error })
   }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { link, mkdir, open, readFile, rm, unlink } from 'node:fs/promises'
+import { link, mkdir, readFile, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { syncPath } from '../../durable-files.ts'
 import { RootKeyError } from './errors.ts'
 import { createPrivateFile } from './private-file.ts'
 import { ROOT_FILE, ROOT_KEY_FILE } from './root-file.ts'
@@ -37,7 +38,7 @@ export class StagedRoot {
   /** Notes the check value, once the key is on disk; from here on the database may be put under it. */
   async note(check: string): Promise<void> {
     await createPrivateFile(join(this.folder, CHECK_FILE), Buffer.from(check))
-    await syncFolder(this.#dataDir)
+    await syncPath(this.#dataDir)
   }
 
   /**
@@ -59,24 +60,15 @@ export class StagedRoot {
     const staged = FILES.filter(name => existsSync(join(this.folder, name)))
     for (const name of FILES) await rm(join(this.#dataDir, name), { force: true })
     for (const name of staged) await link(join(this.folder, name), join(this.#dataDir, name))
-    await syncFolder(this.#dataDir)
+    await syncPath(this.#dataDir)
     // From here on the key in its place is the one that counts.
     await unlink(join(this.folder, CHECK_FILE))
-    await syncFolder(this.folder)
+    await syncPath(this.folder)
     await this.discard()
   }
 
   /** Removes a staged key. Only while the database does not belong to it. */
   async discard(): Promise<void> {
     await rm(this.folder, { recursive: true, force: true })
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }

@@ -3,6 +3,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type LibsqlDatabase from 'libsql'
+import { syncPath } from '../../../durable-files.ts'
 import { StoreError } from '../errors.ts'
 
 // The package is CommonJS whose type declarations describe an ES module's default export.
@@ -33,11 +34,11 @@ export async function backUpSqlite(path: string, out: string): Promise<BackupCon
       source.close()
     }
     const content = contentOf(temporary)
-    await syncFile(temporary)
+    await syncPath(temporary)
     // Nothing that is there is written over.
     await (await open(out, 'wx', 0o600)).close()
     await rename(temporary, out)
-    await syncFile(dirname(out))
+    await syncPath(dirname(out))
     return content
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
@@ -62,14 +63,5 @@ function contentOf(path: string): BackupContent {
     return { epoch, logSize }
   } finally {
     copy.close()
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
   }
 }
