@@ -11,7 +11,7 @@ import {
 import type { CedarAnswer, CedarEngine } from './cedar/engine.ts'
 import type { Policy } from './policy.ts'
 import { type DenialReason, reasonOf } from './reasons.ts'
-import { type Asked, minuteOfDay, weekday } from './request.ts'
+import { type Asked, contextOf } from './request.ts'
 import { unmetConditions } from './template/conditions.ts'
 
 /** Parts of texts that are evaluated by themselves for one denial: each takes a part of a millisecond. */
@@ -83,18 +83,12 @@ function seenIn(value: unknown, asked: Asked): string {
 }
 
 function seenOf({ name, of }: AttributeRead, asked: Asked): string {
-  const { at, datasetId, jobDigest, jobTemplates, principal, releases } = asked
-  const context = {
-    datasetId,
-    jobDigest,
-    jobTemplates: [...jobTemplates],
-    at: at.getTime(),
-    minuteOfDay: minuteOfDay(at),
-    weekday: weekday(at),
-    releases: releases.ofKey,
-  }
+  const { principal } = asked
   const instance = { ...principal, tcbDate: principal.tcbDate?.getTime() }
-  const { [name]: seen } = (of === 'principal' ? instance : context) as Record<string, unknown>
+  const { [name]: seen } = (of === 'principal' ? instance : contextOf(asked)) as Record<
+    string,
+    unknown
+  >
   return seen === undefined ? 'not there' : JSON.stringify(seen)
 }
 

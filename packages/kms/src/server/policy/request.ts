@@ -66,6 +66,19 @@ export interface Asked extends ReleaseRequest {
   readonly releases: Releases
 }
 
+/** What policies read as `context`: all of a request but its instance, action and key. */
+export function contextOf({ at, datasetId, jobDigest, jobTemplates, releases }: Asked) {
+  return {
+    datasetId,
+    jobDigest,
+    jobTemplates: [...jobTemplates],
+    at: at.getTime(),
+    minuteOfDay: minuteOfDay(at),
+    weekday: weekday(at),
+    releases: releases.ofKey,
+  }
+}
+
 /** What a verified token says about its instance. */
 export function claimsOf({
   advisoryIds,

@@ -11,7 +11,7 @@ import {
   statefulIsAuthorized,
 } from '@cedar-policy/cedar-wasm/nodejs'
 import { PolicyError } from '../errors.ts'
-import { type Asked, minuteOfDay, weekday } from '../request.ts'
+import { type Asked, contextOf } from '../request.ts'
 import { CEDAR_SCHEMA } from './schema.ts'
 
 /** Sets of parsed policies that are kept. */
@@ -115,7 +115,7 @@ function limited(policies: readonly CedarPolicy[]): readonly string[] {
 }
 
 function cedarRequest(asked: Asked, policyIds: readonly string[]) {
-  const { action, at, datasetId, jobDigest, jobTemplates, keyId, principal, releases } = asked
+  const { action, keyId, principal, releases } = asked
   const { tcbDate, ...claims } = principal
   const attrs = {
     ...claims,
@@ -131,15 +131,7 @@ function cedarRequest(asked: Asked, policyIds: readonly string[]) {
     principal: INSTANCE,
     action: { type: 'Cloister::Action', id: action },
     resource: { type: 'Cloister::Key', id: keyId },
-    context: {
-      datasetId,
-      jobDigest,
-      jobTemplates: [...jobTemplates],
-      at: at.getTime(),
-      minuteOfDay: minuteOfDay(at),
-      weekday: weekday(at),
-      releases: releases.ofKey,
-    },
+    context: contextOf(asked),
     entities: [{ uid: INSTANCE, attrs, parents: [] }, ...counters],
   }
 }
