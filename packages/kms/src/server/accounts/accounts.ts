@@ -42,20 +42,7 @@ export class Accounts {
     at: Date,
     accountId: string = randomBytes(16).toString('hex'),
   ): Promise<TenantAccount> {
-    const { kind, name, role, tenantId } = account
-    const created_at = at.toISOString()
-    const state = 'enabled' as const
-    const columns = {
-      account_id: accountId,
-      tenant_id: tenantId,
-      name,
-      kind,
-      role,
-      state,
-      created_at,
-    }
-    const stamp = tx.guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
-    const row = { ...columns, ...stamp }
+    const row = rowOf(tx, { ...account, accountId, state: 'enabled', createdAt: at.toISOString() })
     tx.insert('tenant_accounts', row)
     return accountFrom(row)
   }
@@ -97,21 +84,25 @@ export class Accounts {
     account: TenantAccount,
     state: AccountDescription['state'],
   ): Promise<TenantAccount> {
-    const { accountId, createdAt, kind, name, role, tenantId } = account
-    const columns = {
-      account_id: accountId,
-      tenant_id: tenantId,
-      name,
-      kind,
-      role,
-      state,
-      created_at: createdAt,
-    }
-    const stamp = tx.guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns)
-    const row = { ...columns, ...stamp }
+    const row = rowOf(tx, { ...account, state })
     tx.put('tenant_accounts', row)
     return accountFrom(row)
   }
+}
+
+/** An account's row, of the version after the one that there is. */
+function rowOf({ guard }: StoreTransaction, account: AccountDescription): TenantAccountsTable {
+  const { accountId, createdAt, kind, name, role, state, tenantId } = account
+  const columns = {
+    account_id: accountId,
+    tenant_id: tenantId,
+    name,
+    kind,
+    role,
+    state,
+    created_at: createdAt,
+  }
+  return { ...columns, ...guard.stamp<TenantAccountsTable>('tenant_accounts', accountId, columns) }
 }
 
 function accountFrom(row: TenantAccountsTable): TenantAccount {
