@@ -34,8 +34,16 @@ function exitCodeOf(error: unknown): number {
 
 /** The host wants an end before the program has begun. */
 async function giveUp(signal: (typeof PASSED_ON)[number]): Promise<never> {
-  const exitCode = 128 + constants.signals[signal]
   const error = new InstanceError('SIGNAL', `ended by ${signal} before the program began`)
+  return await fail(error, 128 + constants.signals[signal], signal)
+}
+
+/** Tells the launcher why, and ends. */
+async function fail(
+  error: unknown,
+  exitCode: number,
+  signal: NodeJS.Signals | null,
+): Promise<never> {
   const { reasons, ...failure } = failureFrom(error)
   await status.tell({
     kind: 'failed',
@@ -66,16 +74,8 @@ async function main(): Promise<never> {
     await status.tell({ kind: 'done', receipt })
     process.exit(0)
   } catch (error) {
-    const exitCode = exitCodeOf(error)
     const signal = error instanceof ProgramError ? error.end.signal : null
-    const { reasons, ...failure } = failureFrom(error)
-    await status.tell({
-      kind: 'failed',
-      failure: { ...failure, reasons: [...reasons] },
-      exitCode,
-      signal,
-    })
-    process.exit(exitCode)
+    return await fail(error, exitCodeOf(error), signal)
   }
 }
 

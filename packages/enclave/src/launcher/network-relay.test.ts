@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { encodeDestination, MAX_DESTINATION } from '../instance/destination.ts'
 import { MAX_CONNECTIONS, openNetworkRelay } from './network-relay.ts'
-import type { Relay } from './relay.ts'
+import type { Relay } from './relay-socket.ts'
 
 let folder: string
 let path: string

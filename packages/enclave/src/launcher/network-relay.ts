@@ -1,10 +1,8 @@
-import { once } from 'node:events'
-import { chmod } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Connection } from '../definition/network.ts'
 import { destinationOf, MAX_DESTINATION } from '../instance/destination.ts'
 import { joinSockets } from '../instance/join-sockets.ts'
-import type { Relay } from './relay.ts'
+import { openRelaySocket, type Relay } from './relay-socket.ts'
 
 const NEW_LINE = 0x0a
 
@@ -23,13 +21,8 @@ export async function openNetworkRelay(
   allowed: readonly Connection[],
   mode: number,
 ): Promise<Relay> {
-  const sockets = new Set<Socket>()
-  const track = (socket: Socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  }
-  const server = createServer({ allowHalfOpen: true }, inner => {
-    track(inner)
+  const options = { allowHalfOpen: true, maxConnections: MAX_CONNECTIONS, mode }
+  return await openRelaySocket(path, options, (inner, track) => {
     inner.once('error', () => inner.destroy())
     readLine(inner, line => {
       const destination = line === undefined ? undefined : destinationOf(line, allowed)
@@ -42,16 +35,6 @@ export async function openNetworkRelay(
       joinSockets(inner, outer)
     })
   })
-  server.maxConnections = MAX_CONNECTIONS
-  server.listen(path)
-  await once(server, 'listening')
-  await chmod(path, mode)
-  return {
-    close() {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-    },
-  }
 }
 
 /** Takes the first line off a connection; undefined when there is none that could be meant. */
