@@ -1,39 +1,21 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, MAIN } from './cloister.test.support.ts'
 import { EXIT } from './output/exit-codes.ts'
 import { createProgram } from './program.ts'
-
-const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
-
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
 
 let folder: string
 let kms: ReturnType<typeof spawn>
 
 /** Runs the command as a person would, with a home folder of the test's own. */
-function cloister(...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    execFile(
-      process.execPath,
-      [MAIN, '--home', join(folder, 'home'), ...argv],
-      { cwd: folder, maxBuffer: 1 << 24 },
-      (error, stdout, stderr) => {
-        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-      },
-    )
-  })
-}
+const cloister = (...argv: readonly string[]) =>
+  cloisterAt({ home: join(folder, 'home'), cwd: folder }, ...argv)
 
 async function json<T>(...argv: readonly string[]): Promise<T> {
   const { code, stdout, stderr } = await cloister('--json', ...argv)

@@ -4,9 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-
-const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
+import { MAIN } from './cloister.test.support.ts'
 
 /** What a command came to. */
 export interface Ended {

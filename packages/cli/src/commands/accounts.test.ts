@@ -2,34 +2,23 @@ import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { readAppraisalPolicy } from '@cloister/attestation'
 import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, type Ended } from '../cloister.test.support.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const openssl = promisify(execFile)
 
 let folder: string
 let kms: RunningKms
 const said: string[] = []
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** Runs the command as one of several people would, each with a home of their own. */
-function cloister(home: string, ...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    const all = [MAIN, '--home', join(folder, home), ...argv]
-    execFile(process.execPath, all, { cwd: folder }, (error, stdout, stderr) => {
-      said.push(stdout, stderr)
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
-  })
+async function cloister(home: string, ...argv: readonly string[]): Promise<Ended> {
+  const ended = await cloisterAt({ home: join(folder, home), cwd: folder }, ...argv)
+  said.push(ended.stdout, ended.stderr)
+  return ended
 }
 
 async function json<T>(home: string, ...argv: readonly string[]): Promise<T> {

@@ -20,9 +20,9 @@ import {
   replayEventLog,
 } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const VECTORS = `${
   process.env['CLOISTER_VECTORS'] ??
   fileURLToPath(new URL('../../../../../shared/vectors', import.meta.url))
@@ -51,14 +51,7 @@ const milan = createSimSnpPlatform({ createdAt: AT })
 let folder: string
 
 /** Runs the command in a folder of the test's own. */
-function cloister(...argv: readonly string[]) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
-    const options = { cwd: folder, maxBuffer: 1 << 24 }
-    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) => cloisterAt({ home: 'home', cwd: folder }, ...argv)
 
 /** A certificate that OpenSSL makes, with an extension of any content. */
 async function certificateWith(oid: string, value: Uint8Array): Promise<string> {

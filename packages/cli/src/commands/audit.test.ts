@@ -1,34 +1,19 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
-
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
 let folder: string
 let port: string
 let kms: ChildProcess
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function cloister(...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    const options = { cwd: folder }
-    const all = [MAIN, '--home', join(folder, 'home'), ...argv]
-    execFile(process.execPath, all, options, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) =>
+  cloisterAt({ home: join(folder, 'home'), cwd: folder }, ...argv)
 
 const serveArgv = (...more: readonly string[]) => [
   ...[MAIN, '--home', join(folder, 'home'), 'kms', 'serve', '--data', join(folder, 'kms')],
@@ -143,7 +128,14 @@ describe('cloister audit', () => {
     const copied = await cloister('kms', 'backup', ...data, '--out', backup)
     expect(copied).toMatchObject({ code: 0 })
     expect(copied.stderr).toContain('THE ROOT KEY IS NOT IN IT')
+    const twice = await cloister('kms', 'backup', ...data, '--out', backup)
+    expect(twice).toMatchObject({ code: EXIT.storage })
     await stop()
+    const occupied = await cloister('kms', 'restore', ...data, '--in', backup)
+    expect(occupied).toMatchObject({ code: EXIT.storage })
+    const elsewhere = ['--data', join(folder, 'elsewhere')]
+    const rootless = await cloister('kms', 'restore', ...elsewhere, '--in', backup)
+    expect(rootless).toMatchObject({ code: EXIT.notFound })
     await rm(join(folder, 'kms', 'kms.db'))
     const argv = ['kms', 'restore', ...data, '--in', backup, '--witness', witness]
     const restored = await cloister(...argv)
@@ -166,6 +158,9 @@ describe('cloister audit', () => {
     const accepted = await cloister(...rows, String(logSize))
     expect(accepted).toMatchObject({ code: 0 })
     expect(accepted.stderr).toContain('ARE LOST')
-    expect(await cloister('key', 'list')).toMatchObject({ code: 0 })
+    const listed = await cloister('key', 'list')
+    expect(listed).toMatchObject({ code: 0 })
+    expect(listed.stdout).toContain('three')
+    expect(listed.stdout).not.toContain('late')
   })
 })

@@ -1,12 +1,10 @@
 import { execFile } from 'node:child_process'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { type Served, served } from '../served.test.support.ts'
-
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
 interface Finding {
   readonly what: string

@@ -1,27 +1,21 @@
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const STANDINS = fileURLToPath(new URL('../../../enclave/test/standins', import.meta.url))
 const PAL = ['/lib/x86_64-linux-gnu/libm.so.6', '/usr/lib64/libm.so.6'].find(existsSync) ?? ''
 
 let folder: string
 const at = (name: string) => join(folder, name)
 
-function cloister(...argv: readonly string[]) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
-    const env = { PATH: `${STANDINS}:${process.env['PATH']}`, HOME: folder }
-    const options = { cwd: folder, maxBuffer: 1 << 24, env }
-    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
-    })
-  })
+const cloister = (...argv: readonly string[]) => {
+  const env = { PATH: `${STANDINS}:${process.env['PATH']}`, HOME: folder }
+  return cloisterAt({ home: 'home', cwd: folder, env }, ...argv)
 }
 
 async function json<T>(...argv: readonly string[]): Promise<T> {

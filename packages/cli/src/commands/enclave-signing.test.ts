@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { chmod, cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PUBLIC_TEST_SIGNERS } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const VECTORS = `${
   process.env['CLOISTER_VECTORS'] ??
   fileURLToPath(new URL('../../../../../shared/vectors', import.meta.url))
@@ -20,20 +20,7 @@ const SKIPPED = HAS_VECTORS ? '' : ` (SKIPPED: no folder ${VECTORS}; set CLOISTE
 let folder: string
 const at = (name: string) => join(folder, name)
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function cloister(...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    const options = { cwd: folder, maxBuffer: 1 << 24 }
-    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) => cloisterAt({ home: 'home', cwd: folder }, ...argv)
 
 const enclave = (...argv: readonly string[]) => cloister('enclave', ...argv)
 

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import {
   appendFileSync,
   mkdirSync,
@@ -9,10 +8,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt } from '../cloister.test.support.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const SLOW_MACHINE_MS = 300_000
 
 let home: string
@@ -21,21 +19,11 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function cloister(argv: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-  const args = [MAIN, '--home', join(home, 'home'), ...argv]
-  const options = { cwd: home, env: { ...process.env, ...environment } }
-  return new Promise<Ended>(resolve => {
-    execFile(process.execPath, args, options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
-    })
-  })
-}
+const cloister = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
+  cloisterAt(
+    { home: join(home, 'home'), cwd: home, env: { ...process.env, ...environment } },
+    ...argv,
+  )
 
 // Of this machine alone, so that it needs no lock.
 const OWN = `version: 1

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startKms } from '@cloister/kms/server'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { cloister } from '../cloister.test.support.ts'
+import { cloisterAt } from '../cloister.test.support.ts'
 import { platformAppraisal } from './kms.ts'
 
 describe('cloister kms rotate-root', () => {
@@ -21,33 +21,39 @@ describe('cloister kms rotate-root', () => {
       collateralDir: dataDir,
       appraisal: platformAppraisal(false),
     })
-    const running = await cloister(home, 'kms', 'rotate-root')
+    const running = await cloisterAt({ home }, 'kms', 'rotate-root')
     expect(running).toMatchObject({ code: 8 })
     expect(running.stderr).toContain('LOCKED')
     await kms.close()
-    const unknown = await cloister(home, 'kms', 'rotate-root', '--new-root-key', 'memory')
+    const unknown = await cloisterAt({ home }, 'kms', 'rotate-root', '--new-root-key', 'memory')
     expect(unknown).toMatchObject({ code: 2 })
     const passphrase = join(home, 'passphrase')
     await writeFile(passphrase, 'correct horse battery\n', { mode: 0o600 })
     const argv = ['kms', 'rotate-root', '--new-root-key', `passphrase:${passphrase}`]
-    const moved = await cloister(home, '--json', ...argv)
+    const moved = await cloisterAt({ home }, '--json', ...argv)
     expect(moved).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(moved.stdout)).toEqual({ done: 'rotated', dataDir, kept: 'passphrase' })
     expect((await readdir(dataDir)).filter(name => name.startsWith('root'))).toEqual(['root.json'])
-    const again = await cloister(home, ...argv)
+    const again = await cloisterAt({ home }, ...argv)
     expect(again).toMatchObject({ code: 4 })
     expect(again.stderr).toContain('KIND')
 
     const sealed = ['kms', 'rotate-root', '--data', dataDir, '--new-root-key', 'sealed:measurement']
-    const quiet = await cloister(home, ...sealed, '--root-key', `passphrase:${passphrase}`)
+    const quiet = await cloisterAt({ home }, ...sealed, '--root-key', `passphrase:${passphrase}`)
     expect(quiet).toMatchObject({ code: 2 })
     const simulated = [...sealed, '--allow-simulated-platform', '--root-key']
-    const loud = await cloister(home, ...simulated, `passphrase:${passphrase}`)
+    const loud = await cloisterAt({ home }, ...simulated, `passphrase:${passphrase}`)
     expect(loud).toMatchObject({ code: 0 })
     expect(loud.stderr).toContain('PROTECTS NOTHING'.toLowerCase())
-    const elsewhere = await cloister(join(home, 'other'), ...simulated, 'sealed:measurement')
+    const elsewhere = await cloisterAt(
+      { home: join(home, 'other') },
+      ...simulated,
+      'sealed:measurement',
+    )
     expect(elsewhere.stderr).toContain('UNWRAP')
     expect(elsewhere).toMatchObject({ code: 4 })
-    expect(await cloister(home, ...simulated, 'sealed:measurement')).toMatchObject({ code: 0 })
+    expect(await cloisterAt({ home }, ...simulated, 'sealed:measurement')).toMatchObject({
+      code: 0,
+    })
   })
 })

@@ -7,12 +7,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
-import { fileURLToPath } from 'node:url'
 import { KmsClient, type KmsPin } from '@cloister/kms'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const CLIENTS = 8
 
 let folder: string

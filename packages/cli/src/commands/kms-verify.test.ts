@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MAIN } from '../cloister.test.support.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const FALSE_KMS = fileURLToPath(new URL('../false-kms.test.support.js', import.meta.url))
 
 interface Served {

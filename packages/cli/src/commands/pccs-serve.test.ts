@@ -1,15 +1,14 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { createSimPlatform, exportSimPlatform } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { startPcs } from './simulated-pcs.test.support.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const platform = createSimPlatform({ createdAt: new Date(Date.now() - 60_000) })
 const at = new Date(Date.now() - 30_000)
 
@@ -17,21 +16,9 @@ let folder: string
 let pcs: Awaited<ReturnType<typeof startPcs>>
 const children: ChildProcess[] = []
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** Runs the command line with a home of its own: the connected side's, or the closed side's. */
-function cloister(home: string, ...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    const all = [MAIN, '--home', home, ...argv]
-    execFile(process.execPath, all, { cwd: folder }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
-  })
-}
+const cloister = (home: string, ...argv: readonly string[]) =>
+  cloisterAt({ home, cwd: folder }, ...argv)
 
 interface Served {
   readonly url: string

@@ -1,28 +1,19 @@
-import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { createSimPlatform, createSimSnpPlatform, exportSimPlatform } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { startPcs } from './simulated-pcs.test.support.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const platform = createSimPlatform({ createdAt: new Date(Date.now() - 60_000) })
 
 let folder: string
 let server: Awaited<ReturnType<typeof startPcs>>
 let url: string
 
-function cloister(...argv: readonly string[]) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
-    const options = { cwd: folder }
-    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) => cloisterAt({ home: 'home', cwd: folder }, ...argv)
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'cloister-pccs-'))

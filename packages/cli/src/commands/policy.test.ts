@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { createSimPlatform, readAppraisalPolicy, type SimPlatform } from '@cloister/attestation'
 import {
   AttestedSession,
@@ -16,9 +14,8 @@ import { ENROLMENT_FILE, type RunningKms, startKms } from '@cloister/kms/server'
 import { newDatasetId, newFileId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
+import { cloisterAt } from '../cloister.test.support.ts'
 import { publishCollateral } from '../simulated-platform.ts'
-
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
 /** A day of the week that is not today’s. */
 const QUIET = new Date(Date.now() + 3 * 24 * 60 * 60 * 1000)
@@ -30,20 +27,8 @@ let owner: KmsClient
 let keyId: string
 let job: JobStatement
 
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function cloister(...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    const all = [MAIN, '--home', join(folder, 'home'), ...argv]
-    execFile(process.execPath, all, { cwd: folder }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) =>
+  cloisterAt({ home: join(folder, 'home'), cwd: folder }, ...argv)
 
 async function json<T>(...argv: readonly string[]): Promise<T> {
   const { code, stderr, stdout } = await cloister('--json', ...argv)

@@ -1,28 +1,19 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cloisterAt, MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
-
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
 let folder: string
 let kms: ReturnType<typeof spawn>
 let mrSigner: string
 const at = (name: string) => join(folder, name)
 
-function cloister(...argv: readonly string[]) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(resolve => {
-    const options = { cwd: folder, maxBuffer: 1 << 24 }
-    execFile(process.execPath, [MAIN, '--home', 'home', ...argv], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout: out, stderr: err })
-    })
-  })
-}
+const cloister = (...argv: readonly string[]) => cloisterAt({ home: 'home', cwd: folder }, ...argv)
 
 async function json<T>(...argv: readonly string[]): Promise<T> {
   const { code, stdout, stderr } = await cloister('--json', ...argv)

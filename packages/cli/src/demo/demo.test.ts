@@ -2,12 +2,11 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MAIN } from '../cloister.test.support.ts'
 import type { DemoOutcome } from './demo.ts'
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 const ROWS = 20_000
 
 /** By pandas 3.1 over pyarrow 26, from the same file: groupby('origin').delay.agg(['size', 'mean']). */
