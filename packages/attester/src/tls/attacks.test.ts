@@ -5,11 +5,11 @@ import { connect } from 'node:tls'
 import { INTEL_ROOT, readAppraisalPolicy } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseAttestedCertificate } from '../certificate/attested-certificate.ts'
-import { AttestedTlsError } from '../errors.ts'
 import { derOf } from '../vectors.test.support.ts'
 import { simWorld } from '../world.test.support.ts'
 import { connectAttested } from './connect.ts'
 import { encodeFrame, encodeHello, FRESH_PROTOCOL } from './frames.ts'
+import { refusalOf } from './refusal.test.support.ts'
 import { type Peer, Peers } from './start-peer.test.support.ts'
 
 const { platform, requirements } = simWorld()
@@ -32,15 +32,6 @@ async function echo(peer: Peer, mode: 'fresh' | 'certificate'): Promise<string> 
   const [answer] = await once(socket, 'data')
   socket.destroy()
   return String(answer)
-}
-
-async function refusalOf(attempt: Promise<unknown>): Promise<string> {
-  const error: unknown = await attempt.then(
-    () => 'believed',
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof AttestedTlsError)) throw error
-  return error.code
 }
 
 describe('a genuine server', () => {

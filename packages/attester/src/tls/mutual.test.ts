@@ -8,10 +8,10 @@ import {
   issueTlsCredentials,
   type TlsCredentials,
 } from '../certificate/credentials.ts'
-import { AttestedTlsError } from '../errors.ts'
 import { simQuoteSource } from '../quote-source/sim.ts'
 import { AT, ENCLAVE, simWorld } from '../world.test.support.ts'
 import { connectAttested, connectPinned } from './connect.ts'
+import { refusalOf } from './refusal.test.support.ts'
 import { createAttestedServer } from './server.ts'
 import { type Peer, Peers } from './start-peer.test.support.ts'
 
@@ -47,15 +47,6 @@ const pinned = ({ port }: Peer) => ({
 
 /** What another process says takes its time. */
 const eventually = <T>(read: () => T) => expect.poll(read, { timeout: 10_000 })
-
-async function refusalOf(attempt: Promise<unknown>): Promise<string> {
-  const error: unknown = await attempt.then(
-    () => 'believed',
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof AttestedTlsError)) throw error
-  return error.code
-}
 
 async function echo(socket: NodeJS.ReadWriteStream): Promise<string> {
   socket.write('hello')
