@@ -60,6 +60,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   InspectError: EXIT.notAuthentic,
   PolicyError: EXIT.usage,
   EngineError: EXIT.query,
+  ClusterError: EXIT.unreachable,
   UsageError: EXIT.usage,
 }
 
@@ -85,6 +86,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError UNREACHABLE': EXIT.unreachable,
   'AttestedTlsError TIMEOUT': EXIT.unreachable,
   'AttestedTlsError REJECTED': EXIT.refused,
+  'ClusterError KUBECONFIG': EXIT.usage,
+  'ClusterError REFUSED': EXIT.refused,
   'DatasetError PLAIN_FILE': EXIT.usage,
   'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,

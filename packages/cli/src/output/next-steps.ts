@@ -82,6 +82,10 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'AttestedTlsError REJECTED':
     'compare what was wanted and seen; if what runs there is what you mean, name it in the policy',
   'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
+  'ClusterError KUBECONFIG': 'give --kubeconfig FILE and, where it has several, --context NAME',
+  'ClusterError UNREACHABLE': 'does kubectl reach it? kubectl cluster-info',
+  'ClusterError REFUSED': 'whom does it take you for? kubectl auth whoami',
+  'ClusterError ANSWER': 'look at the address in the kubeconfig: kubectl cluster-info',
   'PccsAdminError UNREACHABLE':
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
   'PccsAdminError URL': 'give --url https://HOST:PORT, and --ca for a certificate of its own',

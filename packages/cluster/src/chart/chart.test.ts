@@ -38,7 +38,10 @@ describe.skipIf(HELM === undefined)(`the chart${HELM_MISSING}`, () => {
       expect(workloads(objects).length).toBeGreaterThan(0)
       for (const workload of workloads(objects)) {
         const pod = podOf(workload)
-        expect(pod).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false })
+        expect(pod).toMatchObject({
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+        })
         expect(pod.securityContext).toMatchObject({
           runAsNonRoot: true,
           runAsUser: 10001,

@@ -99,27 +99,25 @@ describe.skipIf(WHY !== '')(`the pods of the chart${WHY}`, () => {
       return { ...running, data }
     }
 
-    it(
-      'are one key service on one database, ready when they are asked, and end in time',
-      { timeout: 120_000 },
-      async () => {
-        const first = await replica('first-replica')
-        await first.line(line => line.includes('pin:'))
-        const second = await replica('second-replica')
-        const ids: unknown[] = []
-        for (const one of [first, second]) {
-          const url = urlIn(await one.line(line => line.includes(' at https://')))
-          const { port } = new URL(url)
-          expect(await probe(`https://localhost:${port}/healthz`)).toBe(200)
-          expect(await probe(`https://localhost:${port}/readyz`)).toBe(200)
-          ids.push(JSON.parse(await readFile(join(one.data, 'kms/kms.json'), 'utf8')).kmsId)
-          expect((await stat(join(one.data, 'kms'))).mode & 0o777).toBe(0o700)
-        }
-        expect(ids[0]).toBe(ids[1])
-        for (const one of [first, second]) one.terminate()
-        expect([await first.exited, await second.exited]).toEqual([0, 0])
-      },
-    )
+    it('are one key service on one database, ready when they are asked, and end in time', {
+      timeout: 120_000,
+    }, async () => {
+      const first = await replica('first-replica')
+      await first.line(line => line.includes('pin:'))
+      const second = await replica('second-replica')
+      const ids: unknown[] = []
+      for (const one of [first, second]) {
+        const url = urlIn(await one.line(line => line.includes(' at https://')))
+        const { port } = new URL(url)
+        expect(await probe(`https://localhost:${port}/healthz`)).toBe(200)
+        expect(await probe(`https://localhost:${port}/readyz`)).toBe(200)
+        ids.push(JSON.parse(await readFile(join(one.data, 'kms/kms.json'), 'utf8')).kmsId)
+        expect((await stat(join(one.data, 'kms'))).mode & 0o777).toBe(0o700)
+      }
+      expect(ids[0]).toBe(ids[1])
+      for (const one of [first, second]) one.terminate()
+      expect([await first.exited, await second.exited]).toEqual([0, 0])
+    })
 
     it('refuse another passphrase', { timeout: 60_000 }, async () => {
       const other = await volume('other-root')
@@ -156,7 +154,9 @@ describe.skipIf(WHY !== '')(`the pods of the chart${WHY}`, () => {
         data: await volume('pccs-data'),
       }
       for (const name of ['user-token', 'admin-token']) {
-        await writeFile(join(volumes.given, name), `${name} of a test, long enough`, { mode: 0o444 })
+        await writeFile(join(volumes.given, name), `${name} of a test, long enough`, {
+          mode: 0o444,
+        })
       }
       const [init] = pod.initContainers
       expect(await (await runContainer(init, folder, volumes)).exited).toBe(0)

@@ -13,7 +13,8 @@ const BIN = (existsSync(DEBIAN) ? readdirSync(DEBIAN) : [])
   .find(folder => existsSync(join(folder, 'initdb')))
 
 /** What a test's title says where PostgreSQL is not installed. */
-export const POSTGRES_MISSING = BIN === undefined ? ' (skipped: PostgreSQL is not installed here)' : ''
+export const POSTGRES_MISSING =
+  BIN === undefined ? ' (skipped: PostgreSQL is not installed here)' : ''
 
 /** A server as a cloud gives it: TLS under a CA of its own, users with passwords. */
 export interface PostgresOverTls {

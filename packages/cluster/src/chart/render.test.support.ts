@@ -54,6 +54,7 @@ export function objectsOf(file: string, more: object = {}): readonly Rendered[] 
 /** The one object of a kind and name. */
 export function objectOf(objects: readonly Rendered[], kind: string, name: string): Rendered {
   const found = objects.filter(object => object.kind === kind && object.metadata.name === name)
-  if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} ${kind} ${name}`)
+  if (found.length !== 1 || found[0] === undefined)
+    throw new Error(`${found.length} ${kind} ${name}`)
   return found[0]
 }

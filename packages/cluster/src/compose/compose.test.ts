@@ -68,8 +68,9 @@ describe('the compose files', () => {
         expect(service.security_opt, name).toContain('no-new-privileges:true')
         expect(service.privileged, name).toBeUndefined()
         const named = Object.keys(service.environment ?? {})
-        expect(named.filter(key => /PASS|SECRET|KEY|TOKEN/.test(key) && !key.endsWith('_FILE')))
-          .toEqual([])
+        expect(
+          named.filter(key => /PASS|SECRET|KEY|TOKEN/.test(key) && !key.endsWith('_FILE')),
+        ).toEqual([])
         for (const secret of service.secrets ?? []) expect(secrets[secret]).toHaveProperty('file')
         // Nothing is open to other machines unless somebody says so.
         for (const port of service.ports ?? []) expect(port).toMatch(/:-127\.0\.0\.1:/)
@@ -98,8 +99,11 @@ describe('the compose files', () => {
           .replace('$', '')
           .replace(/^--from=.*/, '--from=intel'),
       )
-      const argv = name === 'pccs' ? [...command, `--tls-cert=${folder}/x`, `--tls-key=${folder}/x`] : command
-      const { status, stderr } = spawnSync(process.execPath, [CLOISTER, ...argv], { encoding: 'utf8' })
+      const argv =
+        name === 'pccs' ? [...command, `--tls-cert=${folder}/x`, `--tls-key=${folder}/x`] : command
+      const { status, stderr } = spawnSync(process.execPath, [CLOISTER, ...argv], {
+        encoding: 'utf8',
+      })
       expect(stderr).toMatch(new RegExp(said))
       expect(stderr).not.toMatch(/unknown option|too many arguments/)
       expect(status).not.toBe(0)
