@@ -8,13 +8,17 @@ export const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
 /** The command as a user starts it. */
 export const CLOISTER = join(REPOSITORY, 'packages/cli/bin/cloister.js')
 
-const TOOLS =
+/** Where `.ci/install` puts what tests run against. */
+export const TOOLS =
   process.env['CLOISTER_TOOLS'] ?? join(REPOSITORY, 'node_modules/.cache/cloister-tools')
 
 /** Where `.ci/install` puts Helm; undefined where it is not. */
 export const HELM = [process.env['CLOISTER_HELM'], join(TOOLS, 'helm/helm/helm')].find(
   path => path !== undefined && existsSync(path),
 )
+
+/** What stands beside it. */
+export const KUBECTL = join(TOOLS, 'helm/kubectl/kubectl')
 
 /** What a test's title says where Helm is not installed. */
 export const HELM_MISSING = HELM === undefined ? ' (skipped: Helm is not installed here)' : ''

@@ -27,8 +27,8 @@ export interface Rendered extends KubernetesObject {
 }
 
 /** Renders the chart with a value file, and values that go before it. */
-export function renderChart(file: string, more: object = {}): Rendering {
-  const argv = ['template', 'cloister', CHART, '--namespace', 'trust']
+export function renderChart(file: string, more: object = {}, namespace = 'trust'): Rendering {
+  const argv = ['template', 'cloister', CHART, '--namespace', namespace]
   const values = ['--values', join(CHART, 'values', file), '--values', '-']
   const { status, stderr, stdout } = spawnSync(HELM ?? 'helm', [...argv, ...values], {
     encoding: 'utf8',

@@ -135,16 +135,23 @@ function answerTo(
       `${collection} is forbidden: User "test" cannot list resource "${collection}"`,
     )
   }
-  const own = objects.filter(
-    object =>
-      object.kind === kind && (namespace === undefined || object.metadata.namespace === namespace),
-  )
+  // As they are stored.
+  const own = [...objects]
+    .sort(byKey)
+    .filter(
+      object =>
+        object.kind === kind &&
+        (namespace === undefined || object.metadata.namespace === namespace),
+    )
   if (name !== undefined) {
     const found = own.find(({ metadata }) => metadata.name === name)
     return found === undefined ? refusal(404, `${collection} "${name}" not found`) : [200, found]
   }
   return [200, listOf(kind, own.filter(chosenBy(url.searchParams)), url.searchParams)]
 }
+
+const keyOf = ({ metadata }: StoredObject) => `${metadata.namespace ?? ''}/${metadata.name}`
+const byKey = (one: StoredObject, other: StoredObject) => (keyOf(one) < keyOf(other) ? -1 : 1)
 
 const versionOf = (gitVersion: string) => ({
   ...{ major: '1', minor: gitVersion.split('.')[1], gitVersion, gitCommit: '', gitTreeState: '' },
