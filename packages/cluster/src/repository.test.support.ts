@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -36,3 +37,9 @@ export const HAS_VECTORS = existsSync(KUBERNETES_VECTORS)
 export const VECTORS_MISSING = HAS_VECTORS
   ? ''
   : ` (SKIPPED: no folder ${KUBERNETES_VECTORS}; set CLOISTER_VECTORS)`
+
+/** The YAML on docs/kubernetes.md. */
+export async function pageBlocks(): Promise<readonly string[]> {
+  const page = await readFile(join(REPOSITORY, 'docs/kubernetes.md'), 'utf8')
+  return [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
+}

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { allKubernetesSchemas, type KubernetesObject } from '../kubernetes-schemas.test.support.ts'
-import { HAS_VECTORS, HELM, HELM_MISSING, VECTORS_MISSING } from '../repository.test.support.ts'
+import {
+  HAS_VECTORS,
+  HELM,
+  HELM_MISSING,
+  pageBlocks,
+  VECTORS_MISSING,
+} from '../repository.test.support.ts'
 import {
   objectOf,
   objectsOf,
@@ -117,6 +124,19 @@ describe.skipIf(HELM === undefined)(`the chart${HELM_MISSING}`, () => {
         }
       }
     })
+  })
+
+  it('takes the values of its page', async ({ skip }) => {
+    const [values, role] = (await pageBlocks()).map(text =>
+      parse(text.replace('…', '0'.repeat(64))),
+    )
+    const objects = objectsOf('alibaba-cloud.yaml', values)
+    const { containers } = podOf(objectOf(objects, 'Deployment', 'cloister-kms'))
+    expect(containers[0].image).toBe(`registry.example/cloister@sha256:${'0'.repeat(64)}`)
+    if (!HAS_VECTORS) return skip()
+    for (const schemas of await allKubernetesSchemas()) {
+      expect([...objects, role].flatMap(object => schemas.mistakes(object))).toEqual([])
+    }
   })
 
   it('is refused by a schema when a field is unknown', async ({ skip }) => {

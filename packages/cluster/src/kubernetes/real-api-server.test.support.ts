@@ -22,19 +22,26 @@ export const WHY_NOT_REAL =
       : ' (packages/cluster/test/kube-apiserver/build was not run, or etcd is not there)'
 
 const TOKEN = 'administrator-of-a-test'
+const USER_TOKEN = 'user-of-a-test'
+
+/** A cluster of which a user without any right has a kubeconfig too. */
+export interface RealCluster extends TestCluster {
+  /** Of the user `user`. */
+  readonly userKubeconfig: string
+}
 
 /**
  * Starts Kubernetes' own API server over an etcd. No kubelet, scheduler or controller runs: what is
  * put there stays as it is.
  */
-export async function realApiServer(): Promise<TestCluster> {
+export async function realApiServer(): Promise<RealCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'cloister-kubernetes-'))
   const [client, peer, secure] = [await freePort(), await freePort(), await freePort()]
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const accounts = join(folder, 'accounts.pem')
   await writeFile(accounts, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   const tokens = join(folder, 'tokens.csv')
-  await writeFile(tokens, `${TOKEN},admin,admin,system:masters\n`)
+  await writeFile(tokens, `${TOKEN},admin,admin,system:masters\n${USER_TOKEN},user,user\n`)
   certificate(folder)
   const [store, between] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`]
   const etcd = started(ETCD, [
@@ -66,7 +73,9 @@ export async function realApiServer(): Promise<TestCluster> {
   const kubeconfig = join(folder, 'kubeconfig')
   const trust = { 'certificate-authority': join(folder, 'tls.crt') }
   await writeFile(kubeconfig, kubeconfigText(url, trust, TOKEN))
-  return { kubeconfig, stop }
+  const userKubeconfig = join(folder, 'user-kubeconfig')
+  await writeFile(userKubeconfig, kubeconfigText(url, trust, USER_TOKEN))
+  return { kubeconfig, userKubeconfig, stop }
 }
 
 function started(program: string, argv: readonly string[]): ChildProcess {

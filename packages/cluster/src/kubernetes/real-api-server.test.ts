@@ -4,14 +4,14 @@ import { stringify } from 'yaml'
 import { objectsOf, renderChart, VALUE_FILES } from '../chart/render.test.support.ts'
 import { alibabaNode, GOOD, pod } from '../doctor/clusters.test.support.ts'
 import { examineCluster, openCluster } from '../index.ts'
-import { HELM_MISSING, KUBECTL } from '../repository.test.support.ts'
-import { smallApiServer, type TestCluster } from './api-server.test.support.ts'
-import { realApiServer, WHY_NOT_REAL } from './real-api-server.test.support.ts'
+import { HELM_MISSING, KUBECTL, pageBlocks } from '../repository.test.support.ts'
+import { smallApiServer } from './api-server.test.support.ts'
+import { type RealCluster, realApiServer, WHY_NOT_REAL } from './real-api-server.test.support.ts'
 
 const WHY = `${WHY_NOT_REAL}${HELM_MISSING}`
 
 describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
-  let cluster: TestCluster
+  let cluster: RealCluster
 
   beforeAll(async () => {
     cluster = await realApiServer()
@@ -55,6 +55,22 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
     const { done, said } = kubectl(argv, stringify({ ...spoilt, metadata: { name: 'x' } }))
     expect(done).toBe(false)
     expect(said).toContain('unknown field')
+  })
+
+  it('the doctor needs no more permissions than its page says', async () => {
+    const doctor = async () =>
+      await examineCluster(openCluster({ kubeconfig: cluster.userKubeconfig }), {
+        instances: { count: 1, epcMiB: 1 },
+      })
+    const refused = (await doctor()).filter(({ what }) => what === 'permissions')
+    expect(refused).toHaveLength(4)
+    const [role = ''] = (await pageBlocks()).filter(text => text.includes('kind: ClusterRole'))
+    expect(kubectl(['create', '--validate=strict', '-f', '-'], role)).toMatchObject({ done: true })
+    const binding = ['clusterrolebinding', 'doctor', '--clusterrole=cloister-doctor', '--user=user']
+    expect(kubectl(['create', ...binding])).toMatchObject({ done: true })
+    await expect
+      .poll(async () => (await doctor()).map(({ what }) => what), { timeout: 10_000 })
+      .not.toContain('permissions')
   })
 
   it('the doctor says of it what it says of the small server', async () => {
