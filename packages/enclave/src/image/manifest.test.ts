@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ImageError } from './errors.ts'
+import { codeOf } from '../code-of.test.support.ts'
 import {
   encodeManifest,
   entriesRoot,
@@ -50,16 +50,6 @@ function manifestOf(files: readonly ImageEntry[]): Omit<ImageManifest, 'merkleRo
 /** A manifest as an attacker with a signing key would write it: consistent, but not ours. */
 function written(files: readonly ImageEntry[], more: object = {}): Uint8Array {
   return canonicalJsonBytes({ ...manifestOf(files), merkleRoot: entriesRoot(files), ...more })
-}
-
-function codeOf(act: () => unknown): string | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof ImageError) return error.code
-    throw error
-  }
-  return undefined
 }
 
 const sorted = (files: readonly ImageEntry[]) =>
