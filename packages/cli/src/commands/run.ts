@@ -1,5 +1,5 @@
 import type { LaunchEvent, LaunchResult } from '@cloister/enclave'
-import { type JobFile, readJobFile, runJobFile } from '@cloister/engine'
+import { type JobFile, readJobFile, runJobFile } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
@@ -60,13 +60,15 @@ async function runWatched(
   }
   const { stdin } = process
   try {
-    return await session.watching(client, () =>
-      runJobFile({
-        ...{ job, pin, platform, onEvent, stdin, withoutSandbox },
-        ...{ signal: interrupted.signal, passOnSignals: true },
-        ...(said === undefined ? streamsOf(job) : { stdout: said, stderr: said }),
-      }),
-    )
+    const result = await runJobFile({
+      ...{ job, pin, platform, onEvent, stdin, withoutSandbox },
+      // Nobody is spoken to about an image that is not as it was signed.
+      onVerified: () => session.follow(client),
+      ...{ signal: interrupted.signal, passOnSignals: true },
+      ...(said === undefined ? streamsOf(job) : { stdout: said, stderr: said }),
+    })
+    await session.follow(client)
+    return result
   } finally {
     process.off('SIGINT', callOff)
     client.close()

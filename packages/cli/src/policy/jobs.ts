@@ -1,5 +1,5 @@
 import { openImage, verifyMeasurementFile } from '@cloister/enclave'
-import { jobStatementOf, readJobFile, statementOf } from '@cloister/engine'
+import { jobStatementOf, readJobFile, statementOf } from '@cloister/engine/job'
 import { jobDigest, type ReleaseTemplate } from '@cloister/kms'
 import { readInput } from '../attest/input-file.ts'
 import type { Session } from '../session.ts'

@@ -1,6 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import type { SimPlatform } from '@cloister/attestation'
-import { type LaunchOptions, type LaunchResult, launch, openImage } from '@cloister/enclave'
+import {
+  type LaunchOptions,
+  type LaunchResult,
+  launch,
+  type OpenedImage,
+  openImage,
+} from '@cloister/enclave/launcher'
 import type { JobStatement, KmsPin } from '@cloister/kms'
 import { type JobFile, jobStatementOf } from './job-file.ts'
 
@@ -9,7 +15,10 @@ import { type JobFile, jobStatementOf } from './job-file.ts'
  * @throws ImageError when the image is not as it was signed
  */
 export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStatement> {
-  const { measurement } = await openImage(job.image)
+  return statementFor(await openImage(job.image), job, pin)
+}
+
+function statementFor({ measurement }: OpenedImage, job: JobFile, pin: KmsPin): JobStatement {
   return jobStatementOf(job, { measurement, kms: [pin.identityKey] })
 }
 
@@ -17,7 +26,14 @@ export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStateme
 export interface RunJobOptions
   extends Pick<
     LaunchOptions,
-    'onEvent' | 'signal' | 'passOnSignals' | 'stdin' | 'stdout' | 'stderr' | 'withoutSandbox'
+    | 'onEvent'
+    | 'onVerified'
+    | 'signal'
+    | 'passOnSignals'
+    | 'stdin'
+    | 'stdout'
+    | 'stderr'
+    | 'withoutSandbox'
   > {
   readonly job: JobFile
   readonly pin: KmsPin
@@ -32,10 +48,11 @@ export interface RunJobOptions
 export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> {
   const { job, pin, platform, ...passed } = options
   for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
+  const image = await openImage(job.image)
   return await launch({
     ...passed,
-    imageFolder: job.image,
-    job: await statementOf(job, pin),
+    image,
+    job: statementFor(image, job, pin),
     pin,
     platform,
     inputs: foldersOf(job.inputs),
