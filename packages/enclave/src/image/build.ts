@@ -25,7 +25,6 @@ import {
   encodeManifest,
   type ImageEntry,
   type ImageManifest,
-  parseManifest,
 } from './manifest.ts'
 import { imageSgxs, imageSigstruct } from './pages.ts'
 import { Placer } from './place.ts'
@@ -124,11 +123,14 @@ async function fill(
   assertEntry(definition, plan)
   const placer = new Placer(packages?.store)
   const entries = await writeRoot(join(folder, 'root'), plan, placer)
+  // Begun here already: the disk takes the files while the documents about them are made.
+  const flushed = flush(folder)
+  flushed.catch(() => {})
   const notices = placer.judge(definition.allowedSecrets ?? [])
   const { name, identity } = definition
   const origins = encodeOrigins(plan)
   const sbom = encodeSbom({ name, isvSvn: identity.isvSvn, plan, entries })
-  const bytes = encodeManifest({
+  const { bytes, manifest } = encodeManifest({
     version: 1,
     name,
     entry: measuredEntry(definition),
@@ -141,7 +143,6 @@ async function fill(
     documents: { origins: documentDigest(origins), sbom: documentDigest(sbom) },
     files: [...entries],
   })
-  const manifest = parseManifest(bytes)
   const sgxs = imageSgxs(bytes, manifest)
   const { mrEnclave } = measureSgxs(sgxs)
   const measurement = Buffer.from(mrEnclave).toString('hex')
@@ -157,8 +158,9 @@ async function fill(
     [PROVENANCE_FILE]: provenance,
   }
   for (const [file, content] of Object.entries(written)) {
-    await writeNew(join(folder, file), content, 0o644)
+    await writeNew(join(folder, file), content, 0o644, { durable: false })
   }
+  await flushed
   const files = entries.flatMap(entry => (entry.type === 'file' ? [entry.size] : []))
   return {
     measurement,
@@ -167,6 +169,11 @@ async function fill(
     totalBytes: files.reduce((sum, size) => sum + size, 0),
     notices,
   }
+}
+
+/** Has what was written on disk: of all files at once, as thousands one by one would take minutes. */
+async function flush(folder: string): Promise<void> {
+  await run('sync', ['-f', folder])
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -192,8 +199,7 @@ export async function buildImage(options: BuildImageOptions): Promise<BuiltImage
   try {
     await makeFolder(temporary)
     const built = await fill(temporary, options)
-    // Once for all files: one after the other, thousands of them would take minutes.
-    await run('sync', ['-f', temporary])
+    await flush(temporary)
     await rename(temporary, folder)
     await syncFolder(dirname(folder))
     return { folder, ...built }

@@ -98,21 +98,46 @@ export async function syncFolder(path: string): Promise<void> {
   await folder.sync().finally(() => folder.close())
 }
 
-/** Writes a new file, of that mode whatever the umask, and has it on disk on return. */
-export async function writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+/**
+ * Writes a new file, of that mode whatever the umask.
+ * @param durable - Whether it is on disk on return; unless the caller sees to that.
+ */
+export async function writeNew(
+  path: string,
+  bytes: Uint8Array,
+  mode: number,
+  { durable = true }: { readonly durable?: boolean } = {},
+): Promise<void> {
   const file = await open(path, NEW_FILE, 0o600)
   try {
     await file.writeFile(bytes)
     await file.chmod(mode)
     await file.utimes(EPOCH, EPOCH)
-    await file.sync()
+    if (durable) await file.sync()
   } finally {
     await file.close()
   }
 }
 
-/** Below this a file is copied in one go: the steps between threads would take longer than it does. */
+/** Below this a file is read in one go: the steps between threads would take longer than it does. */
 const SMALL = 1024 * 1024
+
+/** Where a small file is held while it is hashed or copied; one byte more, so that a longer one shows. */
+const small = Buffer.allocUnsafeSlow(SMALL + 1)
+
+/** What a small file holds, up to one byte more than it should; gone at the next call. */
+function readSmall(path: string, size: number): Buffer {
+  const input = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    let filled = 0
+    for (let read = -1; read !== 0 && filled <= size; filled += read) {
+      read = readSync(input, small, filled, size + 1 - filled, null)
+    }
+    return small.subarray(0, filled)
+  } finally {
+    closeSync(input)
+  }
+}
 
 /**
  * Copies a small file to a new one and says what was written; undefined for a large one, of which
@@ -126,19 +151,7 @@ export function copySmall(
   mode: number,
 ): FileDigest | undefined {
   if (size > SMALL) return undefined
-  const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  let bytes: Buffer
-  try {
-    // One byte more, so that a file that is longer shows.
-    const buffer = Buffer.allocUnsafe(size + 1)
-    let filled = 0
-    for (let read = -1; read !== 0 && filled < buffer.length; filled += read) {
-      read = readSync(input, buffer, filled, buffer.length - filled, null)
-    }
-    bytes = buffer.subarray(0, filled)
-  } finally {
-    closeSync(input)
-  }
+  const bytes = readSmall(from, size)
   const output = openSync(to, NEW_FILE, 0o600)
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(output, bytes, at)
