@@ -57,6 +57,7 @@ export {
   verifyEnclaveFile,
 } from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
+export { type BundleOptions, bundle } from './image/bundle.ts'
 export {
   diffImages,
   type EntryChange,
