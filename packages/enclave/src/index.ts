@@ -85,7 +85,7 @@ export {
   type VerifiedImage,
   verifyImage,
 } from './image/verify.ts'
-export { initModule } from './init/module.ts'
+export { INIT_OPTION, initModule } from './init/module.ts'
 export type { FailureReason, InstanceErrorCode, InstanceFailure } from './instance/failure.ts'
 export type {
   DatasetFormat,

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   futimesSync,
   openSync,
   readSync,
@@ -11,6 +12,7 @@ import {
 import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises'
 
 const CHUNK = 1024 * 1024
+const READ_REGULAR = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
 /** When everything in an image was changed last. */
@@ -48,7 +50,7 @@ export async function forEachOf<Item>(
 
 /** Opens a file for reading; never follows a link, never waits for the writer of a pipe. */
 export function openRegular(path: string): Promise<FileHandle> {
-  return open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  return open(path, READ_REGULAR)
 }
 
 /**
@@ -125,18 +127,59 @@ const SMALL = 1024 * 1024
 /** Where a small file is held while it is hashed or copied; one byte more, so that a longer one shows. */
 const small = Buffer.allocUnsafeSlow(SMALL + 1)
 
-/** What a small file holds, up to one byte more than it should; gone at the next call. */
-function readSmall(path: string, size: number): Buffer {
-  const input = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  try {
-    let filled = 0
-    for (let read = -1; read !== 0 && filled <= size; filled += read) {
-      read = readSync(input, small, filled, size + 1 - filled, null)
-    }
-    return small.subarray(0, filled)
-  } finally {
-    closeSync(input)
+/** What an open small file holds, up to one byte more than it should; gone at the next call. */
+function readSmall(input: number, size: number): Buffer {
+  let filled = 0
+  for (let read = -1; read !== 0 && filled <= size; filled += read) {
+    read = readSync(input, small, filled, size + 1 - filled, null)
   }
+  return small.subarray(0, filled)
+}
+
+/** A file as it was found. */
+export interface SeenFile extends FileDigest {
+  readonly mode: number
+}
+
+/**
+ * Finds what a file is; follows no link. Undefined where it is no file that can be read.
+ * @param size - Bytes that it should have. Of one that has another number, nothing is hashed.
+ */
+export async function seenFile(path: string, size: number): Promise<SeenFile | undefined> {
+  if (size <= SMALL) return seenSmall(path, size)
+  const file = await openRegular(path).catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) return undefined
+    const { mode } = stats
+    if (stats.size !== size) return { mode, size: stats.size, sha256: '' }
+    return { mode, ...(await digestFile(file, size)) }
+  } finally {
+    await file.close()
+  }
+}
+
+function seenSmall(path: string, size: number): SeenFile | undefined {
+  let file: number
+  try {
+    file = openSync(path, READ_REGULAR)
+  } catch {
+    return undefined
+  }
+  try {
+    const stats = fstatSync(file)
+    if (!stats.isFile()) return undefined
+    const { mode } = stats
+    if (stats.size !== size) return { mode, size: stats.size, sha256: '' }
+    return { mode, ...digestOf(readSmall(file, size)) }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function digestOf(bytes: Uint8Array): FileDigest {
+  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
 }
 
 /**
@@ -151,7 +194,13 @@ export function copySmall(
   mode: number,
 ): FileDigest | undefined {
   if (size > SMALL) return undefined
-  const bytes = readSmall(from, size)
+  const input = openSync(from, READ_REGULAR)
+  let bytes: Buffer
+  try {
+    bytes = readSmall(input, size)
+  } finally {
+    closeSync(input)
+  }
   const output = openSync(to, NEW_FILE, 0o600)
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(output, bytes, at)
@@ -160,7 +209,7 @@ export function copySmall(
   } finally {
     closeSync(output)
   }
-  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+  return digestOf(bytes)
 }
 
 /** How to copy a file. */

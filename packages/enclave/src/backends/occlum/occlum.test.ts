@@ -111,6 +111,11 @@ resources: { memoryMiB: 64 }
     const script = await readFile(join(scripted.folder, 'image/cloister-init.mjs'), 'utf8')
     expect(script).toBe('#!/usr/bin/node\nconsole.log(1)\n')
     expect(scripted.weaknesses).toEqual([IMAGE_INTEGRITY])
+    await image('own', '[/usr/bin/node, --use-openssl-ca, /init.mjs]')
+    const own = await build('own', 'own.occlum')
+    expect(await readFile(join(own.folder, 'image/cloister-init.mjs'), 'utf8')).toMatch(
+      /^#!\/usr\/bin\/node --use-openssl-ca\n/,
+    )
     await image('optioned', '[/usr/bin/node, /init.mjs, --more]')
     expect(await codeOfRejection(build('optioned', 'optioned.occlum'))).toBe('OPTION')
     expect(existsSync(at('optioned.occlum'))).toBe(false)
