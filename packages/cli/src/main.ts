@@ -4,4 +4,4 @@ import { commandIn } from './start/command-in.ts'
 
 // Hundreds of modules take longer to load than a program to be verified, attested and started.
 const bundle = commandIn(process.argv) === 'run' ? freshBundle() : undefined
-await import(bundle?.href ?? './start/any-command.ts')
+await (bundle === undefined ? import('./start/any-command.ts') : import(bundle.href))

@@ -85,7 +85,8 @@ export {
   type VerifiedImage,
   verifyImage,
 } from './image/verify.ts'
-export { INIT_OPTION, initModule } from './init/module.ts'
+export { initModule } from './init/module.ts'
+export { INIT_OPTION } from './init/option.ts'
 export type { FailureReason, InstanceErrorCode, InstanceFailure } from './instance/failure.ts'
 export type {
   DatasetFormat,

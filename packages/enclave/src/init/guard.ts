@@ -1,6 +1,6 @@
 import inspector from 'node:inspector'
 import { InstanceError } from '../instance/failure.ts'
-import { INIT_OPTION } from './module.ts'
+import { INIT_OPTION } from './option.ts'
 
 /** What bubblewrap and shells set of themselves, all of it without effect on Node. */
 const HARMLESS = new Set(['PWD', 'OLDPWD', 'SHLVL', '_'])
@@ -18,7 +18,8 @@ export function assertUntouched(): void {
       `init: wanted an empty environment, saw ${variables.join(', ')}`,
     )
   }
-  const given = process.execArgv.filter(option => option !== INIT_OPTION)
+  const { execArgv } = process
+  const given = execArgv.filter(option => option !== INIT_OPTION)
   if (given.length > 0) {
     const options = given.map(option => option.split('=', 1)[0])
     throw new InstanceError(

@@ -7,9 +7,3 @@ import { fileURLToPath } from 'node:url'
 export function initModule(): string {
   return fileURLToPath(new URL('main.js', import.meta.url))
 }
-
-/**
- * What Node is told before init's module. Without it, Node reads the web's 140 authorities before its
- * first TLS connection, of which init trusts none: it names its key service's certificate.
- */
-export const INIT_OPTION = '--use-openssl-ca'
