@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 
-/** `cloister run` as one file, which {@link file://./write-bundle.ts} makes after each build. */
+/** `cloister run` as one file, which `npm run build` makes (write-bundle.ts). */
 export const RUN_BUNDLE = new URL('../run-bundle.mjs', import.meta.url)
 
 const PACKAGES = ['attestation', 'cli', 'enclave', 'engine', 'kms', 'sealed'] as const

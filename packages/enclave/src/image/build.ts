@@ -123,9 +123,6 @@ async function fill(
   assertEntry(definition, plan)
   const placer = new Placer(packages?.store)
   const entries = await writeRoot(join(folder, 'root'), plan, placer)
-  // Begun here already: the disk takes the files while the documents about them are made.
-  const flushed = flush(folder)
-  flushed.catch(() => {})
   const notices = placer.judge(definition.allowedSecrets ?? [])
   const { name, identity } = definition
   const origins = encodeOrigins(plan)
@@ -160,7 +157,6 @@ async function fill(
   for (const [file, content] of Object.entries(written)) {
     await writeNew(join(folder, file), content, 0o644, { durable: false })
   }
-  await flushed
   const files = entries.flatMap(entry => (entry.type === 'file' ? [entry.size] : []))
   return {
     measurement,
@@ -169,11 +165,6 @@ async function fill(
     totalBytes: files.reduce((sum, size) => sum + size, 0),
     notices,
   }
-}
-
-/** Has what was written on disk: of all files at once, as thousands one by one would take minutes. */
-async function flush(folder: string): Promise<void> {
-  await run('sync', ['-f', folder])
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -199,7 +190,8 @@ export async function buildImage(options: BuildImageOptions): Promise<BuiltImage
   try {
     await makeFolder(temporary)
     const built = await fill(temporary, options)
-    await flush(temporary)
+    // Once for all files: one after the other, thousands of them would take minutes.
+    await run('sync', ['-f', temporary])
     await rename(temporary, folder)
     await syncFolder(dirname(folder))
     return { folder, ...built }
