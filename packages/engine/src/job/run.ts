@@ -13,6 +13,7 @@ import {
   signedMeasurement,
 } from '@cloister/enclave'
 import type { JobStatement, KmsPin } from '@cloister/kms'
+import { EngineError } from '../errors.ts'
 import { type JobFile, jobStatementOf } from './job-file.ts'
 
 /**
@@ -95,10 +96,14 @@ export interface RunOnSgxOptions
 
 /**
  * Runs a job file in an SGX enclave under Gramine.
- * @throws BackendError, LaunchError
+ * @throws EngineError JOB for queries; BackendError, LaunchError
  */
 export async function runJobOnSgx(options: RunOnSgxOptions): Promise<InstanceEnd> {
   const { job, pin, ...passed } = options
+  if (job.queries !== undefined) {
+    const why = 'tables are read through pipes, which it takes another process to make'
+    throw new EngineError('JOB', `no queries under Gramine: ${why}`)
+  }
   for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
   return await runGramineJob({
     ...passed,
