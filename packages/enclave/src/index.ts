@@ -104,6 +104,7 @@ export type { InstanceUsage } from './launcher/cgroup/group.ts'
 export type { InstanceEnd } from './launcher/ending.ts'
 export { LaunchError, type LaunchErrorCode } from './launcher/errors.ts'
 export type { LaunchEvent } from './launcher/event.ts'
+export { type LimitsHere, limitsHere, systemCallFilterFault } from './launcher/here.ts'
 export type { Confinement, Isolation, Lack, Limiter } from './launcher/isolation.ts'
 export {
   type LaunchOptions,
