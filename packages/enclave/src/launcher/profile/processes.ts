@@ -6,6 +6,8 @@ export interface ProcessCount {
   readonly threads: number
   /** The most that each of them has had in memory, summed. */
   readonly residentBytes: number
+  /** What each of them has mapped of files and has read, such as its code, summed. */
+  readonly mappedBytes: number
 }
 
 const KIB = 1024
@@ -27,7 +29,7 @@ function familyOf(pid: number, proc: string): readonly number[] {
  * @param pid - An instance's first process, as the host sees it.
  */
 export function countProcesses(pid: number, proc = '/proc'): ProcessCount {
-  const count = { processes: 0, threads: 0, residentBytes: 0 }
+  const count = { processes: 0, threads: 0, residentBytes: 0, mappedBytes: 0 }
   for (const member of familyOf(pid, proc)) {
     const status = readable(`${proc}/${member}/status`)
     const threads = numberIn(status, 'Threads')
@@ -36,6 +38,7 @@ export function countProcesses(pid: number, proc = '/proc'): ProcessCount {
     count.threads += threads
     // What has ended, and waits for somebody to ask how, has none.
     count.residentBytes += (numberIn(status, 'VmHWM') ?? 0) * KIB
+    count.mappedBytes += (numberIn(status, 'RssFile') ?? 0) * KIB
   }
   return count
 }

@@ -6,7 +6,10 @@ import { countProcesses } from './processes.ts'
 
 /** What a run took at its most. */
 export interface InstanceProfile {
-  /** Memory of processes and files in memory; not what the kernel keeps of files that were read. */
+  /**
+   * Memory of processes, their code and what else they map of files, and files in memory: what an
+   * enclave has to hold. Not what the kernel keeps of files that were read.
+   */
   readonly peakMemoryBytes: number
   /** Who counted it: the instance's control group, or its processes one by one. */
   readonly memoryBy: Exclude<Limiter, 'rlimit' | 'none'> | 'processes'
@@ -44,9 +47,11 @@ export async function profiled(
   let group: GroupMemory | undefined
   let timer: NodeJS.Timeout | undefined
   const look = (pid: number) => {
-    const { processes, threads, residentBytes } = countProcesses(pid)
+    const { processes, threads, residentBytes, mappedBytes } = countProcesses(pid)
     group ??= memoryOfGroup(pid)
-    peaks.memoryBytes = Math.max(peaks.memoryBytes, group?.now() ?? 0)
+    const own = group?.now() ?? 0
+    // Each enclave has a copy of its own of what processes share.
+    if (own > 0) peaks.memoryBytes = Math.max(peaks.memoryBytes, own + mappedBytes)
     peaks.residentBytes = Math.max(peaks.residentBytes, residentBytes)
     peaks.processes = Math.max(peaks.processes, processes)
     peaks.threads = Math.max(peaks.threads, threads)
