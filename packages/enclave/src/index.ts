@@ -2,7 +2,7 @@ export { type ContainerOf, composeFile, dockerfile } from './backends/docker.ts'
 export { BackendError, type BackendErrorCode } from './backends/errors.ts'
 export {
   type BuildGramineOptions,
-  type BuiltBackend,
+  type BuiltGramine,
   buildGramine,
   type GramineTools,
 } from './backends/gramine/build.ts'

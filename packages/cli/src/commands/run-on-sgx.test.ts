@@ -21,7 +21,8 @@ describe.runIf(canRun)(
     beforeAll(async () => {
       world = await nodeImage()
       const prepare = ['--backend', 'gramine', '--libpal', PAL]
-      await world.json('enclave', 'prepare', 'image', 'upper.gramine', ...prepare)
+      const built = await world.json('enclave', 'prepare', 'image', 'upper.gramine', ...prepare)
+      expect(built).toMatchObject({ backend: 'gramine', noJobs: null })
       const quote = [process.execPath, QUOTER, world.path('home', 'sim-platform.json')]
       await writeFile(
         world.path('upper.gramine', 'standin.json'),

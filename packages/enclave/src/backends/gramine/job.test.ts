@@ -1,8 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { MANIFEST_NAME } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../../definition/schema.ts'
@@ -14,8 +18,14 @@ import { FilesScene } from '../../launcher/files-scene.test.support.ts'
 import { findBubblewrap } from '../../launcher/start.ts'
 import { INIT, PLAINTEXT, Scene } from '../../launcher/world.test.support.ts'
 import { verifyReceipt } from '../../receipt/verify.ts'
+import { BackendError } from '../errors.ts'
+import { standin } from '../image.test.support.ts'
 import { GramineWorld, PAL } from './job.test.support.ts'
-import { verifyGramine } from './verify.ts'
+import { assertGramineManifest, parseGramineManifest } from './manifest.ts'
+import { trustedOf, verifyGramine } from './verify.ts'
+
+const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
+const isAlive = (pid: number) => existsSync(`/proc/${pid}`)
 
 const isHere = findBubblewrap() !== undefined && PAL !== ''
 const SKIPPED = isHere ? '' : ' (SKIPPED: no bubblewrap, or no ELF file in place of the PAL)'
@@ -102,8 +112,56 @@ describe.runIf(isHere)(`a job under Gramine, of a program that speaks with init$
     ])
     expect(text).toContain('disallow_subprocesses = true')
     expect(text).toContain('"file:root/job/manifest.json"')
-    const { reasons } = await verifyGramine(gramine.prepared.folder, PAL)
+    const { reasons, image } = await verifyGramine(gramine.prepared.folder, PAL)
     expect(reasons).toEqual([])
+    const codeOf = (changed: string) => {
+      try {
+        assertGramineManifest(parseGramineManifest(Buffer.from(changed)), image, trustedOf(image))
+      } catch (error) {
+        return error instanceof BackendError ? error.code : error
+      }
+      return undefined
+    }
+    expect(codeOf(text)).toBeUndefined()
+    for (const changed of [
+      text.replace('"file:in/"', '"file:in/", "file:etc/"'),
+      text.replace('"file:in/"', '"file:./"'),
+      text.replace('"file:job/job.json"', '"file:job/"'),
+      text.replace('"file:job/job.json"', '"file:root/job/manifest.json"'),
+      text.replace('disallow_subprocesses = true', 'disallow_subprocesses = false'),
+      text.replace('uri = "file:in"', 'uri = "file:/"'),
+      text.replace('path = "/job/job.json"', 'path = "/job/manifest.json"'),
+      text.replace(/^allowed_files.*$/m, ''),
+    ]) {
+      expect(changed).not.toBe(text)
+      expect(codeOf(changed)).toBe('MANIFEST')
+    }
+  })
+
+  it('ends when its launcher is killed, and the next one finds nothing of it', async () => {
+    const scene = await Scene.make(gramine.world, ['stay'])
+    const launcher = spawn(process.execPath, [LAUNCHING], { stdio: ['pipe', 'pipe', 'ignore'] })
+    const { job, inputFolder, outputFolder } = scene
+    launcher.stdin.end(
+      JSON.stringify({
+        ...{ folder: gramine.prepared.folder, libpal: PAL, command: standin('gramine-sgx') },
+        ...{ job, pin: gramine.world.kms.pin },
+        ...{ inputs: { people: inputFolder }, outputs: { result: outputFolder } },
+      }),
+    )
+    let pid = 0
+    for await (const line of createInterface({ input: launcher.stdout })) {
+      const event = JSON.parse(line)
+      if (event.kind === 'started') pid = event.pid
+      if (event.step === 'program-started') break
+    }
+    expect(isAlive(pid)).toBe(true)
+    launcher.kill('SIGKILL')
+    for (let waited = 0; isAlive(pid) && waited < 10_000; waited += 50) await sleep(50)
+    expect(isAlive(pid)).toBe(false)
+    const again = await Scene.make(gramine.world)
+    receiptOf(await gramine.run(again))
+    expect(await readdir(outputFolder)).toEqual([])
   })
 
   describe('attacked by its host', () => {
