@@ -9,8 +9,8 @@ import {
 import { commandOf } from '../definition/arguments.ts'
 import { environmentOf } from '../definition/environment.ts'
 import { RuleError } from '../definition/errors.ts'
-import { ownProcessFault } from '../definition/own-process.ts'
 import { type ImageManifest, parseManifest } from '../image/manifest.ts'
+import { ownProcessFault } from '../image/own-process.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
 import { INSTANCE_NAME, type InstanceLayout } from '../instance/layout.ts'
 

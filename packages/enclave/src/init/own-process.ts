@@ -13,7 +13,7 @@ interface ProgramThread {
  * Starts a Node program as a thread of this process, for where another process would be another
  * enclave, with other memory. The thread has arguments, environment, standard streams and exit code
  * of its own, and nothing keeps it from reading what init has.
- * @see definition/own-process.ts for the programs that can
+ * @see image/own-process.ts for the programs that can
  */
 export function startInOwnProcess(
   { argv, environment, layout }: ProgramPlan,

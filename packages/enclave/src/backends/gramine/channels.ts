@@ -1,5 +1,5 @@
-import { ownProcessFault } from '../../definition/own-process.ts'
 import type { ImageManifest } from '../../image/manifest.ts'
+import { ownProcessFault } from '../../image/own-process.ts'
 
 /** A way between host and enclave, by files that Gramine passes on as they are. */
 export interface Channel {
