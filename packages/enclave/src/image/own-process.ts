@@ -22,10 +22,20 @@ export function ownProcessFault(
     const seen = other.program.join(' ')
     return `entry.program: wanted ${node} and a module (.mjs, .cjs, .js), seen ${seen}`
   }
+  if (!isPossible(entry.interface)) return 'entry.interface: wanted files or messages'
   if (entry.standardInput) return 'entry.standardInput: the program has none'
   if (entry.signals.length > 0) return 'entry.signals: none reaches the program'
   if (network !== 'none') return 'network: wanted none, as no other way out is offered'
   return undefined
+}
+
+/** Each way in which programs get at their data has to be thought of here. */
+function isPossible(kind: ImageManifest['entry']['interface']): boolean {
+  switch (kind) {
+    case 'files':
+    case 'messages':
+      return true
+  }
 }
 
 /** The program's Node need not have the same path as init's, but it is the same file. */
