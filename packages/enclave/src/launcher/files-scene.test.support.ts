@@ -128,7 +128,7 @@ export class FilesScene {
     const output = { name: 'result', datasetId: newDatasetId(), cmkId: keyId } as const
     const job: JobStatement = {
       version: 1,
-      measurement: world.image.measurement,
+      measurement: world.measurement,
       command: { kind: 'exec', argv: [...argv] },
       environment: {},
       inputs: [{ name: 'people', datasetId, version: 1, format: 'files' }],
@@ -147,7 +147,7 @@ export class FilesScene {
       keyId: this.keyId,
       measurement: job.measurement,
       jobDigest: Buffer.from(jobDigest(job)).toString('hex'),
-      tees: ['sim'],
+      tees: [this.world.trusted.tee],
       tcbStatuses: ['UpToDate'],
     })
   }
@@ -156,7 +156,7 @@ export class FilesScene {
   async launch(changes: Partial<LaunchOptions> = {}): Promise<Outcome> {
     const [stdout, stderr] = [new Collected(), new Collected()]
     const result = await launch({
-      imageFolder: this.world.image.folder,
+      image: this.world.image.folder,
       job: this.job,
       pin: this.world.kms.pin,
       inputs: { people: this.inputFolder },
