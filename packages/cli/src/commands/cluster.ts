@@ -8,6 +8,7 @@ import {
 } from '@cloister/cluster'
 import type { Command } from 'commander'
 import { keyServiceFindings } from '../doctor/key-service.ts'
+import { printable } from '../output/printable.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -70,7 +71,7 @@ async function doctor(session: Session, flags: DoctorFlags): Promise<void> {
     })),
     ...(await pinnedFindings(session)),
   ]
-  session.printer.result(findings, () => table(['', '', ''], findings.flatMap(rowsOf)))
+  session.printer.result(findings, () => printable(table(['', '', ''], findings.flatMap(rowsOf))))
   if (findings.some(({ state }) => state === 'missing')) process.exitCode = 1
 }
 

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ClusterError, openCluster } from '../index.ts'
 import {
@@ -38,6 +39,17 @@ async function examined(
   server = await smallApiServer(objects, how)
   const cluster = openCluster({ kubeconfig: server.kubeconfig, timeoutMs: 2000 })
   return await examineCluster(cluster, { ...ONE, ...options })
+}
+
+/** An object with one of its values, at some depth, another. */
+function spoil([value, other, depth]: readonly [unknown, unknown, number]): unknown {
+  if (depth === 0 || typeof value !== 'object' || value === null) return other
+  const keys = Object.keys(value)
+  const key = keys[depth % Math.max(1, keys.length)]
+  if (key === undefined) return other
+  const copy: Record<string, unknown> = { ...value }
+  copy[key] = spoil([copy[key], other, depth - 1])
+  return Array.isArray(value) ? Object.values(copy) : copy
 }
 
 function one(findings: readonly ClusterFinding[], what: string): ClusterFinding {
@@ -249,6 +261,39 @@ describe('the doctor of clusters', () => {
       const failed = await examined(spoilt, {}, how).catch((error: unknown) => error)
       expect(failed).toBeInstanceOf(ClusterError)
       expect(failed).toMatchObject({ code })
+    })
+
+    it('ends, whatever is answered, with findings or a refusal', { timeout: 120_000 }, async () => {
+      let items: unknown = []
+      const answer = (path: string) =>
+        JSON.stringify(path.startsWith('/version') ? { gitVersion: 'v1.36.0' } : { items })
+      server = await smallApiServer([], { answer })
+      const cluster = openCluster({ kubeconfig: server.kubeconfig })
+      const plausible = fc.oneof(fc.jsonValue(), ...GOOD.map(object => fc.constant(object)))
+      const spoilt = fc.tuple(plausible, fc.jsonValue(), fc.nat(8)).map(spoil)
+      const any = fc.oneof(fc.jsonValue(), fc.array(spoilt, { maxLength: 3 }))
+      await fc.assert(
+        fc.asyncProperty(any, async value => {
+          items = value
+          const findings = await examineCluster(cluster, ONE).catch((error: unknown) => error)
+          const ended = findings instanceof ClusterError ? findings.code : Array.isArray(findings)
+          expect(['ANSWER', true], String(findings)).toContain(ended)
+        }),
+        { numRuns: process.env['SLOW'] === '1' ? 1000 : 100 },
+      )
+    })
+
+    it('puts nothing on a terminal that is no name', async () => {
+      const hostile = node('\u001b]0;title\u0007')
+      await expect(examined([hostile])).rejects.toMatchObject({ code: 'ANSWER' })
+    })
+
+    it('does not read pages for ever', { timeout: 120_000 }, async () => {
+      const answer = (path: string) =>
+        path.startsWith('/version')
+          ? JSON.stringify({ gitVersion: 'v1.36.0' })
+          : JSON.stringify({ items: [], metadata: { continue: 'more' } })
+      await expect(examined([], {}, { answer })).rejects.toMatchObject({ code: 'ANSWER' })
     })
 
     it('refuses a kubeconfig that is none, or has no such context', async () => {

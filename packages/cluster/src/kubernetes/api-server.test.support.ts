@@ -30,7 +30,7 @@ export interface ApiServerOptions {
   /** Collections, such as `pods`, that the user may not list. */
   readonly forbidden?: readonly string[]
   /** What is sent in place of every answer. */
-  readonly answer?: string
+  readonly answer?: string | ((path: string) => string)
   /** Nothing is ever answered. */
   readonly isSilent?: boolean
   /** The token that the kubeconfig has is not the one that the server knows. */
@@ -60,7 +60,9 @@ export async function smallApiServer(
     const isKnown = request.headers.authorization === `Bearer ${TOKEN}`
     const [code, body] = isKnown ? answerTo(url, objects, options) : refusal(401, 'Unauthorized')
     response.writeHead(code, { 'content-type': 'application/json' })
-    response.end(options.answer ?? JSON.stringify(body))
+    const { answer } = options
+    const other = typeof answer === 'function' ? answer(url.pathname) : answer
+    response.end(other ?? JSON.stringify(body))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -4,12 +4,18 @@ import {
   DiscoveryV1Api,
   KubeConfig,
   setHeaderMiddleware,
-  type V1Service,
   VersionApi,
 } from '@kubernetes/client-node'
 import { ClusterError } from '../errors.ts'
 import type { Cluster, ClusterService } from './cluster.ts'
-import { nodeFrom, podFrom } from './objects.ts'
+import {
+  endpointsOf,
+  type NamedService,
+  nodeFrom,
+  podFrom,
+  serviceFrom,
+  versionFrom,
+} from './objects.ts'
 
 /** Which cluster. */
 export interface ClusterOptions {
@@ -23,6 +29,8 @@ export interface ClusterOptions {
 
 /** How many objects are asked for at a time. */
 const PAGE = 500
+/** Whoever answers might go on for ever. */
+const MOST_PAGES = 400
 
 /**
  * A cluster, through its API.
@@ -40,17 +48,18 @@ export function openCluster(options: ClusterOptions = {}): Cluster {
   const discovery = config.makeApiClient(DiscoveryV1Api)
   const call = { middleware: [deadline(options.timeoutMs ?? 10_000)] }
 
-  async function withEndpoints(service: V1Service): Promise<ClusterService> {
-    const { name = '', namespace = '' } = service.metadata ?? {}
+  async function withEndpoints(service: NamedService): Promise<ClusterService> {
+    const { name, namespace } = service
     const labelSelector = `kubernetes.io/service-name=${name}`
-    const slices = await paged(more =>
-      discovery.listNamespacedEndpointSlice({ namespace, labelSelector, ...more }, call),
+    const slices = await paged(
+      more => discovery.listNamespacedEndpointSlice({ namespace, labelSelector, ...more }, call),
+      endpointsOf,
     )
-    const endpoints = slices.flatMap(slice => slice.endpoints ?? [])
+    const sum = (numbers: readonly number[]) => numbers.reduce((all, number) => all + number, 0)
     return {
-      ...{ namespace, name, selector: service.spec?.selector ?? {}, endpoints: endpoints.length },
-      // Kubernetes: what is not said is to be taken for ready.
-      readyEndpoints: endpoints.filter(({ conditions }) => conditions?.ready !== false).length,
+      ...service,
+      endpoints: sum(slices.map(({ endpoints }) => endpoints)),
+      readyEndpoints: sum(slices.map(({ readyEndpoints }) => readyEndpoints)),
     }
   }
 
@@ -58,33 +67,33 @@ export function openCluster(options: ClusterOptions = {}): Cluster {
     url: cluster.server,
     isVerified: cluster.server.startsWith('https:') && !cluster.skipTLSVerify,
     async version() {
-      const { gitVersion } = await asked(config.makeApiClient(VersionApi).getCode({}, call))
-      return gitVersion
+      return await asked(config.makeApiClient(VersionApi).getCode({}, call), versionFrom)
     },
     async nodes() {
-      return (await paged(more => core.listNode(more, call))).map(nodeFrom)
+      return await paged(more => core.listNode(more, call), nodeFrom)
     },
     async pods() {
       // Those that are over have given back what they took.
       const fieldSelector = 'status.phase!=Succeeded,status.phase!=Failed'
-      const found = await paged(more =>
-        core.listPodForAllNamespaces({ fieldSelector, ...more }, call),
+      return await paged(
+        more => core.listPodForAllNamespaces({ fieldSelector, ...more }, call),
+        podFrom,
       )
-      return found.map(podFrom)
     },
     async services(labels) {
       const labelSelector = Object.entries(labels)
         .map(([name, value]) => `${name}=${value}`)
         .join()
-      const found = await paged(more =>
-        core.listServiceForAllNamespaces({ labelSelector, ...more }, call),
+      const found = await paged(
+        more => core.listServiceForAllNamespaces({ labelSelector, ...more }, call),
+        serviceFrom,
       )
       return await Promise.all(found.map(withEndpoints))
     },
     async service(namespace, name) {
       try {
         return await withEndpoints(
-          await asked(core.readNamespacedService({ namespace, name }, call)),
+          await asked(core.readNamespacedService({ namespace, name }, call), serviceFrom),
         )
       } catch (error) {
         if (isStatus(error, 404)) return undefined
@@ -116,24 +125,33 @@ interface Page<T> {
   readonly metadata?: { readonly _continue?: string }
 }
 
-async function paged<T>(
+async function paged<T, Read>(
   list: (more: { readonly limit: number; readonly _continue?: string }) => Promise<Page<T>>,
-): Promise<readonly T[]> {
-  const all: T[] = []
+  read: (item: T) => Read,
+): Promise<readonly Read[]> {
+  const all: Read[] = []
   let next: string | undefined
-  do {
-    const page = await asked(list({ limit: PAGE, ...(next ? { _continue: next } : {}) }))
-    all.push(...page.items)
-    next = page.metadata?._continue
-  } while (next !== undefined && next !== '')
-  return all
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
+    const page = await asked(
+      list({ limit: PAGE, ...(next ? { _continue: next } : {}) }),
+      ({ items, metadata }) => ({ read: items.map(read), next: metadata?._continue }),
+    )
+    all.push(...page.read)
+    next = page.next
+    if (next === undefined || next === '') return all
+  }
+  throw new ClusterError(
+    'ANSWER',
+    `the cluster has more than ${MOST_PAGES * PAGE} of what it lists`,
+  )
 }
 
-async function asked<T>(answer: Promise<T>): Promise<T> {
+/** What was asked for, once it is read as what it should be. */
+async function asked<T, Read>(answer: Promise<T>, read: (value: T) => Read): Promise<Read> {
   try {
-    return await answer
+    return read(await answer)
   } catch (cause) {
-    throw clusterErrorFrom(cause)
+    throw cause instanceof ClusterError ? cause : clusterErrorFrom(cause)
   }
 }
 
