@@ -183,6 +183,10 @@ public final class TestBroker implements Closeable {
     deniedFile = fileId;
   }
 
+  public void swapKeys(String one, String other) {
+    keys.put(one, keys.put(other, keys.get(one)));
+  }
+
   public void refuseCommits() {
     refusesCommits = true;
   }
