@@ -16,6 +16,7 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
+import org.apache.hadoop.security.AccessControlException;
 import org.apache.hadoop.util.Progressable;
 
 /**
@@ -110,7 +111,11 @@ public class SealedFileSystem extends FileSystem {
     if (input.isEmpty()) throw SealedJob.refuse("open", place, "a path in an input of the job");
     String relative = input.get().folder().relative(place).orElseThrow();
     Part part = input.get().part(relative).orElseThrow(() -> notFound(place));
-    return new FSDataInputStream(new SealedInputStream(input.get().open(part, inner)));
+    try {
+      return new FSDataInputStream(new SealedInputStream(input.get().open(part, inner)));
+    } catch (AccessControlException refusal) {
+      throw TaskRefusal.of(refusal);
+    }
   }
 
   @Override
