@@ -72,11 +72,13 @@ const manifestArbitrary: fc.Arbitrary<Manifest> = fc
         fc
           .uniqueArray(fc.integer({ min: 8, max: 2 ** 32 - 1 }), { minLength: 8, maxLength: 8 })
           .chain(numbers =>
-            fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }).map(numbered =>
-              parts.map((entry, index) =>
-                numbered[index] ? { ...entry, number: numbers[index] ?? index } : entry,
+            fc
+              .array(fc.boolean(), { minLength: 8, maxLength: 8 })
+              .map(numbered =>
+                parts.map((entry, index) =>
+                  numbered[index] ? { ...entry, number: numbers[index] ?? index } : entry,
+                ),
               ),
-            ),
           ),
       ),
   })
