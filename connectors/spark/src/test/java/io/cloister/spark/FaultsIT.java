@@ -1,0 +1,226 @@
+package io.cloister.spark;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.cloister.spark.broker.Part;
+import io.cloister.spark.testing.SparkTest;
+import io.cloister.spark.testing.TestBroker;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Base64;
+import java.util.HexFormat;
+import java.util.Iterator;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.function.MapPartitionsFunction;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Encoders;
+import org.apache.spark.sql.Row;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Tasks that fail, storage that lies, and a broker that refuses. */
+class FaultsIT extends SparkTest {
+  private static final String ROWS =
+      IntStream.range(0, 5000).mapToObj(i -> i + "\n").collect(Collectors.joining());
+
+  private static byte[] rows() {
+    return ROWS.getBytes(StandardCharsets.UTF_8);
+  }
+
+  /** The code that a failure names, wherever in its causes. */
+  private static String said(Throwable failure) {
+    StringBuilder said = new StringBuilder();
+    for (Throwable it = failure; it != null; it = it.getCause()) said.append(it).append('\n');
+    return said.toString();
+  }
+
+  private void assertRefused(String code, Dataset<Row> rows) {
+    String said = said(assertThrows(Exception.class, rows::collectAsList));
+    assertTrue(said.contains(code + ": "), said);
+  }
+
+  /** Rows whose first attempts fail after some have been written. */
+  private static Dataset<String> failing(int attempts) {
+    MapPartitionsFunction<Long, String> fail =
+        ids -> {
+          AtomicInteger seen = new AtomicInteger();
+          boolean fails = TaskContext.get().attemptNumber() < attempts;
+          Iterator<Long> it = ids;
+          return new Iterator<String>() {
+            @Override
+            public boolean hasNext() {
+              return it.hasNext();
+            }
+
+            @Override
+            public String next() {
+              if (fails && seen.incrementAndGet() > 1000) throw new IllegalStateException("fails");
+              return "row " + it.next();
+            }
+          };
+        };
+    return spark.range(0, 6000, 1, 2).mapPartitions(fail, Encoders.STRING());
+  }
+
+  @Test
+  void leavesNothingOfAnAttemptThatFailed() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    failing(1).write().text(output.sealedPath());
+    assertEquals(2, output.committed.size());
+    List<String> names = output.committed.stream().map(Part::name).sorted().toList();
+    assertEquals(names, output.filesInFolder());
+    long lines = 0;
+    for (byte[] file : output.plaintexts().values()) {
+      lines += new String(file, StandardCharsets.UTF_8).lines().count();
+    }
+    assertEquals(6000, lines);
+  }
+
+  @Test
+  void commitsNothingOfAJobThatFailed() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    assertThrows(Exception.class, () -> failing(9).write().text(output.sealedPath()));
+    assertEquals(List.of(), output.modes);
+    assertEquals(List.of(), output.filesInFolder());
+  }
+
+  @Test
+  void failsTheJobWhoseCommitTheBrokerRefuses() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/plain");
+    broker.refuseCommits();
+    startJob();
+    Exception failure =
+        assertThrows(Exception.class, () -> failing(0).write().text(output.sealedPath()));
+    assertTrue(said(failure).contains("PART: "), said(failure));
+    assertEquals(List.of(), output.filesInFolder());
+  }
+
+  @Test
+  void refusesToWriteWithoutTheCommitProtocol() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    String ours = spark.conf().get("spark.sql.sources.commitProtocolClass");
+    spark.conf().set(
+        "spark.sql.sources.commitProtocolClass",
+        "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol");
+    try {
+      Exception failure =
+          assertThrows(Exception.class, () -> failing(0).write().text(output.sealedPath()));
+      assertTrue(said(failure).contains("SealedCommitProtocol"), said(failure));
+      assertEquals(List.of(), output.filesInFolder());
+    } finally {
+      spark.conf().set("spark.sql.sources.commitProtocolClass", ours);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void neverSkipsWhatIsNotAuthentic(boolean lenient) throws Exception {
+    TestBroker.Input input = broker.input("rows", "text/csv");
+    Part part = input.add("rows.csv", rows());
+    input.add("more.csv", rows());
+    startJob();
+    Dataset<Row> read = read(input, lenient);
+    assertEquals(10_000, read.count());
+
+    byte[] whole = Files.readAllBytes(input.file(part));
+    byte[] flipped = whole.clone();
+    flipped[4096 + 2 * 4096 + 100] ^= 1;
+    Files.write(input.file(part), flipped);
+    assertRefused("TAG", read);
+
+    byte[] swapped = whole.clone();
+    System.arraycopy(whole, 4096 + 4096, swapped, 4096 + 2 * 4096, 4096);
+    System.arraycopy(whole, 4096 + 2 * 4096, swapped, 4096 + 4096, 4096);
+    Files.write(input.file(part), swapped);
+    assertRefused("TAG", read);
+
+    Files.write(input.file(part), java.util.Arrays.copyOf(whole, 4096 + 3 * 4096));
+    assertRefused("PART_CHANGED", read);
+
+    Files.delete(input.file(part));
+    assertRefused("PART_MISSING", read);
+
+    Files.createDirectory(input.file(part));
+    assertRefused("PART_MISSING", read);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"csv", "json", "text", "orc", "parquet"})
+  void neverSkipsWhatTheKeyServiceRefuses(String format) throws Exception {
+    TestBroker.Output output = broker.output("result", "application/octet-stream");
+    startJob();
+    Dataset<Row> rows = spark.range(0, 1000, 1, 2).selectExpr("string(id) as value");
+    rows.write().format(format).save(output.sealedPath());
+    TestBroker.Input input = output.asInput("again");
+    startJob();
+    Dataset<Row> read =
+        spark.read().format(format).schema("value string").option("ignoreCorruptFiles", true)
+            .option("ignoreMissingFiles", true).load(input.sealedPath());
+    assertEquals(1000, read.count());
+    broker.deny(input.parts.get(1).fileId());
+    assertRefused("DENIED", read);
+  }
+
+  private Dataset<Row> read(TestBroker.Input input, boolean lenient) {
+    return spark.read().schema("id int").option("ignoreCorruptFiles", lenient)
+        .option("ignoreMissingFiles", lenient).csv(input.sealedPath());
+  }
+
+  @Test
+  void failsWhenTheBrokerIsGone() throws Exception {
+    TestBroker.Input input = broker.input("rows", "text/csv");
+    input.add("rows.csv", rows());
+    startJob();
+    Dataset<Row> read = read(input, true);
+    broker.close();
+    assertRefused("UNAVAILABLE", read);
+  }
+
+  @Test
+  void leavesNoKeyAndNoPlaintextBehind() throws Exception {
+    TestBroker.Input input = broker.input("rows", "text/csv");
+    input.add("rows.csv", "canary-of-plaintext\n".repeat(5000).getBytes(StandardCharsets.UTF_8));
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    spark.read().textFile(input.sealedPath()).repartition(3).write().text(output.sealedPath());
+
+    assertEquals(4, broker.keys().size());
+    String configuration = spark.sparkContext().getConf().toDebugString();
+    StringBuilder hadoop = new StringBuilder();
+    spark.sparkContext().hadoopConfiguration()
+        .forEach(it -> hadoop.append(it.getKey()).append('=').append(it.getValue()).append('\n'));
+    for (byte[] key : broker.keys()) {
+      for (String text : List.of(
+          HexFormat.of().formatHex(key), Base64.getEncoder().encodeToString(key),
+          Base64.getUrlEncoder().withoutPadding().encodeToString(key),
+          new String(key, StandardCharsets.ISO_8859_1))) {
+        assertFalse(configuration.contains(text));
+        assertFalse(hadoop.toString().contains(text));
+        for (Path root : List.of(eventLog, folder)) assertNowhere(text, root);
+      }
+    }
+    assertNowhere("canary-of-plaintext", folder);
+  }
+
+  private static void assertNowhere(String text, Path root) throws Exception {
+    try (Stream<Path> files = Files.walk(root)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        String bytes = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+        assertFalse(bytes.contains(text), () -> file + " has " + text.length() + " secret bytes");
+      }
+    }
+  }
+}
