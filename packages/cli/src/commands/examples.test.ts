@@ -22,7 +22,7 @@ beforeAll(async () => {
   clone = await mkdtemp(join(tmpdir(), 'cloister-examples-'))
   const filter = (path: string) => !MADE.has(basename(path))
   await cp(join(ROOT, 'examples'), join(clone, 'examples'), { recursive: true, filter })
-  await symlink(join(ROOT, 'packages'), join(clone, 'packages'))
+  for (const name of ['packages', 'connectors']) await symlink(join(ROOT, name), join(clone, name))
 })
 
 afterAll(() => rm(clone, { recursive: true, force: true }))
