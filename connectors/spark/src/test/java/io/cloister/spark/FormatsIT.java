@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.cloister.spark.testing.ObjectStore;
 import io.cloister.spark.testing.SparkTest;
 import io.cloister.spark.testing.TestBroker;
 import java.nio.charset.StandardCharsets;
@@ -163,6 +164,21 @@ class FormatsIT extends SparkTest {
     numbers(10).coalesce(1).write().mode("overwrite").csv(output.sealedPath() + "/a");
     assertEquals(2, output.committed.size());
     assertEquals(List.of("append", "append", "replace", "replace"), output.modes);
+  }
+
+  @Test
+  void needsNoRenameAndNoListing() throws Exception {
+    var hadoop = spark.sparkContext().hadoopConfiguration();
+    hadoop.set("fs.objects.impl", ObjectStore.class.getName());
+    hadoop.set("fs.sealed+objects.impl", "io.cloister.spark.fs.SealedFileSystem");
+    broker.storedIn(ObjectStore.SCHEME);
+    TestBroker.Output output = broker.output("result", "text/csv");
+    startJob();
+    numbers(300).write().mode("overwrite").partitionBy("city").csv(output.sealedPath());
+    numbers(300).write().mode("overwrite").partitionBy("city").csv(output.sealedPath());
+    TestBroker.Input input = output.asInput("again");
+    startJob();
+    assertEquals(300, spark.read().csv(input.sealedPath()).count());
   }
 
   @Test

@@ -51,11 +51,10 @@ final class Attempt {
     FixedPart fixed = keyed.fixed();
     storage = inner;
     file = partsFolder.inner(String.format("part-%05d-%s.sealed", fixed.part(), fixed.fileId()));
-    FSDataOutputStream out = inner.create(file, false);
     SealedWriter writer =
         SealedWriter.begin(
-            new DurableOutput(out), fixed, keyed.headerLength(), keyed.key().dek(),
-            keyed.key().slots());
+            new DurableOutput(inner.create(file, false)), fixed, keyed.headerLength(),
+            keyed.key().dek(), keyed.key().slots());
     return new FilterOutputStream(writer) {
       private boolean closed;
 

@@ -27,14 +27,15 @@ public final class SealedWriter extends OutputStream {
   public static SealedWriter begin(
       OutputStream out, FixedPart fixed, int headerLength, Dek dek, List<Slot> slots)
       throws IOException {
-    byte[] fixedBytes = SealedHeader.encodeFixed(fixed, headerLength);
     Sink sink = new Sink(out);
-    sink.write(ByteBuffer.wrap(SealedHeader.encode(fixedBytes, slots, headerLength, dek)));
     try {
+      byte[] fixedBytes = SealedHeader.encodeFixed(fixed, headerLength);
+      sink.write(ByteBuffer.wrap(SealedHeader.encode(fixedBytes, slots, headerLength, dek)));
       return new SealedWriter(
           sink, Payloads.suite(dek, fixed.segmentSize()).newEncryptingChannel(sink, fixedBytes));
-    } catch (GeneralSecurityException cause) {
-      throw new IOException("the payload cannot be encrypted", cause);
+    } catch (IOException | GeneralSecurityException cause) {
+      sink.close();
+      throw new IOException("the file cannot be begun: " + cause.getMessage(), cause);
     }
   }
 

@@ -57,7 +57,7 @@ public final class TestBroker implements Closeable {
     }
 
     public String sealedPath() {
-      return "sealed+file:" + folder;
+      return "sealed+" + storage + ":" + folder;
     }
 
     public Path file(Part part) {
@@ -105,7 +105,7 @@ public final class TestBroker implements Closeable {
     }
 
     public String sealedPath() {
-      return "sealed+file:" + folder;
+      return "sealed+" + storage + ":" + folder;
     }
 
     public List<String> filesInFolder() throws IOException {
@@ -155,6 +155,7 @@ public final class TestBroker implements Closeable {
   private volatile int wrappedDekLength = 60;
   private volatile String deniedFile = "";
   private volatile boolean refusesCommits;
+  private volatile String storage = "file";
 
   public TestBroker(Path root) throws IOException {
     this.root = root;
@@ -183,6 +184,19 @@ public final class TestBroker implements Closeable {
 
   public void deny(String fileId) {
     deniedFile = fileId;
+  }
+
+  public void swapKeys(String one, String other) {
+    keys.put(one, keys.put(other, keys.get(one)));
+  }
+
+  /** Tells folders as URIs of this scheme. */
+  public void storedIn(String scheme) {
+    storage = scheme;
+  }
+
+  private String folderOf(Path path) {
+    return storage.equals("file") ? path.toString() : storage + ":" + path;
   }
 
   public void refuseCommits() {
@@ -264,14 +278,14 @@ public final class TestBroker implements Closeable {
       ins.addObject()
           .put("name", input.name).put("datasetId", input.datasetId).put("version", 1)
           .put("format", "files").put("mediaType", input.mediaType)
-          .put("folder", input.folder.toString()).put("parts", input.parts.size());
+          .put("folder", folderOf(input.folder)).put("parts", input.parts.size());
     }
     var outs = job.putArray("outputs");
     for (Output output : outputs.values()) {
       outs.addObject()
           .put("name", output.name).put("datasetId", output.datasetId).put("format", "files")
-          .put("mediaType", output.mediaType).put("folder", output.folder.toString())
-          .put("partsFolder", output.partsFolder.toString());
+          .put("mediaType", output.mediaType).put("folder", folderOf(output.folder))
+          .put("partsFolder", folderOf(output.partsFolder));
     }
     return job.put("scratchFolder", root.resolve("scratch").toString());
   }
