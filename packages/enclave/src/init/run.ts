@@ -12,14 +12,15 @@ import {
   type ReleasedKeys,
 } from '@cloister/kms'
 import { InstanceError } from '../instance/failure.ts'
-import { layoutBelow } from '../instance/layout.ts'
+import { type InstanceLayout, layoutBelow } from '../instance/layout.ts'
 import type { InstanceStatus, Step } from '../instance/status.ts'
 import { signReceipt } from '../receipt/sign.ts'
 import { canChangeUser } from './child.ts'
 import { workWithFiles } from './files/work.ts'
 import { assertNoInspector, assertUntouched } from './guard.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
-import { readAssignment } from './job.ts'
+import { type Assignment, readAssignment } from './job.ts'
+import { workWithKeys } from './keys/work.ts'
 import { workWithMessages } from './messages/work.ts'
 import { openWayOut } from './network.ts'
 import {
@@ -32,7 +33,7 @@ import {
   systemCodeOf,
 } from './outputs.ts'
 import type { QuoteSource } from './quote-source.ts'
-import { RecordingClient } from './recording-client.ts'
+import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
 
@@ -64,7 +65,7 @@ export async function runJob(options: RunOptions): Promise<string> {
   assertUntouched()
   const layout = layoutBelow(options.base)
   const assignment = await readAssignment(layout)
-  const client = new RecordingClient(assignment.pin, { socketPath: layout.kmsSocket })
+  const client = clientOf(assignment, layout)
   const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
   const run = runOf(options, { layout, assignment, client, planned, step })
@@ -84,6 +85,12 @@ export async function runJob(options: RunOptions): Promise<string> {
   } finally {
     client.close()
   }
+}
+
+/** While a program waits for a key, it learns of a key service that is away sooner than init would. */
+function clientOf({ pin, manifest }: Assignment, { kmsSocket }: InstanceLayout): RecordingClient {
+  const patience = manifest.entry.interface === 'keys' ? KEY_PATIENCE_MS : undefined
+  return new RecordingClient(pin, { socketPath: kmsSocket }, patience)
 }
 
 function runOf(
@@ -245,6 +252,8 @@ async function work(run: JobRun, opened: Opened): Promise<Worked> {
       return await workWithFiles(run, opened)
     case 'messages':
       return await workWithMessages(run, opened)
+    case 'keys':
+      return await workWithKeys(run, opened)
   }
 }
 

@@ -9,7 +9,8 @@ public record Job(List<Input> inputs, List<Output> outputs, String scratchFolder
       String name, String datasetId, long version, String format, String mediaType, String folder,
       int parts) {}
 
-  /** A dataset to write, whose sealed parts go to {@code folder}. */
+  /** A dataset to write: {@code folder} by name, its sealed parts in {@code partsFolder}. */
   public record Output(
-      String name, String datasetId, String format, String mediaType, String folder) {}
+      String name, String datasetId, String format, String mediaType, String folder,
+      String partsFolder) {}
 }

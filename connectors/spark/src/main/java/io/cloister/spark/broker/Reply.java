@@ -68,10 +68,11 @@ final class Reply {
 
   private static Job.Output output(JsonNode item) throws BrokerException {
     Reply output =
-        new Reply(item, "output", "name", "datasetId", "format", "mediaType", "folder");
+        new Reply(
+            item, "output", "name", "datasetId", "format", "mediaType", "folder", "partsFolder");
     return new Job.Output(
         output.text("name"), output.text("datasetId"), output.text("format"),
-        output.text("mediaType"), output.text("folder"));
+        output.text("mediaType"), output.text("folder"), output.text("partsFolder"));
   }
 
   static List<Part> parts(JsonNode ok) throws BrokerException {

@@ -45,12 +45,12 @@ final class Attempt {
 
   /** Begins to write, once. */
   synchronized OutputStream begin(
-      KeyBroker broker, Job.Output output, Location folder, FileSystem inner) throws IOException {
+      KeyBroker broker, Job.Output output, Location partsFolder, FileSystem inner) throws IOException {
     if (file != null) throw new SealedException(WRITER_STATE, path + " is being written already");
     Keyed keyed = keyed(broker, output, FIRST_HEADER_LENGTH);
     FixedPart fixed = keyed.fixed();
     storage = inner;
-    file = folder.inner(String.format("part-%05d-%s.sealed", fixed.part(), fixed.fileId()));
+    file = partsFolder.inner(String.format("part-%05d-%s.sealed", fixed.part(), fixed.fileId()));
     SealedWriter writer =
         SealedWriter.begin(
             new DurableOutput(inner.create(file, false)), fixed, keyed.headerLength(),

@@ -24,6 +24,7 @@ public final class OutputDataset {
   private final KeyBroker broker;
   private final Job.Output output;
   private final Location folder;
+  private final Location partsFolder;
   private final Map<String, Attempt> attempts = new ConcurrentHashMap<>();
   private List<WrittenPart> committed = List.of();
   private PartTree<WrittenPart> tree = treeOf(List.of());
@@ -32,6 +33,7 @@ public final class OutputDataset {
     this.broker = broker;
     this.output = output;
     this.folder = Location.ofFolder(output.folder());
+    this.partsFolder = Location.ofFolder(output.partsFolder());
   }
 
   private static PartTree<WrittenPart> treeOf(List<WrittenPart> parts) throws SealedException {
@@ -64,7 +66,7 @@ public final class OutputDataset {
               + " io.cloister.spark.commit.SealedCommitProtocol (set"
               + " spark.sql.sources.commitProtocolClass), seen another");
     }
-    return attempt.begin(broker, output, folder, inner);
+    return attempt.begin(broker, output, partsFolder, inner);
   }
 
   /** Ends a task's attempt: what it wrote is the caller's to commit. */
@@ -85,7 +87,7 @@ public final class OutputDataset {
 
   /** Removes the files of parts that no job will commit. */
   public void discard(Collection<WrittenPart> parts, FileSystem inner) throws IOException {
-    for (WrittenPart written : parts) inner.delete(folder.inner(written.part().name()), false);
+    for (WrittenPart written : parts) inner.delete(partsFolder.inner(written.part().name()), false);
   }
 
   /** Commits parts, in the place of those committed before whose path is {@code replaced}. */

@@ -91,6 +91,7 @@ public final class TestBroker implements Closeable {
     private final String name;
     private final String datasetId = id();
     private final Path folder;
+    private final Path partsFolder;
     private final String mediaType;
     private final Map<String, String> given = new ConcurrentHashMap<>();
     public final List<Part> committed = new CopyOnWriteArrayList<>();
@@ -99,7 +100,8 @@ public final class TestBroker implements Closeable {
     Output(String name, String mediaType) throws IOException {
       this.name = name;
       this.mediaType = mediaType;
-      folder = Files.createDirectories(root.resolve("out").resolve(name));
+      folder = root.resolve("out").resolve(name);
+      partsFolder = Files.createDirectories(folder.resolve(".unfinished"));
     }
 
     public String sealedPath() {
@@ -107,7 +109,7 @@ public final class TestBroker implements Closeable {
     }
 
     public List<String> filesInFolder() throws IOException {
-      try (var files = Files.list(folder)) {
+      try (var files = Files.list(partsFolder)) {
         return files.map(it -> it.getFileName().toString()).sorted().toList();
       }
     }
@@ -116,7 +118,7 @@ public final class TestBroker implements Closeable {
     public Map<String, byte[]> plaintexts() throws IOException {
       Map<String, byte[]> plaintexts = new TreeMap<>();
       for (Part part : committed) {
-        byte[] file = Files.readAllBytes(folder.resolve(part.name()));
+        byte[] file = Files.readAllBytes(partsFolder.resolve(part.name()));
         plaintexts.put(part.path(), TestFiles.open(file, Dek.from(keys.get(part.fileId()))));
       }
       return plaintexts;
@@ -282,7 +284,8 @@ public final class TestBroker implements Closeable {
     for (Output output : outputs.values()) {
       outs.addObject()
           .put("name", output.name).put("datasetId", output.datasetId).put("format", "files")
-          .put("mediaType", output.mediaType).put("folder", folderOf(output.folder));
+          .put("mediaType", output.mediaType).put("folder", folderOf(output.folder))
+          .put("partsFolder", folderOf(output.partsFolder));
     }
     return job.put("scratchFolder", root.resolve("scratch").toString());
   }
@@ -360,7 +363,7 @@ public final class TestBroker implements Closeable {
 
   private boolean isWritten(Output output, Part part) throws IOException {
     String digest = output.given.get(part.fileId());
-    byte[] file = Files.readAllBytes(output.folder.resolve(part.name()));
+    byte[] file = Files.readAllBytes(output.partsFolder.resolve(part.name()));
     try (SealedReader reader = TestFiles.reader(file, Dek.from(keys.get(part.fileId())))) {
       SealedHeader header = reader.header();
       return digest.equals(part.fixedDigest())
