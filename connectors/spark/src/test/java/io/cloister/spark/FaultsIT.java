@@ -93,6 +93,8 @@ class FaultsIT extends SparkTest {
     startJob();
     assertThrows(Exception.class, () -> failing(9).write().text(output.sealedPath()));
     assertEquals(List.of(), output.modes);
+    // The other task is being ended while the driver says that the job failed.
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
     assertEquals(List.of(), output.filesInFolder());
   }
 

@@ -73,7 +73,8 @@ public class SealedFileSystem extends FileSystem {
     String authority = name.getAuthority() == null ? "" : name.getAuthority();
     uri = URI.create(scheme + "://" + authority + "/");
     workingDirectory = new Path(uri);
-    inner = FileSystem.get(Location.ofSealed(workingDirectory).orElseThrow().inner("").toUri(), conf);
+    Path storage = Location.ofSealed(workingDirectory).orElseThrow().inner("");
+    inner = FileSystem.get(storage.toUri(), conf);
     // Its checksum files would lie beside the sealed ones, and authenticate nothing.
     if (inner instanceof ChecksumFileSystem checked) inner = checked.getRawFileSystem();
   }
@@ -184,7 +185,8 @@ public class SealedFileSystem extends FileSystem {
   }
 
   private FileStatus fileStatus(Location place, long length) {
-    return new FileStatus(length, false, 1, getDefaultBlockSize(place.sealed("")), 0, place.sealed(""));
+    Path path = place.sealed("");
+    return new FileStatus(length, false, 1, getDefaultBlockSize(path), 0, path);
   }
 
   private static FileStatus folderStatus(Location place) {
