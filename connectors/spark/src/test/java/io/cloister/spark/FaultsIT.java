@@ -93,6 +93,8 @@ class FaultsIT extends SparkTest {
     startJob();
     assertThrows(Exception.class, () -> failing(9).write().text(output.sealedPath()));
     assertEquals(List.of(), output.modes);
+    // The other task is being ended while the driver says that the job failed.
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
     assertEquals(List.of(), output.filesInFolder());
   }
 
@@ -172,6 +174,30 @@ class FaultsIT extends SparkTest {
     assertEquals(1000, read.count());
     broker.deny(input.parts.get(1).fileId());
     assertRefused("DENIED", read);
+  }
+
+  /** Readers of columns wrap what they are thrown, and Spark looks at the outermost alone. */
+  @ParameterizedTest
+  @ValueSource(strings = {"csv", "json", "text", "orc", "parquet"})
+  void neverSkipsTheRestOfAnAlteredFile(String format) throws Exception {
+    TestBroker.Output output = broker.output("result", "application/octet-stream");
+    startJob();
+    spark.range(0, 20_000, 1, 1).selectExpr("sha2(string(id), 256) as value")
+        .write().format(format).save(output.sealedPath());
+    TestBroker.Input input = output.asInput("again");
+    startJob();
+    Dataset<Row> read =
+        spark.read().format(format).schema("value string").option("ignoreCorruptFiles", true)
+            .option("ignoreMissingFiles", true).load(input.sealedPath());
+    assertEquals(20_000, read.count());
+    Path file = input.file(input.parts.get(0));
+    byte[] whole = Files.readAllBytes(file);
+    for (int tenth = 0; tenth < 10; tenth++) {
+      byte[] altered = whole.clone();
+      altered[4096 + (whole.length - 4096) / 10 * tenth + 100] ^= 1;
+      Files.write(file, altered);
+      assertRefused("TAG", read);
+    }
   }
 
   private Dataset<Row> read(TestBroker.Input input, boolean lenient) {

@@ -14,6 +14,8 @@ import java.util.Set;
 
 /** An object of a reply, with exactly the members that its reader names. */
 final class Reply {
+  private static final int MAX_PARTS = 100_000;
+
   private final JsonNode object;
   private final String where;
 
@@ -63,7 +65,7 @@ final class Reply {
     return new Job.Input(
         input.text("name"), input.text("datasetId"), input.integer("version"),
         input.text("format"), input.text("mediaType"), input.text("folder"),
-        Math.toIntExact(input.integer("parts")));
+        input.count("parts"));
   }
 
   private static Job.Output output(JsonNode item) throws BrokerException {
@@ -140,6 +142,12 @@ final class Reply {
       throw wrong(member + " as an integer", value.getNodeType());
     }
     return value.longValue();
+  }
+
+  private int count(String member) throws BrokerException {
+    long count = integer(member);
+    if (count < 0 || count > MAX_PARTS) throw wrong(member + " from 0 to " + MAX_PARTS, count);
+    return (int) count;
   }
 
   private Dek dek(String member) throws IOException {

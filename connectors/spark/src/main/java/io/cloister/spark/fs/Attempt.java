@@ -45,7 +45,8 @@ final class Attempt {
 
   /** Begins to write, once. */
   synchronized OutputStream begin(
-      KeyBroker broker, Job.Output output, Location partsFolder, FileSystem inner) throws IOException {
+      KeyBroker broker, Job.Output output, Location partsFolder, FileSystem inner)
+      throws IOException {
     if (file != null) throw new SealedException(WRITER_STATE, path + " is being written already");
     Keyed keyed = keyed(broker, output, FIRST_HEADER_LENGTH);
     FixedPart fixed = keyed.fixed();

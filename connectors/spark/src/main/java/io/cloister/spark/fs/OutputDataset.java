@@ -87,7 +87,9 @@ public final class OutputDataset {
 
   /** Removes the files of parts that no job will commit. */
   public void discard(Collection<WrittenPart> parts, FileSystem inner) throws IOException {
-    for (WrittenPart written : parts) inner.delete(partsFolder.inner(written.part().name()), false);
+    for (WrittenPart written : parts) {
+      inner.delete(partsFolder.inner(written.part().name()), false);
+    }
   }
 
   /** Commits parts, in the place of those committed before whose path is {@code replaced}. */
@@ -111,7 +113,8 @@ public final class OutputDataset {
     for (WrittenPart written : parts) {
       if (!numbers.add(written.part().number())) {
         throw new SealedException(
-            WRITER_STATE, "two JVMs chose part number " + written.part().number() + ": run it again");
+            WRITER_STATE,
+            "two JVMs chose part number " + written.part().number() + ": run it again");
       }
     }
   }

@@ -28,7 +28,8 @@ final class PartTree<F> {
 
   private static SealedException twice(String path) {
     return new SealedException(
-        SealedException.Code.PATH, "wanted each path once and none as another's folder, seen " + path);
+        SealedException.Code.PATH,
+        "wanted each path once and none as another's folder, seen " + path);
   }
 
   static String parentOf(String path) {

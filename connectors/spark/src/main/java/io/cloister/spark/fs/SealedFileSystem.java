@@ -16,6 +16,7 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
+import org.apache.hadoop.security.AccessControlException;
 import org.apache.hadoop.util.Progressable;
 
 /**
@@ -72,7 +73,8 @@ public class SealedFileSystem extends FileSystem {
     String authority = name.getAuthority() == null ? "" : name.getAuthority();
     uri = URI.create(scheme + "://" + authority + "/");
     workingDirectory = new Path(uri);
-    inner = FileSystem.get(Location.ofSealed(workingDirectory).orElseThrow().inner("").toUri(), conf);
+    Path storage = Location.ofSealed(workingDirectory).orElseThrow().inner("");
+    inner = FileSystem.get(storage.toUri(), conf);
     // Its checksum files would lie beside the sealed ones, and authenticate nothing.
     if (inner instanceof ChecksumFileSystem checked) inner = checked.getRawFileSystem();
   }
@@ -110,7 +112,11 @@ public class SealedFileSystem extends FileSystem {
     if (input.isEmpty()) throw SealedJob.refuse("open", place, "a path in an input of the job");
     String relative = input.get().folder().relative(place).orElseThrow();
     Part part = input.get().part(relative).orElseThrow(() -> notFound(place));
-    return new FSDataInputStream(new SealedInputStream(input.get().open(part, inner)));
+    try {
+      return new FSDataInputStream(new SealedInputStream(input.get().open(part, inner)));
+    } catch (AccessControlException refusal) {
+      throw TaskRefusal.of(refusal);
+    }
   }
 
   @Override
@@ -179,7 +185,8 @@ public class SealedFileSystem extends FileSystem {
   }
 
   private FileStatus fileStatus(Location place, long length) {
-    return new FileStatus(length, false, 1, getDefaultBlockSize(place.sealed("")), 0, place.sealed(""));
+    Path path = place.sealed("");
+    return new FileStatus(length, false, 1, getDefaultBlockSize(path), 0, path);
   }
 
   private static FileStatus folderStatus(Location place) {

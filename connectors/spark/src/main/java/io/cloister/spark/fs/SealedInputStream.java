@@ -4,6 +4,7 @@ import io.cloister.spark.sealed.SealedReader;
 import java.io.EOFException;
 import java.io.IOException;
 import org.apache.hadoop.fs.FSInputStream;
+import org.apache.hadoop.security.AccessControlException;
 
 /** A part's plaintext, as Hadoop reads files. */
 final class SealedInputStream extends FSInputStream {
@@ -31,7 +32,11 @@ final class SealedInputStream extends FSInputStream {
   public synchronized int read(long from, byte[] into, int start, int length) throws IOException {
     if (length == 0) return 0;
     if (from >= reader.length()) return -1;
-    return reader.read(from, into, start, length);
+    try {
+      return reader.read(from, into, start, length);
+    } catch (AccessControlException refusal) {
+      throw TaskRefusal.of(refusal);
+    }
   }
 
   @Override

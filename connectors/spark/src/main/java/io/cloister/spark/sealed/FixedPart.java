@@ -60,7 +60,7 @@ public record FixedPart(
   static FixedPart parse(byte[] json) throws SealedException {
     Matcher fields = CANONICAL.matcher(new String(json, StandardCharsets.ISO_8859_1));
     if (!fields.matches()) {
-      throw new SealedException(HEADER, "the fixed part is not the canonical JSON of a sealed file");
+      throw new SealedException(HEADER, "the fixed part is not canonical JSON of its fields");
     }
     if (!fields.group(1).equals("none")) {
       throw new SealedException(COMPRESSED, "compression: wanted none, seen " + fields.group(1));

@@ -13,7 +13,8 @@ import org.apache.hadoop.security.AccessControlException;
  *
  * <p>An {@link AccessControlException}, since Spark skips files that fail with any other exception
  * where {@code spark.sql.files.ignoreCorruptFiles} or {@code ignoreMissingFiles} is set: whoever
- * holds the storage could then leave out data unseen.
+ * holds the storage could then leave out data unseen. Where a reader wraps it, the task fails all
+ * the same, at its end.
  */
 public final class SealedException extends AccessControlException {
   /** What is wrong, in the words of docs/formats/sealed.md and docs/formats/dataset.md. */

@@ -51,7 +51,8 @@ public final class SealedReader implements Closeable {
       PayloadLayout layout = PayloadLayout.of(fileLength - header.length(), segmentSize);
       PayloadChannel payload = new PayloadChannel(file, header.length(), layout.length());
       SeekableByteChannel plaintext =
-          Payloads.suite(dek, segmentSize).newSeekableDecryptingChannel(payload, header.fixedBytes());
+          Payloads.suite(dek, segmentSize)
+              .newSeekableDecryptingChannel(payload, header.fixedBytes());
       SealedReader reader = new SealedReader(name, header, layout, payload, plaintext);
       // Tink opens the last segment where its end is read. Its nonce says that it is the last.
       reader.read(layout.plaintextLength(), new byte[1], 0, 1);

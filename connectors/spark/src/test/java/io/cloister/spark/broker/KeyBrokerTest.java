@@ -114,7 +114,9 @@ class KeyBrokerTest {
         assertThrows(BrokerException.class, () -> broker.open("people", ID));
     assertEquals(BrokerException.Code.DENIED, refusal.code());
     assertTrue(refusal.getMessage().contains("job digest differs"));
-    assertEquals("{\"ask\":\"open\",\"input\":\"people\",\"files\":[\"" + ID + "\"]}", requests.get(0));
+    assertEquals(
+        "{\"ask\":\"open\",\"input\":\"people\",\"files\":[\"" + ID + "\"]}",
+        requests.get(0));
   }
 
   @ParameterizedTest
@@ -153,6 +155,19 @@ class KeyBrokerTest {
   void takesANewConnectionAfterOneBroke() throws Exception {
     assertCode("UNAVAILABLE", () -> broker.job());
     reply("{\"ok\":{\"deks\":{\"" + ID + "\":\"" + DEK + "\"}}}");
+    assertEquals("[Dek]", broker.open("people", ID).toString());
+  }
+
+  @Test
+  void losesOneConnectionToAnInterrupt() throws Exception {
+    String ok = "{\"ok\":{\"deks\":{\"" + ID + "\":\"" + DEK + "\"}}}";
+    reply(ok);
+    broker.open("people", ID);
+    Thread.currentThread().interrupt();
+    assertThrows(
+        java.nio.channels.ClosedByInterruptException.class, () -> broker.open("people", ID));
+    assertTrue(Thread.interrupted());
+    reply(ok);
     assertEquals("[Dek]", broker.open("people", ID).toString());
   }
 

@@ -103,6 +103,27 @@ class SealedFileSystemTest {
   }
 
   @Test
+  void takesAnyNameThatADatasetMayHave() throws Exception {
+    List<String> names =
+        List.of("a b%20c.csv", "x:y.csv", "q?#&.csv", "[a]{b}*.csv", "\u00fc\ud83d\ude00.csv", "-");
+    for (String name : names) input.add("in=" + name + "/" + name, TestFiles.pattern(10));
+    TestJobs.use(broker.socket());
+    int seen = 0;
+    for (var folder : fs.listStatus(in(""))) {
+      for (var file : fs.listStatus(folder.getPath())) {
+        assertTrue(names.contains(file.getPath().getName()), file.getPath().getName());
+        // As Spark hands paths to its tasks.
+        Path sent = new Path(java.net.URI.create(file.getPath().toUri().toString()));
+        try (FSDataInputStream in = fs.open(sent)) {
+          assertArrayEquals(TestFiles.pattern(10), in.readAllBytes());
+        }
+        seen++;
+      }
+    }
+    assertEquals(names.size(), seen);
+  }
+
+  @Test
   void readsAndSeeks() throws Exception {
     byte[] plaintext = TestFiles.pattern(10_000);
     input.add("a.csv", plaintext, 256);

@@ -98,6 +98,16 @@ class SealedVectorsTest {
   }
 
   @Test
+  void opensTheLastSegmentBeforeItTellsALength() throws Exception {
+    byte[] sealed = Files.readAllBytes(FOLDER.resolve("segments-256-length-1000.sealed"));
+    byte[] cut = Arrays.copyOf(sealed, SealedHeader.ALIGNMENT + 2 * 256);
+    Dek dek = key("key");
+    SealedException refusal =
+        assertThrows(SealedException.class, () -> TestFiles.reader(cut, dek));
+    assertEquals(SealedException.Code.TAG, refusal.code());
+  }
+
+  @Test
   void refusesAnyBitThatIsFlippedAndAnyCut() throws Exception {
     byte[] sealed = Files.readAllBytes(FOLDER.resolve("segments-256-length-201.sealed"));
     Dek dek = key("key");

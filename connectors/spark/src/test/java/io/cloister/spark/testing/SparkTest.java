@@ -12,6 +12,8 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Spark in this JVM, and a broker for each test. */
 public abstract class SparkTest {
+  @TempDir private static Path home;
+
   protected static SparkSession spark;
   protected static Path eventLog;
 
@@ -20,8 +22,8 @@ public abstract class SparkTest {
 
   @BeforeAll
   static void start() throws Exception {
-    eventLog = Files.createTempDirectory("cloister-spark-events");
-    Path scratch = Files.createTempDirectory("cloister-spark-scratch");
+    eventLog = Files.createDirectory(home.resolve("events"));
+    Path scratch = Files.createDirectory(home.resolve("scratch"));
     spark =
         SparkSession.builder()
             .master("local[2,2]")
