@@ -39,6 +39,13 @@ module.exports = {
       from: {},
       to: { couldNotResolve: true },
     },
+    {
+      // Which first sets what Node needs to survive it.
+      name: 'cedar-is-entered-through-its-one-file',
+      severity: 'error',
+      from: { pathNot: '/policy/cedar/cedar\\.(js|d\\.ts|ts)$' },
+      to: { path: '@cedar-policy' },
+    },
     ...packages.map(name => ({
       name: `${name}-imports-one-way`,
       severity: 'error',

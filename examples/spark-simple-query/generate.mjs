@@ -1,11 +1,11 @@
-// node generate.mjs ROWS > people.csv: people who are not, with their ages and jobs.
+// node generate.mjs ROWS [SEED] > people.csv: people who are not, with their ages and jobs.
 import { pick, seeded } from '../random.mjs'
 
 const JOBS = ['Developer', 'Engineer', 'Researcher']
 const LETTERS = [...'abcdefghijklmnopqrstuvwxyz']
 
 const rows = Number(process.argv[2] ?? 1000)
-const random = seeded(7)
+const random = seeded(Number(process.argv[3] ?? 7))
 const between = (least, most) => least + Math.floor(random() * (most - least + 1))
 const lines = ['name,age,job\n']
 for (let i = 0; i < rows; i++) {

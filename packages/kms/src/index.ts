@@ -94,11 +94,13 @@ export { JWS_TYPES, type JwsType, type VerifiedJws, verifyJws } from './protocol
 export type {
   AccountJson,
   CredentialJson,
+  EhsmAccountJson,
   GrantJson,
   IssuedJson,
   NewCredentialJson,
   TenantJson,
 } from './protocol/messages/accounts.ts'
+export { SIGNING_ALGORITHMS } from './protocol/messages/keys.ts'
 export type { ServiceJson } from './protocol/messages/operations.ts'
 export type {
   NewPolicy,

@@ -188,6 +188,32 @@ describe('a tenant, its accounts and their credentials', () => {
     for (const secret of secrets) expect(said.join('\n')).not.toContain(secret.split('.')[1])
   })
 
+  it('are not the operator’s only concern: eHSM’s accounts, and tokens', {
+    timeout: 120_000,
+  }, async () => {
+    const signed = ['key', 'sign', 'patients', 'etl/kms.json', 'sig', '--algorithm'] as const
+    const wrong = await cloister('etl', ...signed, 'RSA')
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('ECDSA_SHA_256')])
+    const list = await cloister('operator', 'kms', 'ehsm-account', 'list', ...OPERATOR)
+    expect([list.code, list.stdout]).toEqual([0, expect.stringContaining('appid')])
+    const id = '0b7c5a52-3c52-4d59-9a50-0f6e2c6f0d11'
+    const none = await cloister('operator', 'kms', 'ehsm-account', 'disable', id, ...OPERATOR)
+    expect([none.code, none.stderr]).not.toEqual([0, ''])
+    expect(none.stderr).toContain(`no eHSM account ${id}`)
+    const before = await readFile(join(folder, 'data', 'operator-token'), 'utf8')
+    const audit = ['kms', 'rotate-token', 'audit', '--out', 'audit-token', ...OPERATOR]
+    expect(await json('operator', ...audit)).toEqual({ rotated: 'audit', file: 'audit-token' })
+    const shown = await readFile(join(folder, 'data', 'audit-token'), 'utf8')
+    expect(await readFile(join(folder, 'audit-token'), 'utf8')).toBe(shown)
+    await json('operator', 'kms', 'rotate-token', 'operator', ...OPERATOR)
+    await cloister('operator', 'tenant', 'list', ...OPERATOR)
+    const after = await readFile(join(folder, 'data', 'operator-token'), 'utf8')
+    await writeFile(join(folder, 'old-token'), before)
+    const old = await cloister('operator', 'tenant', 'list', '--operator-token-file', 'old-token')
+    expect(old.stderr).toContain('UNAUTHENTICATED')
+    for (const secret of [before, after, shown]) expect(said.join('\n')).not.toContain(secret)
+  })
+
   it('by a client certificate, with or without another credential', {
     timeout: 120_000,
   }, async () => {

@@ -51,7 +51,7 @@ const cloister = (name: string, ...argv: readonly string[]) =>
   )
 
 /** Runs an example. Mirrors keep the newest of Debian's packages alone: then its lock is made anew. */
-async function run(name: string): Promise<void> {
+async function run(name: string): Promise<string> {
   let { code, said } = await ended(path(name, 'run.sh'))
   if (said.includes('[DOWNLOAD]')) {
     await cloister(name, 'enclave', 'lock', '--update', path(name, 'enclave.yaml'))
@@ -61,6 +61,7 @@ async function run(name: string): Promise<void> {
   expect(said).toContain(`${name}: the result is what the same program makes outside`)
   const [, url = ''] = /(https:[^"\s]+)/.exec(await text(name, 'kms.log')) ?? []
   expect(await isListening(url), `${url} is still there`).toBe(false)
+  return said
 }
 
 function isListening(url: string): Promise<boolean> {
@@ -189,6 +190,31 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
     )
     expect(files.length).toBeGreaterThan(5)
     expect(Buffer.concat(bytes).includes('Developer')).toBe(false)
+  })
+
+  it.runIf(SLOW)('spark-two-parties gives each its result, and neither the other’s', async () => {
+    const name = 'spark-two-parties'
+    const said = await run(name)
+    // One party's policies alone, and one party at the other's result.
+    expect(said).toContain('[RELEASE_DENIED]')
+    expect(said).toContain('[NOT_OWNER]')
+    const tables = [await text(name, 'amy.csv'), await text(name, 'bob.csv')]
+    const [amy = [], bob = []] = tables.map(csv => lines(csv).slice(1))
+    const csvOf = async (...folder: readonly string[]) => {
+      const files = await readdir(made(name, ...folder))
+      const parts = await Promise.all(files.map(file => text(name, ...folder, file)))
+      return parts.flatMap(csv => lines(csv).slice(1)).sort()
+    }
+    expect(await csvOf('union')).toEqual([...amy, ...bob].sort())
+    for (const job of ['Developer', 'Engineer', 'Researcher']) {
+      const pairs = amy.flatMap(one => {
+        const [name, age, work] = one.split(',')
+        const same = bob.filter(other => work === job && other.endsWith(`,${age},${job}`))
+        return same.map(other => `${age},${name},${other.split(',')[0]}`)
+      })
+      expect(pairs.length).toBeGreaterThan(10)
+      expect(await csvOf('join', `job=${job}`)).toEqual(pairs.sort())
+    }
   })
 })
 

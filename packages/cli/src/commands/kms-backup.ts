@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { backUp, restore } from '@cloister/kms/server'
 import type { Command } from 'commander'
 import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
+import { requireAbsent } from '../files/require-absent.ts'
 import { ROOT_KEY_HELP, rootKeepingFrom } from '../root-keeping.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
@@ -42,6 +43,7 @@ Examples:
       const flags = command.optsWithGlobals<BackupFlags>()
       const session = new Session(flags)
       const dataDir = flags.data ?? join(session.home.folder, 'kms')
+      await requireAbsent(flags.out)
       const content = await backUp({ dataDir, out: flags.out })
       session.printer.note(
         'THE ROOT KEY IS NOT IN IT: without root.key or root.json, and what opens it, this backup is worth nothing',

@@ -26,6 +26,7 @@ import { UsageError } from '../usage-error.ts'
 import { addEnrolCommand } from './enrol.ts'
 import { addBackupCommands } from './kms-backup.ts'
 import { addKmsDoctorCommand } from './kms-doctor.ts'
+import { addOperatorCommands } from './kms-operator.ts'
 import { addRotateRootCommand } from './kms-rotate-root.ts'
 import { addVerifyCommand } from './kms-verify.ts'
 
@@ -108,6 +109,7 @@ Examples:
   addRotateRootCommand(kms)
   addVerifyCommand(kms)
   addKmsDoctorCommand(kms)
+  addOperatorCommands(kms)
 
   addEnrolCommand(kms, 'enrol')
 }

@@ -1,9 +1,9 @@
-import type { KmsClient, SigningAlgorithm } from '@cloister/kms'
+import { type KmsClient, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@cloister/kms'
 import type { Command } from 'commander'
 import { readInput } from '../attest/input-file.ts'
 import { readSmall } from '../files/small-file.ts'
 import { writeWhole } from '../files/write-whole.ts'
-import { keyIdOf } from '../key-name.ts'
+import { keyIdOf, withKey } from '../key-name.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -36,12 +36,12 @@ export function addSignCommands(key: Command): void {
       const session = new Session(flags)
       const message = await readSmall(file, MAX_MESSAGE)
       const told = await session.withClient(async client => {
-        const { how, keyId } = await howToSign(client, named, flags)
-        const signature = await client.sign(keyId, message, how)
+        const how = await howToSign(client, named, flags)
+        const signature = await withKey(client, named, key => client.sign(key, message, how))
         await writeWhole(out, [signature])
-        return { keyId, signature: out, ...how }
+        return { key: named, signature: out, ...how }
       })
-      session.printer.result(told, () => `signature by key ${told.keyId} in ${out}`)
+      session.printer.result(told, () => `signature by key ${named} in ${out}`)
     })
 
   key
@@ -63,11 +63,14 @@ export function addSignCommands(key: Command): void {
         const message = await readSmall(file, MAX_MESSAGE)
         const signature = await readInput(signatureFile)
         const told = await session.withClient(async client => {
-          const { how, keyId } = await howToSign(client, named, flags)
-          return { keyId, valid: await client.verify(keyId, message, signature, how), ...how }
+          const how = await howToSign(client, named, flags)
+          const valid = await withKey(client, named, key =>
+            client.verify(key, message, signature, how),
+          )
+          return { key: named, valid, ...how }
         })
         session.printer.result(told, () =>
-          told.valid ? `signed by key ${told.keyId}` : `not signed by key ${told.keyId}`,
+          told.valid ? `signed by key ${named}` : `not signed by key ${named}`,
         )
         if (!told.valid) process.exitCode = EXIT.notAuthentic
       },
@@ -88,20 +91,30 @@ export function addSignCommands(key: Command): void {
 }
 
 /** The algorithm that a person names, or the only one that the key has. @throws UsageError */
-async function howToSign(client: KmsClient, named: string, flags: SignFlags) {
-  const { algorithms, keyId } = await client.describeKey(await keyIdOf(client, named))
-  const [only, ...others] = algorithms
-  const wanted = flags.algorithm ?? (others.length === 0 ? only : undefined)
-  const found = algorithms.find(name => name === wanted)
-  if (found === undefined) {
-    const seen = flags.algorithm ?? 'none'
-    throw new UsageError(
-      `--algorithm: wanted ${algorithms.join(', ')}; saw ${seen}`,
-      'give one of these',
-    )
-  }
-  // Of a key that signs these are all that there are; of another, the key service says so.
-  const signingAlgorithm = found as SigningAlgorithm
-  const messageType = flags.digest === true ? ('DIGEST' as const) : ('RAW' as const)
-  return { keyId, how: { signingAlgorithm, messageType } }
+async function howToSign(client: KmsClient, named: string, { algorithm, digest }: SignFlags) {
+  const messageType = digest === true ? ('DIGEST' as const) : ('RAW' as const)
+  // Looked up only where nobody says: a credential that may sign need not be one that may look.
+  const signingAlgorithm =
+    algorithm === undefined
+      ? await onlyAlgorithm(client, named)
+      : oneOf(SIGNING_ALGORITHMS, algorithm)
+  return { signingAlgorithm, messageType }
+}
+
+async function onlyAlgorithm(client: KmsClient, named: string): Promise<SigningAlgorithm> {
+  const { algorithms } = await client.describeKey(await keyIdOf(client, named))
+  // Of a key that does not sign, the key service says so.
+  if (algorithms.length === 1) return algorithms[0] as SigningAlgorithm
+  return oneOf([], 'none', algorithms)
+}
+
+/** @throws UsageError where it is none of them */
+function oneOf(
+  known: readonly SigningAlgorithm[],
+  seen: string,
+  wanted: readonly string[] = known,
+): SigningAlgorithm {
+  const found = known.find(name => name === seen)
+  if (found !== undefined) return found
+  throw new UsageError(`--algorithm: wanted ${wanted.join(', ')}; saw ${seen}`, 'give one of these')
 }

@@ -2,6 +2,7 @@ import type { Static } from '@sinclair/typebox'
 import type {
   AccountJson,
   CredentialJson,
+  EhsmAccountJson,
   GrantJson,
   IssuedJson,
   NewCredentialJson,
@@ -132,6 +133,26 @@ export class OperatorCalls {
       answers.tenant,
       true,
     )
+  }
+
+  /**
+   * Replaces the operator's token, or the one that reads the whole audit log.
+   * @returns The new token
+   */
+  async rotateToken(name: 'operator' | 'audit'): Promise<string> {
+    const path = `/v1/operator/tokens/${name}/rotate`
+    return (await this.#sender.post(path, {}, answers.token)).token
+  }
+
+  /** All accounts of the eHSM-compatible interface. */
+  async ehsmAccounts(): Promise<readonly EhsmAccountJson[]> {
+    return (await this.#sender.get('/v1/operator/ehsm-accounts', answers.ehsmAccounts)).accounts
+  }
+
+  /** Refuses the requests of an account of the eHSM-compatible interface, or takes them again. */
+  async setEhsmAccount(appId: string, verb: 'disable' | 'enable'): Promise<EhsmAccountJson> {
+    const path = `/v1/operator/ehsm-accounts/${appId}/${verb}`
+    return await this.#sender.post(path, {}, answers.ehsmAccount, true)
   }
 
   /** Makes an administrator of a tenant, with a first credential or by a certificate. */

@@ -29,7 +29,7 @@ function protectedValues(dataDir: string): readonly string[] {
   )
   return stamped.flatMap(({ name }) =>
     readDatabase(path, `select * from ${String(name)}`).flatMap(row =>
-      ['mac', 'wrapped', 'api_key', 'root_check'].flatMap(column =>
+      ['mac', 'wrapped', 'api_key', 'previous_api_key', 'root_check'].flatMap(column =>
         typeof row[column] === 'string' ? [`${String(name)}.${column} ${String(row[column])}`] : [],
       ),
     ),

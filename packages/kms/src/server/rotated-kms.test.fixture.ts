@@ -79,6 +79,9 @@ export async function filledData(
   const plaintext = Buffer.from('plain').toString('base64')
   const encrypted = await ehsm.call('Encrypt', { keyid: ehsmKey, plaintext })
   const { ciphertext } = encrypted.envelope.result
+  // Both API keys are wrapped, as long as the first is taken.
+  const replaced = await ehsm.call('RotateApiKey', { overlap: 86_400 })
+  const apiKeys = [ehsm.apiKey, String(replaced.envelope.result['apikey'])]
   const rows = await owner.audit()
   anyone.close()
   owner.close()
@@ -110,9 +113,11 @@ export async function filledData(
       )
       expect(await client.getHead(context.datasetId)).toMatchObject(head)
       expect((await client.audit()).slice(0, rows.length)).toEqual(rows)
-      const sameEhsm = new EhsmTestClient(again.pin, ehsm.appId, ehsm.apiKey)
-      const decrypted = await sameEhsm.call('Decrypt', { keyid: ehsmKey, ciphertext })
-      expect(decrypted.envelope.result).toEqual({ plaintext })
+      for (const apiKey of apiKeys) {
+        const sameEhsm = new EhsmTestClient(again.pin, ehsm.appId, apiKey)
+        const decrypted = await sameEhsm.call('Decrypt', { keyid: ehsmKey, ciphertext })
+        expect(decrypted.envelope.result).toEqual({ plaintext })
+      }
     } finally {
       client.close()
       await again.close()

@@ -30,6 +30,38 @@ class GeneralTest(EhsmCase):
         self.assertRefused(404, "API Not Found", self.client.call, "listkey")
 
 
+class RotationTest(EhsmCase):
+    def old(self):
+        """A client that still signs with the API key of before."""
+        client = self.connect()
+        client.appid, client.apikey = self.client.appid, self.client.apikey
+        return client
+
+    def test_the_old_key_is_taken_for_the_overlap(self):
+        old = self.old()
+        result = self.client.call("RotateApiKey", {"overlap": 60})
+        self.client.apikey = result["apikey"]
+        self.assertRegex(result["apikey"], r"^[0-9A-HJ-NP-Za-kmnp-z]{32}$")
+        self.assertEqual([], self.client.call("ListKey")["list"])
+        self.assertEqual([], old.call("ListKey")["list"])
+        message = "the API key was replaced; sign with the present one"
+        self.assertRefused(400, message, old.call, "RotateApiKey", {"overlap": 60})
+
+    def test_without_an_overlap_it_ends_at_once(self):
+        old = self.old()
+        self.client.apikey = self.client.call("RotateApiKey", {"overlap": 0})["apikey"]
+        self.assertRefused(400, "sign error", old.call, "ListKey")
+        self.assertEqual([], self.client.call("ListKey")["list"])
+
+    def test_fields(self):
+        for value in [-1, 2592001]:
+            with self.assertRaises(Refused):
+                self.client.call("RotateApiKey", {"overlap": value})
+        for value in ["60", 1.5, True, [], {}]:
+            message = "Parameter invalid, The overlap must be of integer type."
+            self.assertRefused(400, message, self.client.call, "RotateApiKey", {"overlap": value})
+
+
 class SigningTest(EhsmCase):
     def refuses(self, message, **changes):
         members = {**self.client.signed({}), **changes}

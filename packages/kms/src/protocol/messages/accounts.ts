@@ -112,10 +112,21 @@ const grantSchema = Type.Object({
   createdAt: Type.String(),
 })
 
+/** An account of the eHSM-compatible interface. */
+const ehsmAccountSchema = Type.Object({
+  appId: Type.String(),
+  state,
+  createdAt: Type.String(),
+  /** Until when the API key before the present one is taken. */
+  previousEndsAt: nullable(Type.String()),
+})
+
 /** Bodies of answers about tenants, accounts and credentials. */
 export const accountAnswers = {
   tenant: tenantSchema,
   tenants: Type.Object({ tenants: Type.Array(tenantSchema) }),
+  ehsmAccount: ehsmAccountSchema,
+  ehsmAccounts: Type.Object({ accounts: Type.Array(ehsmAccountSchema) }),
   account: accountSchema,
   accounts: Type.Object({ accounts: Type.Array(accountSchema) }),
   /** Who one is, and by which credential. */
@@ -131,6 +142,8 @@ export const accountAnswers = {
 
 /** A tenant, as the operator sees it. */
 export type TenantJson = Static<typeof tenantSchema>
+/** An account of the eHSM-compatible interface, as the operator sees it. */
+export type EhsmAccountJson = Static<typeof ehsmAccountSchema>
 /** An account, as its tenant's administrators see it. */
 export type AccountJson = Static<typeof accountSchema>
 /** A credential without its secret. */

@@ -67,13 +67,13 @@ export class Accounts {
     tenantId: TenantId,
     accountId: string,
   ): Promise<TenantAccount> {
-    const found = await this.ofCredential(tx, accountId)
+    const found = await this.anywhere(tx, accountId)
     if (found?.tenantId === tenantId) return found
     throw new AccountError('NOT_FOUND', `there is no account ${accountId} in this tenant`)
   }
 
-  /** The account that a proven credential is of. For authentication, which knows no tenant yet. */
-  async ofCredential(tx: StoreTransaction, accountId: string): Promise<TenantAccount | undefined> {
+  /** An account of whatever tenant: of a proven credential, or the owner of a key. */
+  async anywhere(tx: StoreTransaction, accountId: string): Promise<TenantAccount | undefined> {
     const row = await tx.find('tenant_accounts', accountId)
     return row === undefined ? undefined : accountFrom(row)
   }

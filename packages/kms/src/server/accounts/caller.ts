@@ -4,6 +4,7 @@ import type { Accounts, TenantAccount } from './accounts.ts'
 import { isWhole } from './allowance.ts'
 import type { PresentedCertificate } from './certificates.ts'
 import { type CredentialDescription, type Credentials, hasEnded } from './credentials.ts'
+import { standingOf } from './standing.ts'
 import type { Tenants } from './tenants.ts'
 
 declare const brand: unique symbol
@@ -79,11 +80,9 @@ export async function identify(
     const message = 'the credential goes with a client certificate that was not presented'
     return refused('CREDENTIAL_CERTIFICATE', message)
   }
-  const account = await accounts.ofCredential(tx, credential.accountId)
-  if (account?.state !== 'enabled') return refused('ACCOUNT_DISABLED', 'the account is disabled')
-  const tenant = await tenants.find(tx, account.tenantId)
-  if (tenant?.state !== 'enabled') return refused('TENANT_DISABLED', 'the tenant is disabled')
-  return { account, credential } as Caller
+  const standing = await standingOf({ accounts, tenants }, tx, credential.accountId)
+  if ('refused' in standing) return refused(standing.refused, standing.message)
+  return { account: standing.account, credential } as Caller
 }
 
 /** Why a caller may not do something; undefined where it may. */

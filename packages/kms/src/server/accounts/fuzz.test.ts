@@ -59,7 +59,10 @@ describe('whatever comes in', () => {
           if (status !== 200) expect(Object.keys(Object(JSON.parse(text)))).toContain('code')
         },
       )
-      await fc.assert(property, { numRuns: RUNS })
+      // Now and then all are garbled, or none is.
+      for (let more = 0; more < 5 && statuses.size < 2; more++) {
+        await fc.assert(property, { numRuns: RUNS })
+      }
       expect([path, statuses.size > 1]).toEqual([path, true])
     }
     expect(log.filter(line => line.includes('"event":"failed"'))).toEqual([])

@@ -24,5 +24,6 @@ export {
 } from './credentials.ts'
 export { AccountError } from './errors.ts'
 export { KeyGrants, type KeyUseGrant } from './grants.ts'
+export { standingOf } from './standing.ts'
 export { type Tenant, Tenants } from './tenants.ts'
 export { CredentialUses } from './uses.ts'

@@ -128,7 +128,7 @@ describe('a tenant', () => {
     expect(seen).not.toContain(absent)
   })
 
-  it('is refused whole once it is disabled, and its running instances’ releases are not', async () => {
+  it('is refused whole once it is disabled, with whatever its policies release', async () => {
     const { tenantId, administrator } = await newTenant(world, 'leaving')
     const { client } = await newMember(world, administrator)
     const scene = await Scene.make(world, client)
@@ -138,9 +138,34 @@ describe('a tenant', () => {
       await refused(caller.listKeys(), 'UNAUTHENTICATED', ['TENANT_DISABLED'])
       await refused(caller.createKey({ mode: 'open' }), 'UNAUTHENTICATED', ['TENANT_DISABLED'])
     }
-    await (await scene.attest()).release(scene.parts())
+    const session = await scene.attest()
+    await refused(session.release(scene.parts()), 'RELEASE_DENIED', [
+      'TENANT_DISABLED',
+      'TENANT_DISABLED',
+    ])
     await operator.enableTenant(tenantId)
     expect(await client.listKeys()).toHaveLength(1)
+    await session.release(scene.parts())
+  })
+})
+
+describe('the operator’s token', () => {
+  it('is replaced at its own word, and is worth nothing from then on', async () => {
+    const before = await world.operatorToken()
+    const { operator } = world.client(before)
+    const after = await operator.rotateToken('operator')
+    await refused(operator.tenants(), 'UNAUTHENTICATED')
+    await refused(operator.rotateToken('operator'), 'UNAUTHENTICATED')
+    expect(await world.operatorToken()).toBe(after)
+    const renewed = world.client(after)
+    expect(await renewed.operator.tenants()).not.toEqual([])
+    // The one that reads the whole log is another.
+    const audit = await renewed.operator.rotateToken('audit')
+    await refused(world.client(audit).operator.tenants(), 'UNAUTHENTICATED')
+    const { rows } = await world.client(audit).logRows(0, 1e6)
+    const told = rows.flatMap(({ leaf }) => (leaf === undefined ? [] : [leaf]))
+    expect(told).toHaveLength(rows.length)
+    for (const secret of [before, after, audit]) expect(told.join()).not.toContain(secret)
   })
 })
 
@@ -149,12 +174,18 @@ describe('an administrator', () => {
     const { administrator } = await newTenant(world, 'clinic')
     const { accountId, client, credentialId } = await newMember(world, administrator)
     const { keyId } = await client.createKey({ mode: 'open' })
+    const grantee = await newMember(world, administrator)
+    await client.accounts.grantKey(keyId, grantee.accountId, ['encrypt'])
+    const bytes = Uint8Array.of(1)
+    await grantee.client.encrypt(keyId, bytes)
     await refused(administrator.disableKey(keyId), 'NOT_OWNER')
     const rotated = administrator.accounts.rotateCredential(credentialId, 0)
     await refused(rotated, 'NOT_FOUND')
     await administrator.accounts.disable(accountId)
     await refused(client.listKeys(), 'UNAUTHENTICATED', ['ACCOUNT_DISABLED'])
+    await refused(grantee.client.encrypt(keyId, bytes), 'NOT_ALLOWED', ['ACCOUNT_DISABLED'])
     await administrator.accounts.enable(accountId)
+    await grantee.client.encrypt(keyId, bytes)
     expect(await client.listKeys()).toHaveLength(1)
     const [seen] = await administrator.accounts.credentials(accountId)
     expect(seen).toMatchObject({ credentialId, revokedAt: null })

@@ -1,7 +1,8 @@
 import { createSecretKey, type KeyObject, randomInt, randomUUID } from 'node:crypto'
+import { AccountError } from '../accounts/index.ts'
 import { KeyWrap, type RootKey } from '../root/index.ts'
 import { type RowRekey, type Store, StoreError, type StoreTransaction } from '../store/index.ts'
-import type { EhsmAccountsTable } from '../store/schema.ts'
+import type { Columns, EhsmAccountsTable } from '../store/schema.ts'
 
 /** Digits and letters but I, O, l and o, which people take for others. */
 const ALPHABET = '0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz'
@@ -10,15 +11,37 @@ const API_KEY_LENGTH = 32
 const context = (appId: string) => Buffer.from(`api key of ${appId}`)
 
 /** An account under another root key. */
-export const rekeyEhsmAccount: RowRekey<'ehsm_accounts'> = async (row, change) => ({
-  api_key: change.rewrap('ehsm-wrap', row.api_key, context(row.app_id)),
-})
+export const rekeyEhsmAccount: RowRekey<'ehsm_accounts'> = async (row, change) => {
+  const rewrap = (wrapped: string) => change.rewrap('ehsm-wrap', wrapped, context(row.app_id))
+  const previous = row.previous_api_key
+  return {
+    api_key: rewrap(row.api_key),
+    previous_api_key: previous === null ? null : rewrap(previous),
+  }
+}
+
+/** An account without its API keys, as the operator sees it. */
+export interface EhsmAccount {
+  readonly appId: string
+  readonly state: 'enabled' | 'disabled'
+  readonly createdAt: Date
+  /** Until when the API key before the present one is taken; null where there is none. */
+  readonly previousEndsAt: Date | null
+}
+
+/** An account with what its requests are signed with. */
+export interface OpenedAccount extends EhsmAccount {
+  /** Changes with whatever is changed of the account. */
+  readonly rowVersion: number
+  readonly apiKey: KeyObject
+  readonly previousApiKey: KeyObject | undefined
+}
 
 /** Accounts of the eHSM-compatible interface. */
 export class EhsmAccounts {
   readonly #wrap: KeyWrap
-  /** API keys of rows that stand. */
-  readonly #opened = new WeakMap<EhsmAccountsTable, KeyObject>()
+  /** Accounts of rows that stand. */
+  readonly #opened = new WeakMap<EhsmAccountsTable, OpenedAccount>()
 
   constructor(root: RootKey) {
     this.#wrap = KeyWrap.derivedFrom(root, 'ehsm-wrap')
@@ -26,46 +49,127 @@ export class EhsmAccounts {
 
   /** Makes an account. The API key is shown this once. */
   async create(
-    { db, guard }: StoreTransaction,
+    tx: StoreTransaction,
     at: Date,
   ): Promise<{ readonly appId: string; readonly apiKey: string }> {
     const appId = randomUUID()
-    const apiKey = Array.from({ length: API_KEY_LENGTH }, () =>
-      ALPHABET.charAt(randomInt(ALPHABET.length)),
-    ).join('')
-    const wrapped = this.#wrap.wrap(Buffer.from(apiKey), context(appId))
-    const columns = {
+    const apiKey = newApiKey()
+    put(tx, {
       app_id: appId,
-      api_key: Buffer.from(wrapped).toString('base64url'),
+      api_key: this.#wrapped(apiKey, appId),
       created_at: at.getTime(),
-    }
-    const stamp = guard.stamp<EhsmAccountsTable>('ehsm_accounts', appId, columns)
-    await db
-      .insertInto('ehsm_accounts')
-      .values({ ...columns, ...stamp })
-      .execute()
+      state: null,
+      previous_api_key: null,
+      previous_ends_at: null,
+    })
     return { appId, apiKey }
   }
 
-  /** An account's API key; undefined where there is no such account. @throws StoreError ROW_MAC */
-  async apiKey(store: Store, appId: string): Promise<KeyObject | undefined> {
+  /** An account; undefined where there is none. @throws StoreError ROW_MAC */
+  async find(store: Store, appId: string): Promise<OpenedAccount | undefined> {
     const row = await store.read(tx => tx.find('ehsm_accounts', appId))
     return row === undefined ? undefined : (this.#opened.get(row) ?? this.#open(row))
   }
 
-  /** An account's API key where it is at hand. */
-  keptApiKey(store: Store, appId: string): KeyObject | undefined {
+  /** An account where it is at hand. */
+  kept(store: Store, appId: string): OpenedAccount | undefined {
     const row = store.kept('ehsm_accounts', appId)
     return row === undefined ? undefined : this.#opened.get(row)
   }
 
-  #open(row: EhsmAccountsTable): KeyObject {
-    const { api_key: apiKey, app_id: appId } = row
-    const bytes = this.#wrap.unwrap(Buffer.from(apiKey, 'base64url'), context(appId))
+  /** All accounts, the oldest first. @throws StoreError ROW_MAC */
+  async list({ db, guard }: StoreTransaction): Promise<readonly EhsmAccount[]> {
+    const query = db.selectFrom('ehsm_accounts').selectAll().orderBy('created_at').orderBy('app_id')
+    const rows = await query.execute()
+    for (const row of rows) guard.proven('ehsm_accounts', row.app_id, row)
+    return rows.map(accountFrom)
+  }
+
+  /** Refuses an account's requests, or takes them again. @throws AccountError NOT_FOUND */
+  async setState(
+    tx: StoreTransaction,
+    appId: string,
+    state: EhsmAccount['state'],
+  ): Promise<EhsmAccount> {
+    const row = await found(tx, appId)
+    return accountFrom(put(tx, { ...row, state: state === 'disabled' ? state : null }))
+  }
+
+  /**
+   * Gives an account another API key; the present one is taken until `previousEndsAt`.
+   * @param account - As it was when the request was proven
+   * @returns The API key, shown this once; undefined where the account is no longer what it was
+   * @throws AccountError NOT_FOUND
+   */
+  async rotate(
+    tx: StoreTransaction,
+    { appId, rowVersion }: OpenedAccount,
+    previousEndsAt: Date,
+  ): Promise<string | undefined> {
+    const row = await found(tx, appId)
+    if (row.row_version !== rowVersion) return undefined
+    const apiKey = newApiKey()
+    put(tx, {
+      ...row,
+      api_key: this.#wrapped(apiKey, appId),
+      previous_api_key: row.api_key,
+      previous_ends_at: previousEndsAt.getTime(),
+    })
+    return apiKey
+  }
+
+  #wrapped(apiKey: string, appId: string): string {
+    return Buffer.from(this.#wrap.wrap(Buffer.from(apiKey), context(appId))).toString('base64url')
+  }
+
+  #open(row: EhsmAccountsTable): OpenedAccount {
+    const previous = row.previous_api_key
+    const opened = {
+      ...accountFrom(row),
+      rowVersion: row.row_version,
+      apiKey: this.#unwrapped(row.api_key, row.app_id),
+      previousApiKey: previous === null ? undefined : this.#unwrapped(previous, row.app_id),
+    }
+    this.#opened.set(row, opened)
+    return opened
+  }
+
+  #unwrapped(wrapped: string, appId: string): KeyObject {
+    const bytes = this.#wrap.unwrap(Buffer.from(wrapped, 'base64url'), context(appId))
     if (bytes === undefined) throw new StoreError('ROW_MAC', `account ${appId} does not unwrap`)
     const key = createSecretKey(bytes)
     bytes.fill(0)
-    this.#opened.set(row, key)
     return key
+  }
+}
+
+function newApiKey(): string {
+  return Array.from({ length: API_KEY_LENGTH }, () =>
+    ALPHABET.charAt(randomInt(ALPHABET.length)),
+  ).join('')
+}
+
+async function found(tx: StoreTransaction, appId: string): Promise<EhsmAccountsTable> {
+  const row = await tx.find('ehsm_accounts', appId)
+  if (row === undefined) throw new AccountError('NOT_FOUND', `there is no eHSM account ${appId}`)
+  return row
+}
+
+function put(tx: StoreTransaction, columns: Columns<EhsmAccountsTable>): EhsmAccountsTable {
+  const { api_key, app_id, created_at, previous_api_key, previous_ends_at, state } = columns
+  const written = { app_id, api_key, created_at, state, previous_api_key, previous_ends_at }
+  const stamp = tx.guard.stamp<EhsmAccountsTable>('ehsm_accounts', app_id, written)
+  const row = { ...written, ...stamp }
+  tx.put('ehsm_accounts', row)
+  return row
+}
+
+function accountFrom(row: EhsmAccountsTable): EhsmAccount {
+  const { app_id: appId, created_at: createdAt, previous_ends_at: endsAt, state } = row
+  return {
+    appId,
+    state: state ?? 'enabled',
+    createdAt: new Date(createdAt),
+    previousEndsAt: endsAt === null ? null : new Date(endsAt),
   }
 }

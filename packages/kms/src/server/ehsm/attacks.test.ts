@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { operatorOf } from '../accounts-flow.test.support.ts'
 import { refused, World } from '../flow.test.support.ts'
 import { ACTIONS } from './actions/index.ts'
 import { EhsmTestClient, exchange } from './client.test.support.ts'
@@ -142,6 +144,7 @@ const NO_USE_OF_A_KEY = [
   'ListKey',
   'DeleteKey',
   'DeleteAllKey',
+  'RotateApiKey',
   'UploadQuotePolicy',
   'GetQuotePolicy',
   'ListSecretVersionIds',
@@ -168,6 +171,53 @@ describe('the database behind the service’s back', () => {
       expect([envelope.code, envelope.message]).toEqual([400, 'database error'])
     } finally {
       await world.stop()
+    }
+  })
+})
+
+describe('an account', () => {
+  const enrolled = async () => {
+    const world = await World.start({ ehsm: { openEnrolment: true, openKeys: true } })
+    onTestFinished(() => world.stop())
+    const client = await EhsmTestClient.enroll(world.kms.pin)
+    const { operator } = await operatorOf(world)
+    return { world, client, operator }
+  }
+  const said = async (client: EhsmTestClient) => (await client.call('ListKey')).envelope
+
+  it('that the operator disabled is refused until it is enabled, and only then told why', async () => {
+    const { client, operator, world } = await enrolled()
+    expect(await operator.ehsmAccounts()).toEqual([
+      expect.objectContaining({ appId: client.appId, state: 'enabled', previousEndsAt: null }),
+    ])
+    await operator.setEhsmAccount(client.appId, 'disable')
+    expect(await said(client)).toEqual({
+      code: 400,
+      message: 'the account is disabled',
+      result: {},
+    })
+    const guessing = new EhsmTestClient(world.kms.pin, client.appId, 'A'.repeat(32))
+    expect((await said(guessing)).message).toBe('sign error')
+    await operator.setEhsmAccount(client.appId, 'enable')
+    expect((await said(client)).code).toBe(200)
+    await refused(operator.setEhsmAccount(randomUUID(), 'disable'), 'NOT_FOUND')
+    const rows = world.database.read('select entry from audit_leaves')
+    const entries = rows.map(({ entry }) => String(entry)).join('\n')
+    for (const act of ['disable', 'enable']) expect(entries).toContain(`"${act}-ehsm-account"`)
+  })
+
+  it.each([
+    ['enabled again', 'state = null'],
+    ['given back an old API key', 'previous_ends_at = previous_ends_at + 1000000000'],
+    ['under another’s API key', 'api_key = previous_api_key'],
+  ])('%s behind the service’s back: refused', async (_what, change) => {
+    const { client, operator, world } = await enrolled()
+    const { result } = (await client.call('RotateApiKey', { overlap: 0 })).envelope
+    await operator.setEhsmAccount(client.appId, 'disable')
+    expect(world.database.edit(`update ehsm_accounts set ${change}`)).toBe(1)
+    for (const apiKey of [client.apiKey, String(result['apikey'])]) {
+      const envelope = await said(new EhsmTestClient(world.kms.pin, client.appId, apiKey))
+      expect(envelope).toEqual({ code: 400, message: 'database error', result: {} })
     }
   })
 })

@@ -1,4 +1,4 @@
-export { rekeyEhsmAccount } from './accounts.ts'
+export { type EhsmAccount, rekeyEhsmAccount } from './accounts.ts'
 export { type Ehsm, type EhsmOptions, openEhsm } from './ehsm.ts'
 export { rekeyEhsmKey } from './keys/keys.ts'
 export { EHSM_PATH, ehsmRoutes, isEhsmPath } from './routes.ts'

@@ -47,6 +47,7 @@ async function run(
 describe('a client in Python, written from the reference', () => {
   it.each([
     'test_signing.GeneralTest',
+    'test_signing.RotationTest',
     'test_signing.SigningTest',
     'test_keys.KeyManagementTest',
     'test_keys.SymmetricTest',

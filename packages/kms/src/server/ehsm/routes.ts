@@ -104,17 +104,22 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const use = useOf(signed)
   if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})
-  const sign = await authenticate(ehsm, signed)
+  const proven = await authenticate(ehsm, signed, at)
   const { appId } = signed
   // Before it counts as used: what is refused for its rate may be sent again.
   ehsm.service.limits.countFor(request, `ehsm:${appId}`)
+  if (proven.account.state === 'disabled') {
+    // Counted and not audited one by one: whoever has the key could fill the log with it.
+    await ehsm.service.tally.used({ actor: `ehsm:${appId}`, action: 'ACCOUNT_DISABLED' })
+    throw refused('the account is disabled', 'ACCOUNT_DISABLED')
+  }
   if (!(await ehsm.replays.take(use))) throw repeated()
   try {
     if (action === undefined || run === undefined) throw notFound()
     if (action.usesOpenKeys && ehsm.options.openKeys !== true) {
       throw refused(OPEN_KEYS_NEEDED, 'OPEN_KEYS_NOT_ALLOWED')
     }
-    const reply = await run({ ehsm, appId, sign, at })
+    const reply = await run({ ...proven, ehsm, appId, at })
     await ehsm.service.tally.used({ actor: `ehsm:${appId}`, action: `ehsm.${name}` })
     return { code: 200, ...reply }
   } catch (error) {

@@ -1,6 +1,7 @@
 import type {
   AccountJson,
   CredentialJson,
+  EhsmAccountJson,
   GrantJson,
   IssuedJson,
   NewCredentialJson,
@@ -15,6 +16,7 @@ import type {
   Tenant,
   TenantAccount,
 } from '../accounts/index.ts'
+import type { EhsmAccount } from '../ehsm/index.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
 
@@ -27,6 +29,17 @@ export function tenantJson({ tenantId, name, state, createdAt }: Tenant): Tenant
 export function accountJson(account: AccountDescription): AccountJson {
   const { accountId, createdAt, kind, name, role, state, tenantId } = account
   return { accountId, tenantId, name, kind, role, state, createdAt }
+}
+
+/** An account of the eHSM-compatible interface on the wire. */
+export function ehsmAccountJson(account: EhsmAccount): EhsmAccountJson {
+  const { appId, createdAt, previousEndsAt, state } = account
+  return {
+    appId,
+    state,
+    createdAt: createdAt.toISOString(),
+    previousEndsAt: previousEndsAt?.toISOString() ?? null,
+  }
 }
 
 /** A grant on the wire. */

@@ -193,10 +193,11 @@ const crashes = () => log.filter(line => line.includes('"event":"failed"'))
 /** Making key pairs, and the one token of enrolment, set these limits. */
 const FEWER: Readonly<Record<string, number>> = { GetParametersForImport: 10, CreateKey: 20 }
 
-/** Those that use keys first: others disable and delete them. */
+/** Those that use keys first: others disable and delete them. Then those that need the token of now. */
 const IN_ORDER = [
   ...OPERATIONS.filter(({ tag }) => tag === 'data'),
-  ...OPERATIONS.filter(({ tag }) => tag !== 'data'),
+  ...OPERATIONS.filter(({ tag, id }) => tag !== 'data' && id !== 'RotateOperatorToken'),
+  ...OPERATIONS.filter(({ id }) => id === 'RotateOperatorToken'),
 ]
 
 describe('whatever comes in', () => {
@@ -225,10 +226,14 @@ describe('whatever comes in', () => {
           expect(crashes()).toEqual([])
         },
       )
-      await fc.assert(property, { numRuns: Math.min(RUNS, FEWER[id] ?? RUNS) })
+      const numRuns = Math.min(RUNS, FEWER[id] ?? RUNS)
+      await fc.assert(property, { numRuns })
       // They get to the work itself; a signed message that gets there is for attacks.test.ts to make.
       if (request === requests.signed) return
-      expect([...seen].filter(code => code !== 'MALFORMED')).not.toEqual([])
+      const reached = () => [...seen].some(code => code !== 'MALFORMED')
+      // Where many members must be right at once, few bodies are.
+      for (let more = 0; more < 20 && !reached(); more++) await fc.assert(property, { numRuns })
+      expect([...seen]).toSatisfy(reached)
     },
   )
 

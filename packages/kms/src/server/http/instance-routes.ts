@@ -1,6 +1,6 @@
 import { type PublicSigningJwk, signingJwk } from '@cloister/attestation'
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type answers, requests } from '../../protocol/messages.ts'
 import { parseAs } from '../../protocol/schema.ts'
 import { attest } from '../attest/attest.ts'
@@ -33,17 +33,26 @@ export function instanceRoutes(app: FastifyInstance, service: KmsService): void 
     return { challenge: service.challenges.issue(at) }
   })
 
+  /** Read of addresses alone that have not just sent much that proved nothing. */
+  const longBody = (mebibytes: number) => ({
+    bodyLimit: mebibytes * MIB,
+    onRequest: async (request: FastifyRequest) => {
+      const limited = service.limits.spent(request)
+      if (limited !== undefined) throw limited
+    },
+  })
+
   // A job statement of 1 MiB in its canonical form may be longer with other escapes.
-  app.post('/v1/attest', { bodyLimit: 3 * MIB }, async (request): Reply<'attest'> => {
+  app.post('/v1/attest', longBody(3), async (request): Reply<'attest'> => {
     return await attest(service, parseAs('request', requests.attest, request.body))
   })
 
-  app.post('/v1/release', { bodyLimit: 9 * MIB }, async (request): Reply<'statement'> => {
+  app.post('/v1/release', longBody(9), async (request): Reply<'statement'> => {
     const { jws } = parseAs('request', requests.signed, request.body)
     return { statement: await release(service, jws) }
   })
 
-  app.post('/v1/heads', { bodyLimit: 9 * MIB }, async (request): Reply<'statement'> => {
+  app.post('/v1/heads', longBody(9), async (request): Reply<'statement'> => {
     const { jws } = parseAs('request', requests.signed, request.body)
     return { statement: await commitHeads(service, jws) }
   })

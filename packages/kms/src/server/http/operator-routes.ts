@@ -1,17 +1,23 @@
 import type { FastifyInstance } from 'fastify'
 import { requests } from '../../protocol/messages.ts'
-import { hexId, parseAs } from '../../protocol/schema.ts'
+import { cmkId, hexId, parseAs } from '../../protocol/schema.ts'
 import { EVERYTHING } from '../accounts/index.ts'
+import type { Ehsm } from '../ehsm/index.ts'
 import { WEAK_SWITCHES } from '../observe/index.ts'
 import type { KmsService } from '../service.ts'
-import { accountJson, issuedJson, tenantJson } from './account-json.ts'
+import { accountJson, ehsmAccountJson, issuedJson, tenantJson } from './account-json.ts'
 import type { Reply } from './key-answer.ts'
 import { idOf, operatorAct, requireOperator } from './owner.ts'
 
+const STATES = [
+  ['disable', 'disabled'],
+  ['enable', 'enabled'],
+] as const
+
 /** Routes of the operator, who makes tenants and their administrators, and acts for no account. */
-export function operatorRoutes(app: FastifyInstance, service: KmsService): void {
+export function operatorRoutes(app: FastifyInstance, service: KmsService, ehsm: Ehsm): void {
   app.get('/v1/operator/service', async (request): Reply<'service'> => {
-    requireOperator(service, request)
+    await requireOperator(service, request)
     return {
       startedAt: service.startedAt.toISOString(),
       weakSwitches: service.weakSwitches.map(name => ({
@@ -22,7 +28,7 @@ export function operatorRoutes(app: FastifyInstance, service: KmsService): void 
   })
 
   app.get('/v1/operator/tenants', async (request): Reply<'tenants'> => {
-    requireOperator(service, request)
+    await requireOperator(service, request)
     const tenants = await service.store.read(tx => service.tenants.list(tx))
     return { tenants: tenants.map(tenantJson) }
   })
@@ -43,16 +49,43 @@ export function operatorRoutes(app: FastifyInstance, service: KmsService): void 
     return tenantJson(value)
   })
 
-  for (const [verb, state] of [
-    ['disable', 'disabled'],
-    ['enable', 'enabled'],
-  ] as const) {
+  for (const [verb, state] of STATES) {
     app.post(`/v1/operator/tenants/:id/${verb}`, async (request): Reply<'tenant'> => {
       const tenantId = idOf(request, hexId)
       const { value } = await operatorAct(service, request, `${verb}-tenant`, { tenantId }, tx =>
         service.tenants.setState(tx, tenantId, state),
       )
       return tenantJson(value)
+    })
+  }
+
+  for (const [name, token] of [
+    ['operator', service.operatorToken],
+    ['audit', service.auditToken],
+  ] as const) {
+    app.post(`/v1/operator/tokens/${name}/rotate`, async (request): Reply<'token'> => {
+      const act = `rotate-${name}-token`
+      const { value } = await operatorAct(service, request, act, {}, tx => token.replace(tx))
+      // Stored first: a file that shows the one before is written anew at the next start.
+      await token.show(value)
+      return { token: value }
+    })
+  }
+
+  app.get('/v1/operator/ehsm-accounts', async (request): Reply<'ehsmAccounts'> => {
+    await requireOperator(service, request)
+    const accounts = await service.store.read(tx => ehsm.accounts.list(tx))
+    return { accounts: accounts.map(ehsmAccountJson) }
+  })
+
+  for (const [verb, state] of STATES) {
+    app.post(`/v1/operator/ehsm-accounts/:id/${verb}`, async (request): Reply<'ehsmAccount'> => {
+      // Made as a key's id is.
+      const appId = idOf(request, cmkId)
+      const { value } = await operatorAct(service, request, `${verb}-ehsm-account`, { appId }, tx =>
+        ehsm.accounts.setState(tx, appId, state),
+      )
+      return ehsmAccountJson(value)
     })
   }
 

@@ -2,7 +2,13 @@ import { setImmediate } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import { KmsError } from '../../protocol/errors.ts'
 import { type cmkId, parseAs } from '../../protocol/schema.ts'
-import { type Caller, identify, type Presented, type RefusedCaller } from '../accounts/index.ts'
+import {
+  type Caller,
+  identify,
+  type Presented,
+  type RefusedCaller,
+  standingOf,
+} from '../accounts/index.ts'
 import { type Act, type Done, denied, perform } from '../acts.ts'
 import type { KmsService } from '../service.ts'
 import type { StoreTransaction } from '../store/index.ts'
@@ -133,15 +139,18 @@ export async function operatorAct<T>(
   details: Act['details'],
   work: (tx: StoreTransaction, act: Act) => Promise<T>,
 ): Promise<Done<T>> {
-  requireOperator(service, request)
+  await requireOperator(service, request)
   const act: Act = { actor: 'operator', action, details: { ...details } }
   return await perform(service, act, 'done', service.now(), tx => work(tx, act))
 }
 
 /** @throws KmsError UNAUTHENTICATED unless the request bears the operator's token */
-export function requireOperator({ operatorToken }: KmsService, request: FastifyRequest): void {
+export async function requireOperator(
+  { operatorToken, store }: KmsService,
+  request: FastifyRequest,
+): Promise<void> {
   const { bearer = '' } = bearerOf(request)
-  if (operatorToken.isOffered(bearer)) return
+  if (await store.read(tx => operatorToken.isOffered(tx, bearer))) return
   throw new KmsError('UNAUTHENTICATED', 'this call needs the operator’s token')
 }
 
@@ -201,7 +210,7 @@ function actOf({ account, credential }: Caller, action: string, details: Act['de
 
 /** The account that a use of a key counts as: the caller's, or the owner's who granted it. */
 async function actingFor(
-  { grants, keys }: KmsService,
+  service: KmsService,
   request: FastifyRequest,
   tx: StoreTransaction,
   { account }: Caller,
@@ -211,6 +220,11 @@ async function actingFor(
   const { id: keyId } = { id: undefined, ...(request.params as Record<string, unknown>) }
   // By its id alone: an alias is the caller's own name, for a key of its own.
   if (!isGrantable(request) || typeof keyId !== 'string') return accountId
-  if (!(await grants.allows(tx, keyId, account, action))) return accountId
-  return (await keys.get(tx, keyId)).owner
+  if (!(await service.grants.allows(tx, keyId, account, action))) return accountId
+  const { owner } = await service.keys.get(tx, keyId)
+  const standing = await standingOf(service, tx, owner)
+  if (!('refused' in standing)) return owner
+  const message = 'the key’s owner is disabled'
+  const reasons = [{ code: standing.refused, message: standing.message }]
+  throw new KmsError('NOT_ALLOWED', message, { reasons })
 }

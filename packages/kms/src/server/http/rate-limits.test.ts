@@ -1,4 +1,7 @@
+import { once } from 'node:events'
+import { request as httpsRequest } from 'node:https'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { tlsNameOf } from '../../protocol/public-key.ts'
 import { EhsmTestClient, exchange } from '../ehsm/client.test.support.ts'
 import { World } from '../flow.test.support.ts'
 import { addressRange, RateLimits } from './rate-limits.ts'
@@ -108,6 +111,22 @@ describe('a flood', () => {
     expect(await limitedBy('address')).toBeGreaterThan(15)
     // Whoever proves to be an account is not held up by others at its address.
     for (let count = 0; count < 30; count++) await owner.listKeys()
+  })
+
+  it('of bodies as long as evidence is refused before they have come in', async () => {
+    const { call, world } = await limited({ rates: { account: 0, address: 1 } })
+    for (let count = 0; count < 15; count++) await call('/v1/kms')
+    const sent = httpsRequest(new URL('/v1/release', world.kms.pin.url), {
+      method: 'POST',
+      ca: world.kms.pin.certificate,
+      servername: tlsNameOf(world.kms.pin.kmsId),
+      headers: { 'content-type': 'application/json', 'content-length': String(8 << 20) },
+    })
+    onTestFinished(() => void sent.destroy())
+    // Of 8 MiB no more than this is ever sent.
+    sent.write('{"jws":"')
+    const [answer] = await once(sent, 'response')
+    expect(answer.statusCode).toBe(429)
   })
 
   it('of wrong credentials is refused by address, and leaves the audit log as it is', async () => {

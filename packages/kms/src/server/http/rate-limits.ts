@@ -82,9 +82,21 @@ export class RateLimits {
     return this.#take('address', this.#addresses, addressRange(request.ip))
   }
 
+  /**
+   * The refusal of a request whose address has no more to spend on what proves nothing; counts nothing.
+   * Asked before a long body is read.
+   */
+  spent(request: Counted): RateLimited | undefined {
+    const waitMs = this.#addresses.waitOf(addressRange(request.ip))
+    return waitMs === 0 ? undefined : this.#limited('address', waitMs)
+  }
+
   #take(by: 'account' | 'address', buckets: Buckets, key: string): RateLimited | undefined {
     const waitMs = buckets.take(key)
-    if (waitMs === 0) return undefined
+    return waitMs === 0 ? undefined : this.#limited(by, waitMs)
+  }
+
+  #limited(by: 'account' | 'address', waitMs: number): RateLimited {
     this.#onLimited(by)
     return new RateLimited(by, waitMs)
   }
@@ -104,6 +116,12 @@ class Buckets {
     if (this.#rate === 0) return 0
     const bucket = this.#buckets.get(key) ?? this.#fresh(key)
     return bucket.tryRemoveTokens(1) ? 0 : Math.max(1, bucket.getWaitTime(1))
+  }
+
+  /** Milliseconds until there is a token; takes none. */
+  waitOf(key: string): number {
+    if (this.#rate === 0) return 0
+    return this.#buckets.get(key)?.getWaitTime(1) ?? 0
   }
 
   #fresh(key: string): TokenBucket {

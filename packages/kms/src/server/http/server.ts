@@ -112,7 +112,7 @@ export function createHttpServer(
   })
   openApiRoute(app)
   healthRoutes(app, readiness)
-  operatorRoutes(app, service)
+  operatorRoutes(app, service, ehsm)
   accountRoutes(app, service)
   credentialRoutes(app, service)
   grantRoutes(app, service)

@@ -40,7 +40,7 @@ export function withdrawalRoutes(app: FastifyInstance, service: KmsService): voi
   })
 
   app.get('/v1/operator/withdrawals', async (request): Reply<'withdrawals'> => {
-    requireOperator(service, request)
+    await requireOperator(service, request)
     const found = await service.store.read(tx => service.withdrawals.list(tx, ['operator']))
     return { withdrawals: found.map(withdrawalJson) }
   })

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { SealedSecrets, Store } from '../store/index.ts'
+import type { SealedSecrets, Store, StoreTransaction } from '../store/index.ts'
 import { StoredToken } from './stored-token.ts'
 import { isSameToken } from './token-file.ts'
 
@@ -13,14 +13,14 @@ export const AUDIT_TOKEN_FILE = 'audit-token'
 export const OPERATOR_TOKEN_FILE = 'operator-token'
 
 /**
- * A token that stands for as long as the key service does, the same for all replicas. A file in the
- * data folder shows it: whoever may read that has it.
+ * A token that stands until it is replaced, the same for all replicas. A file in the data folder shows
+ * it: whoever may read that has it.
  */
 export class StandingToken {
-  readonly #token: string
+  readonly #stored: StoredToken
 
-  private constructor(token: string) {
-    this.#token = token
+  private constructor(stored: StoredToken) {
+    this.#stored = stored
   }
 
   /** Reads the token, or makes it. @throws KmsError INTEGRITY, StoreError */
@@ -31,11 +31,25 @@ export class StandingToken {
     name: typeof AUDIT_TOKEN_FILE | typeof OPERATOR_TOKEN_FILE,
   ): Promise<StandingToken> {
     const file = { name, path: join(dataDir, name) }
-    return new StandingToken(await new StoredToken(store, secrets, file).open())
+    const stored = new StoredToken(store, secrets, file)
+    await stored.open()
+    return new StandingToken(stored)
   }
 
-  /** Whether this is it; in constant time. */
-  isOffered(offered: string): boolean {
-    return isSameToken(offered, this.#token)
+  /** Whether this is it; in constant time. @throws StoreError ROW_MAC */
+  async isOffered(tx: StoreTransaction, offered: string): Promise<boolean> {
+    if (offered === '') return false
+    const token = await this.#stored.current(tx)
+    return token !== undefined && isSameToken(offered, token)
+  }
+
+  /** Puts a new token in its place, and gives it; the one before is worth nothing from then on. */
+  async replace(tx: StoreTransaction): Promise<string> {
+    return await this.#stored.replace(tx)
+  }
+
+  /** Has this replica's file show a token that was put in place. */
+  async show(token: string): Promise<void> {
+    await this.#stored.show(token)
   }
 }

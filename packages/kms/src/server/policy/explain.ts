@@ -1,4 +1,4 @@
-import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs'
+import type { PolicyJson } from './cedar/cedar.ts'
 import {
   type AttributeRead,
   attributesRead,

@@ -1,5 +1,6 @@
 import { toHex } from '../../protocol/encoding.ts'
 import type { KmsReason } from '../../protocol/errors.ts'
+import { standingOf } from '../accounts/index.ts'
 import type { Act } from '../acts.ts'
 import { KeyError, type ReleaseGrant, type UsableKey } from '../keys/index.ts'
 import { claimsOf } from '../policy/index.ts'
@@ -19,8 +20,8 @@ export interface Permit {
 const MAX_REASONS = 64
 
 /**
- * Decides whether an instance may use a key for a dataset: the key must be usable, the dataset the
- * key owner's, nothing of the instance withdrawn, and a release policy permit it. Every ground against
+ * Decides whether an instance may use a key for a dataset: the key must be usable and its owner not
+ * disabled, the dataset the owner's, nothing of the instance withdrawn, and a release policy permit it. Every ground against
  * it is added to `reasons`, until there are many.
  */
 export async function permitFor(
@@ -57,6 +58,12 @@ export async function permitFor(
   if (head !== undefined && head.owner !== key.owner) {
     const message = `dataset ${datasetId} and key ${keyId} are not of one account`
     reasons.push({ code: 'DATASET_OWNER', message })
+    return undefined
+  }
+  const standing = await standingOf(service, tx, key.owner)
+  if ('refused' in standing) {
+    const message = `key ${keyId}, of its owner: ${standing.message}`
+    reasons.push({ code: standing.refused, message })
     return undefined
   }
   const withdrawn = await service.withdrawals.against(tx, principal, key.owner)

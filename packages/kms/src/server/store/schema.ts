@@ -201,6 +201,11 @@ export interface EhsmAccountsTable extends Stamp {
   app_id: string
   api_key: string
   created_at: number
+  /** Null while it is taken. */
+  state: 'disabled' | null
+  /** The API key before this one, itself wrapped, and until when it is taken. */
+  previous_api_key: string | null
+  previous_ends_at: number | null
 }
 
 /** Keys of the eHSM-compatible interface. `wrapped` is null until material is imported. */
@@ -350,6 +355,7 @@ export const ADDED: Readonly<Record<string, readonly string[]>> = {
     'rotation_days',
     'next_rotation_at',
   ],
+  ehsm_accounts: ['state', 'previous_api_key', 'previous_ends_at'],
 }
 
 /** A table in {@link TRACKED}. */

@@ -1,12 +1,11 @@
+import type { Proven } from '../authenticate.ts'
 import type { Ehsm } from '../ehsm.ts'
 import { type Fields, parseFields, type Rules } from '../wire/fields.ts'
 
 /** A call whose signature was checked. */
-export interface Call {
+export interface Call extends Proven {
   readonly ehsm: Ehsm
   readonly appId: string
-  /** MACs a reply's members with the account's key. */
-  readonly sign: (members: object) => string
   readonly at: Date
 }
 

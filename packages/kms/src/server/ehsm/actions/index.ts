@@ -1,3 +1,4 @@
+import { rotateApiKey } from './account.ts'
 import type { Action } from './action.ts'
 import { asymmetricDecrypt, asymmetricEncrypt, getPublicKey, sign, verify } from './asymmetric.ts'
 import { getParametersForImport, importKeyMaterial } from './import.ts'
@@ -57,4 +58,5 @@ export const ACTIONS: ReadonlyMap<string, Action> = new Map([
   ['DeleteSecret', deleteSecret],
   ['GetSecretValue', getSecretValue],
   ['RestoreSecret', restoreSecret],
+  ['RotateApiKey', rotateApiKey],
 ])

@@ -1,8 +1,9 @@
-import { hexId } from '../../../protocol/schema.ts'
+import { cmkId, hexId } from '../../../protocol/schema.ts'
 import { answers, type Operation, requests } from './operation.ts'
 
 const about = { tag: 'operator', access: 'operator' } as const
 const byId = { id: hexId } as const
+const byAppId = { id: cmkId } as const
 
 /** Calls of the operator, who makes tenants and withdraws images, and acts for no account. */
 export const operatorOperations: readonly Operation[] = [
@@ -63,6 +64,53 @@ export const operatorOperations: readonly Operation[] = [
     parameters: byId,
     request: requests.createAdministrator,
     answer: answers.accountMade,
+    refusals: ['NOT_FOUND'],
+  },
+  {
+    ...about,
+    id: 'RotateOperatorToken',
+    method: 'POST',
+    path: '/v1/operator/tokens/operator/rotate',
+    summary: 'Replaces the operator’s token; the one before is worth nothing from then on.',
+    answer: answers.token,
+    refusals: [],
+  },
+  {
+    ...about,
+    id: 'RotateAuditToken',
+    method: 'POST',
+    path: '/v1/operator/tokens/audit/rotate',
+    summary: 'Replaces the token that reads the whole audit log.',
+    answer: answers.token,
+    refusals: [],
+  },
+  {
+    ...about,
+    id: 'ListEhsmAccounts',
+    method: 'GET',
+    path: '/v1/operator/ehsm-accounts',
+    summary: 'All accounts of the eHSM-compatible interface.',
+    answer: answers.ehsmAccounts,
+    refusals: [],
+  },
+  {
+    ...about,
+    id: 'DisableEhsmAccount',
+    method: 'POST',
+    path: '/v1/operator/ehsm-accounts/:id/disable',
+    summary: 'Refuses the requests of an account of the eHSM-compatible interface.',
+    parameters: byAppId,
+    answer: answers.ehsmAccount,
+    refusals: ['NOT_FOUND'],
+  },
+  {
+    ...about,
+    id: 'EnableEhsmAccount',
+    method: 'POST',
+    path: '/v1/operator/ehsm-accounts/:id/enable',
+    summary: 'Takes the requests of an account of the eHSM-compatible interface again.',
+    parameters: byAppId,
+    answer: answers.ehsmAccount,
     refusals: ['NOT_FOUND'],
   },
   {

@@ -1,11 +1,5 @@
-import {
-  type Clause,
-  type Expr,
-  type PolicyJson,
-  policyToJson,
-  policyToText,
-} from '@cedar-policy/cedar-wasm/nodejs'
 import { PolicyError } from '../errors.ts'
+import { type Clause, type Expr, type PolicyJson, policyToJson, policyToText } from './cedar.ts'
 import { messagesOf } from './engine.ts'
 
 /** Most parts of a policy's conditions that are looked at one by one. */

@@ -1,4 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { PolicyError } from '../errors.ts'
+import { type Asked, contextOf } from '../request.ts'
 import {
   type AuthorizationAnswer,
   checkParseSchema,
@@ -9,9 +11,7 @@ import {
   preparsePolicySet,
   preparseSchema,
   statefulIsAuthorized,
-} from '@cedar-policy/cedar-wasm/nodejs'
-import { PolicyError } from '../errors.ts'
-import { type Asked, contextOf } from '../request.ts'
+} from './cedar.ts'
 import { CEDAR_SCHEMA } from './schema.ts'
 
 /** Sets of parsed policies that are kept. */

@@ -1,6 +1,6 @@
-import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs'
 import { PolicyError } from '../errors.ts'
 import type { Asked } from '../request.ts'
+import type { PolicyJson } from './cedar.ts'
 import {
   attributesRead,
   clausesOf,

@@ -1,5 +1,5 @@
-import { validate } from '@cedar-policy/cedar-wasm/nodejs'
 import { PolicyError } from '../errors.ts'
+import { validate } from './cedar.ts'
 import { type CedarPolicy, messagesOf } from './engine.ts'
 import { CEDAR_SCHEMA } from './schema.ts'
 

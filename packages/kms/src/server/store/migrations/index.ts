@@ -7,6 +7,7 @@ import { keyLife } from './0004-key-life.ts'
 import { accounts } from './0006-accounts.ts'
 import { policies } from './0007-policies.ts'
 import { replicas } from './0010-replicas.ts'
+import { ehsmAccounts } from './0011-ehsm-accounts.ts'
 
 /** Numbered; only ever appended to. */
 const MIGRATIONS: Record<string, Migration> = {
@@ -16,6 +17,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0006-accounts': accounts,
   '0007-policies': policies,
   '0010-replicas': replicas,
+  '0011-ehsm-accounts': ehsmAccounts,
 }
 
 const migratorOf = (db: Kysely<Schema>) =>
