@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.cloister.spark.broker.Part;
+import io.cloister.spark.testing.ObjectStore;
 import io.cloister.spark.testing.SparkTest;
 import io.cloister.spark.testing.TestBroker;
 import java.nio.charset.StandardCharsets;
@@ -97,6 +98,25 @@ class FaultsIT extends SparkTest {
     // The other task is being ended while the driver says that the job failed.
     for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
     assertEquals(List.of(), output.filesInFolder());
+  }
+
+  /** Spark opens a task's first file before it has anything to abort. */
+  @Test
+  void leavesNothingOfATaskWhoseFirstFileFails() throws Exception {
+    broker.storedIn(ObjectStore.SCHEME);
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    ObjectStore.failsAfterCreating = true;
+    try {
+      Exception failure =
+          assertThrows(Exception.class, () -> failing(0).write().text(output.sealedPath()));
+      assertTrue(said(failure).contains("fails after creating"), said(failure));
+    } finally {
+      ObjectStore.failsAfterCreating = false;
+    }
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
+    assertEquals(List.of(), output.filesInFolder());
+    assertEquals(List.of(), output.modes);
   }
 
   @Test
