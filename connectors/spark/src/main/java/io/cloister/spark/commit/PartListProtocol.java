@@ -61,7 +61,7 @@ final class PartListProtocol extends FileCommitProtocol implements Serializable 
     io(this::output);
   }
 
-  /** Spark aborts no task that fails before its first file is open, so its end does that too. */
+  /** Whatever a task has not committed by its end is removed, also where nobody aborts it. */
   @Override
   public void setupTask(TaskAttemptContext task) {
     files = new ArrayList<>();
