@@ -200,6 +200,60 @@ class FaultsIT extends SparkTest {
     }
   }
 
+  /** Spark's second kind of sources, which decides by itself what to skip and how to commit. */
+  @ParameterizedTest
+  @ValueSource(strings = {"csv", "orc", "parquet"})
+  void holdsForSourcesOfTheSecondVersion(String format) throws Exception {
+    TestBroker.Output output = broker.output("result", "application/octet-stream");
+    startJob();
+    spark.conf().set("spark.sql.sources.useV1SourceList", "");
+    spark.conf().set("spark.sql.files.ignoreCorruptFiles", true);
+    try {
+      spark.range(0, 20_000, 1, 2).selectExpr("sha2(string(id), 256) as value")
+          .write().format(format).mode("append")
+          .save(output.sealedPath().substring("sealed+file:".length()));
+      assertEquals(2, output.committed.size());
+      TestBroker.Input input = output.asInput("again");
+      startJob();
+      Dataset<Row> read =
+          spark.read().format(format).schema("value string").load(input.sealedPath());
+      assertEquals(20_000, read.count());
+      alter(input.file(input.parts.get(0)), 3);
+      assertRefused("TAG", read);
+    } finally {
+      spark.conf().unset("spark.sql.sources.useV1SourceList");
+      spark.conf().unset("spark.sql.files.ignoreCorruptFiles");
+    }
+  }
+
+  private static void alter(Path file, int tenth) throws Exception {
+    byte[] altered = Files.readAllBytes(file);
+    altered[4096 + (altered.length - 4096) / 10 * tenth + 100] ^= 1;
+    Files.write(file, altered);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"csv", "json", "orc", "parquet"})
+  void neverInfersASchemaFromWhatIsLeft(String format) throws Exception {
+    TestBroker.Output output = broker.output("result", "application/octet-stream");
+    startJob();
+    spark.range(0, 20_000, 1, 1).selectExpr("sha2(string(id), 256) as value")
+        .write().format(format).save(output.sealedPath());
+    TestBroker.Input input = output.asInput("again");
+    startJob();
+    Path file = input.file(input.parts.get(0));
+    byte[] altered = Files.readAllBytes(file);
+    altered[altered.length - 100] ^= 1;
+    Files.write(file, altered);
+    Exception failure =
+        assertThrows(
+            Exception.class,
+            () ->
+                spark.read().format(format).option("ignoreCorruptFiles", true)
+                    .option("inferSchema", true).load(input.sealedPath()).collectAsList());
+    assertTrue(said(failure).contains("TAG: "), said(failure));
+  }
+
   private Dataset<Row> read(TestBroker.Input input, boolean lenient) {
     return spark.read().schema("id int").option("ignoreCorruptFiles", lenient)
         .option("ignoreMissingFiles", lenient).csv(input.sealedPath());

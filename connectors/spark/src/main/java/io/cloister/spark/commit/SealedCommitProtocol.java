@@ -1,11 +1,13 @@
 package io.cloister.spark.commit;
 
 import io.cloister.spark.fs.Location;
+import java.io.IOException;
 import java.io.Serializable;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.JobContext;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.spark.SparkContext;
 import org.apache.spark.internal.io.FileCommitProtocol;
 import org.apache.spark.internal.io.FileNameSpec;
 import org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol;
@@ -19,11 +21,19 @@ import scala.collection.immutable.Seq;
 public final class SealedCommitProtocol extends FileCommitProtocol implements Serializable {
   private final FileCommitProtocol protocol;
 
-  public SealedCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
+  /** Called by Spark on the driver; tasks get copies. */
+  public SealedCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite)
+      throws IOException {
+    Path target = qualified(new Path(path));
     protocol =
-        Location.ofSealed(new Path(path)).isPresent()
-            ? new PartListProtocol(jobId, path, dynamicPartitionOverwrite)
+        Location.ofSealed(target).isPresent()
+            ? new PartListProtocol(jobId, target.toString(), dynamicPartitionOverwrite)
             : new SQLHadoopMapReduceCommitProtocol(jobId, path, dynamicPartitionOverwrite);
+  }
+
+  private static Path qualified(Path path) throws IOException {
+    if (path.toUri().getScheme() != null) return path;
+    return path.getFileSystem(SparkContext.getOrCreate().hadoopConfiguration()).makeQualified(path);
   }
 
   @Override

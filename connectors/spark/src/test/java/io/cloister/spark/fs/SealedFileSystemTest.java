@@ -146,6 +146,26 @@ class SealedFileSystemTest {
   }
 
   @Test
+  void saysWhichPartIsNotAuthenticAndWhere() throws Exception {
+    Part part = input.add("a.csv", TestFiles.pattern(10_000));
+    TestJobs.use(broker.socket());
+    byte[] file = Files.readAllBytes(input.file(part));
+    file[4096 + 4096 + 7] ^= 1;
+    Files.write(input.file(part), file);
+    try (FSDataInputStream in = fs.open(in("a.csv"))) {
+      byte[] first = new byte[4040];
+      in.readFully(0, first);
+      assertArrayEquals(TestFiles.pattern(4040), first);
+      SealedException refusal =
+          assertThrows(SealedException.class, () -> in.readFully(4040, new byte[1]));
+      assertEquals(
+          "TAG: input people, part " + part.name() + " (a.csv) at plaintext offset 4040:"
+              + " a segment is not authentic",
+          refusal.getMessage());
+    }
+  }
+
+  @Test
   void refusesPathsOutsideOfTheJob() throws Exception {
     input.add("a.csv", new byte[1]);
     TestJobs.use(broker.socket());
