@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → engine → enclave → kms → attestation, pkcs11, sealed; attester, collateral → attestation.
+ * Imports run one way: cli → engine → enclave → kms, attester → attestation, pkcs11, sealed; collateral → attestation.
  * A package is entered through the entry points in its package.json only.
  */
 const packages = [
@@ -20,7 +20,7 @@ const mayImport = {
   pkcs11: [],
   sealed: [],
   kms: ['attestation', 'pkcs11', 'sealed'],
-  enclave: ['attestation', 'pkcs11', 'sealed', 'kms'],
+  enclave: ['attestation', 'attester', 'pkcs11', 'sealed', 'kms'],
   engine: ['attestation', 'sealed', 'kms', 'enclave'],
   cli: ['attestation', 'attester', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
 }

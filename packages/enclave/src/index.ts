@@ -2,10 +2,12 @@ export { type ContainerOf, composeFile, dockerfile } from './backends/docker.ts'
 export { BackendError, type BackendErrorCode } from './backends/errors.ts'
 export {
   type BuildGramineOptions,
-  type BuiltBackend,
+  type BuiltGramine,
   buildGramine,
   type GramineTools,
 } from './backends/gramine/build.ts'
+export { type GramineJobOptions, runGramineJob } from './backends/gramine/job.ts'
+export { signedMeasurement } from './backends/gramine/open.ts'
 export { findGraminePal, requireGraminePal } from './backends/gramine/pal.ts'
 export { type RunGramineOptions, runGramine } from './backends/gramine/run.ts'
 export { type VerifiedGramine, verifyGramine } from './backends/gramine/verify.ts'
@@ -99,14 +101,23 @@ export type {
 } from './instance/program.ts'
 export type { Step } from './instance/status.ts'
 export type { InstanceUsage } from './launcher/cgroup/group.ts'
+export type { InstanceEnd } from './launcher/ending.ts'
 export { LaunchError, type LaunchErrorCode } from './launcher/errors.ts'
 export type { LaunchEvent } from './launcher/event.ts'
+export { type LimitsHere, limitsHere, systemCallFilterFault } from './launcher/here.ts'
 export type { Confinement, Isolation, Lack, Limiter } from './launcher/isolation.ts'
 export {
   type LaunchOptions,
   type LaunchResult,
   launch,
 } from './launcher/launch.ts'
+export {
+  type AdvisedResources,
+  advisedResources,
+  type InstanceProfile,
+  profiled,
+} from './launcher/profile/profile.ts'
+export { parseStoredProfile, type StoredProfile } from './launcher/profile/stored.ts'
 export { findBubblewrap, hasSandbox, strongestConfinement } from './launcher/start.ts'
 export { LockError, type LockErrorCode } from './lock/errors.ts'
 export { findLock, lockPath, readLock, writeLock } from './lock/file.ts'

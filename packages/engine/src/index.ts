@@ -18,6 +18,14 @@ export {
   parseJobFile,
   readJobFile,
 } from './job/job-file.ts'
-export { type RunJobOptions, runJobFile, statementOf } from './job/run.ts'
+export {
+  measurementOf,
+  type RunJobOptions,
+  type RunOnSgxOptions,
+  runJobFile,
+  runJobOnSgx,
+  statementOf,
+  teeOfImage,
+} from './job/run.ts'
 export type { OutputFormat, TableSink } from './output/write.ts'
 export { type PeopleFacts, type PeopleOptions, writePeople } from './people/people.ts'

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
+import { limitsHere, systemCallFilterFault } from '@cloister/enclave'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MAIN } from '../cloister.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
@@ -55,6 +56,20 @@ describe('cloister doctor', () => {
         expect(of(findings, what)[0]?.detail).toMatch(/^ends on \d{4}-\d\d-\d\d, in \d+ days$/)
       }
     }
+  })
+
+  it('says what limits instances here, and whether their system calls are filtered', async () => {
+    const findings = await doctor('doctor')
+    const [groups] = of(findings, 'control groups')
+    const { memory, processes } = await limitsHere()
+    const isWhole = [memory, processes].every(limiter => limiter.startsWith('cgroup'))
+    expect(groups?.state).toBe(isWhole ? 'good' : 'weak')
+    for (const [what, limiter] of Object.entries({ memory, processes })) {
+      const found = limiter.startsWith('cgroup') ? 'found' : 'missing'
+      expect(groups?.detail).toContain(`${found} for ${what}`)
+    }
+    const filter = systemCallFilterFault() === undefined
+    expect(of(findings, 'system call filter')).toMatchObject([{ state: filter ? 'good' : 'weak' }])
   })
 
   it('says which files others may read', async () => {

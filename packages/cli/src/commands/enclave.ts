@@ -9,6 +9,7 @@ import { addImageDoctorCommand } from '../enclave/doctor.ts'
 import { addExplainCommand } from '../enclave/explain.ts'
 import { addInitCommand } from '../enclave/init.ts'
 import { addLockCommand } from '../enclave/lock.ts'
+import { addProfileCommand } from '../enclave/profile.ts'
 import { mebibytes } from '../enclave/sizes.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, Session } from '../session.ts'
@@ -26,6 +27,7 @@ export function addEnclaveCommands(program: Command): void {
   addExplainCommand(enclave)
   addDiffCommand(enclave)
   addImageDoctorCommand(enclave)
+  addProfileCommand(enclave)
 
   enclave
     .command('inspect')

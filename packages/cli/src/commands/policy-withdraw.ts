@@ -1,4 +1,4 @@
-import { openImage } from '@cloister/enclave'
+import { measurementOf } from '@cloister/engine'
 import type { NewWithdrawal, WithdrawalCalls, WithdrawalJson, Withdrawn } from '@cloister/kms'
 import type { Command } from 'commander'
 import { asOperator, type OperatorFlags } from '../accounts/operator.ts'
@@ -77,7 +77,7 @@ async function withdrawalFrom(flags: WithdrawFlags): Promise<NewWithdrawal> {
   }
   const why = reason === undefined ? {} : { reason }
   if (signer !== undefined) return { kind: 'signer', value: signer, ...why }
-  const value = measurement ?? (await openImage(image ?? '')).measurement
+  const value = measurement ?? (await measurementOf(image ?? ''))
   return { kind: 'measurement', value, ...why }
 }
 

@@ -6,7 +6,9 @@ import {
   findBubblewrap,
   findGraminePal,
   IMAGE_INTEGRITY,
+  limitsHere,
   strongestConfinement,
+  systemCallFilterFault,
 } from '@cloister/enclave'
 import type { Finding } from './finding.ts'
 
@@ -15,6 +17,8 @@ export async function machineFindings(): Promise<readonly Finding[]> {
   return [
     node(),
     await isolation(),
+    await controlGroups(),
+    systemCallFilter(),
     mkfifo(),
     packagers(),
     await memory(),
@@ -41,6 +45,33 @@ async function isolation(): Promise<Finding> {
   return confinement === 'two-users'
     ? { what, state: 'good', detail: 'bubblewrap; program and init are different users' }
     : { what, state: 'weak', detail: 'bubblewrap; program and init are the same user' }
+}
+
+/** What holds a limit where no control group does. */
+const WITHOUT_GROUP = {
+  rlimit: 'each process has a limit by itself',
+  none: 'nothing limits them',
+} as const
+
+/** What limits the instance as a whole. */
+async function controlGroups(): Promise<Finding> {
+  const what = 'control groups'
+  const { memory, processes } = await limitsHere()
+  const said = Object.entries({ memory, processes }).map(([of, limiter]) =>
+    limiter === 'rlimit' || limiter === 'none'
+      ? { isFound: false, text: `missing for ${of}: ${WITHOUT_GROUP[limiter]}` }
+      : { isFound: true, text: `found for ${of} (${limiter.slice('cgroup-'.length)})` },
+  )
+  const state = said.every(({ isFound }) => isFound) ? 'good' : 'weak'
+  return { what, state, detail: said.map(({ text }) => text).join('; ') }
+}
+
+function systemCallFilter(): Finding {
+  const what = 'system call filter'
+  const fault = systemCallFilterFault()
+  return fault === undefined
+    ? { what, state: 'good', detail: 'found: seccomp, for every process of an instance' }
+    : { what, state: 'weak', detail: `missing: ${fault}` }
 }
 
 function mkfifo(): Finding {
@@ -72,7 +103,7 @@ async function memory(): Promise<Finding> {
 
 function sgx(): Finding {
   return existsSync('/dev/sgx_enclave')
-    ? { what: 'SGX', state: 'weak', detail: 'there, and not used yet: the TEE is simulated' }
+    ? { what: 'SGX', state: 'good', detail: 'there, for images that are made ready for Gramine' }
     : { what: 'SGX', state: 'weak', detail: 'not here: the TEE is simulated, it protects nothing' }
 }
 

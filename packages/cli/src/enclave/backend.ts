@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  type BuiltBackend,
+  type BuiltGramine,
   type BuiltOcclum,
   buildGramine,
   buildOcclum,
@@ -24,7 +24,7 @@ export interface BackendFlags {
 
 /** What was built for a backend. */
 export type BuiltFor =
-  | ({ readonly backend: 'gramine' } & BuiltBackend)
+  | ({ readonly backend: 'gramine' } & BuiltGramine)
   | ({ readonly backend: 'occlum' } & BuiltOcclum)
 
 const MOST_THREADS = 4096
@@ -76,7 +76,10 @@ export function builtText(built: BuiltFor): string {
     `signer      ${built.mrSigner}`,
     `${built.backend} folder ${built.folder}`,
   ]
-  if (built.backend === 'gramine') return lines.join('\n')
+  if (built.backend === 'gramine') {
+    const jobs = built.noJobs === null ? 'cloister run takes it' : `NONE RUN: ${built.noJobs}`
+    return [...lines, `jobs        ${jobs}`].join('\n')
+  }
   return [
     ...lines,
     `image       ${built.merkleRoot} (SHA-256 Merkle root; not in the measurement)`,

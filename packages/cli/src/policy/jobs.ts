@@ -1,5 +1,5 @@
-import { openImage, verifyMeasurementFile } from '@cloister/enclave'
-import { jobStatementOf, readJobFile, statementOf } from '@cloister/engine'
+import { verifyMeasurementFile } from '@cloister/enclave'
+import { jobStatementOf, measurementOf, readJobFile, statementOf } from '@cloister/engine'
 import { jobDigest, type ReleaseTemplate } from '@cloister/kms'
 import { readInput } from '../attest/input-file.ts'
 import type { Session } from '../session.ts'
@@ -56,7 +56,7 @@ async function imageAlone(flags: JobFlags, stated: string | undefined): Promise<
       'name the image, and no other job',
     )
   }
-  return stated ?? (await openImage(image ?? '')).measurement
+  return stated ?? (await measurementOf(image ?? ''))
 }
 
 /** The measurement that a builder's file states; undefined where none is given. */

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readElf } from '../elf/read.ts'
+import { advisedResources, type InstanceProfile } from '../launcher/profile/profile.ts'
 import { readOrigins } from './explain.ts'
 import { openRegular } from './files.ts'
 import type { ImageManifest } from './manifest.ts'
@@ -109,17 +110,44 @@ function epcBytes(): number | undefined {
   return existsSync(path) ? Number(readFileSync(path, 'utf8').trim()) : undefined
 }
 
-function memory({ resources, files }: ImageManifest): ImageFinding {
-  const bytes = files.reduce((sum, entry) => sum + (entry.type === 'file' ? entry.size : 0), 0)
+function memory(
+  { resources, files }: ImageManifest,
+  profile: InstanceProfile | undefined,
+): ImageFinding {
   const declared = resources.memoryMiB
   const epc = epcBytes()
-  const estimate = `the enclave takes ${declared} MiB, which resources declare; its files, if all are read, ${Math.ceil(bytes / MIB)} MiB of them`
+  const estimate = `the enclave takes ${declared} MiB, which resources declare; ${takenOf(files, profile)}`
   if (epc === undefined)
     return { what: 'EPC', state: 'weak', detail: `${estimate}; this machine has none` }
   const has = Math.floor(epc / MIB)
   return declared <= has
     ? { what: 'EPC', state: 'good', detail: `${estimate}; of ${has} MiB here` }
     : { what: 'EPC', state: 'weak', detail: `${estimate}; ${has} MiB here: pages will be swapped` }
+}
+
+/** How much of it is used: as a run showed, or else as far as files tell. */
+function takenOf(files: ImageManifest['files'], profile: InstanceProfile | undefined): string {
+  if (profile !== undefined) {
+    return `a profiled run used ${Math.ceil(profile.peakMemoryBytes / MIB)} MiB of them`
+  }
+  const bytes = files.reduce((sum, entry) => sum + (entry.type === 'file' ? entry.size : 0), 0)
+  return `its files, if all are read, ${Math.ceil(bytes / MIB)} MiB of them (enclave profile measures a run)`
+}
+
+/** What a profiled run says of the resources that are declared. */
+function* tooLittle(
+  { resources }: ImageManifest,
+  profile: InstanceProfile | undefined,
+): Generator<ImageFinding> {
+  if (profile === undefined) return
+  const { memoryMiB, threads } = advisedResources(profile)
+  const few = [
+    ...(resources.memoryMiB < memoryMiB ? [`memoryMiB ${memoryMiB}`] : []),
+    ...((resources.threads ?? threads) < threads ? [`threads ${threads}`] : []),
+  ]
+  if (few.length === 0) return
+  const detail = `by a profiled run, with a margin: wanted ${few.join(', ')}`
+  yield { what: 'resources', state: 'weak', detail }
 }
 
 function identity({ identity: { debug } }: ImageManifest): ImageFinding {
@@ -135,10 +163,15 @@ function identity({ identity: { debug } }: ImageManifest): ImageFinding {
 /**
  * Says what an image will miss before it runs: libraries that its files name, and, as far as they
  * are known, such as run-times load later; devices; memory. An estimate: only a run shows all.
+ * @param profileOf - What a run of the image with that measurement took, where one was profiled.
  * @throws ImageError
  */
-export async function examineImage(folder: string): Promise<readonly ImageFinding[]> {
-  const { root } = await openImage(folder)
+export async function examineImage(
+  folder: string,
+  profileOf: (measurement: string) => Promise<InstanceProfile | undefined> = async () => undefined,
+): Promise<readonly ImageFinding[]> {
+  const { root, measurement } = await openImage(folder)
+  const profile = await profileOf(measurement)
   const { manifest } = await readOrigins(folder)
   const libraries = [...(await unmet(root, manifest)), ...loadedLater(manifest)]
   const whole: ImageFinding = {
@@ -151,6 +184,7 @@ export async function examineImage(folder: string): Promise<readonly ImageFindin
     ...libraries,
     identity(manifest),
     devices(),
-    memory(manifest),
+    memory(manifest, profile),
+    ...tooLittle(manifest, profile),
   ]
 }

@@ -1,36 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Mounts, mountTargets } from '../definition/mounts.ts'
+import { mountTargets } from '../definition/mounts.ts'
 import { InstanceError } from '../instance/failure.ts'
 import { type InstanceLayout, PROGRAM_UID } from '../instance/layout.ts'
-
-/** What the program's process ended with. */
-export interface ProgramEnd {
-  readonly exitCode: number | null
-  readonly signal: NodeJS.Signals | null
-}
-
-/** Thrown when the program ended without having done its job; its end becomes the instance's. */
-export class ProgramError extends InstanceError {
-  readonly end: ProgramEnd
-
-  constructor(message: string, end: ProgramEnd) {
-    super('PROGRAM', message)
-    this.end = end
-  }
-}
-
-/** A program to be started; its arguments and environment are measured or in the job, and no secret. */
-export interface ProgramPlan {
-  readonly argv: readonly string[]
-  readonly environment: Readonly<Record<string, string>>
-  readonly mounts: Mounts
-  readonly layout: InstanceLayout
-  readonly asAnotherUser: boolean
-  /** Whether it reads what the host writes to the instance. */
-  readonly standardInput: boolean
-}
+import type { ProgramEnd, ProgramPlan, RunningProgram } from './program.ts'
 
 const CAP_SETGID = 6n
 const CAP_SETUID = 7n
@@ -45,10 +19,22 @@ export function canChangeUser(layout: InstanceLayout): boolean {
 }
 
 /**
- * Starts the program. Of init's descriptors it gets its standard streams, and nothing else.
- * @param channel - `ipc` for one more, of Node's kind.
+ * Starts the program as a process of its own. Of init's descriptors it gets its standard streams, and
+ * nothing else but the channel, where it speaks with init.
  */
-export function startProgram(plan: ProgramPlan, channel?: 'ipc'): ChildProcess {
+export function startProcess(plan: ProgramPlan, channel: 'ipc' | 'none'): RunningProgram {
+  const child = spawned(plan, channel)
+  return {
+    pid: child.pid,
+    end: endOf(child),
+    kill: signal => void child.kill(signal),
+    // A program that does not read its message ends, and its end says so.
+    send: message => void child.send(message, () => {}),
+    onMessage: listener => void child.on('message', listener),
+  }
+}
+
+function spawned(plan: ProgramPlan, channel: 'ipc' | 'none'): ChildProcess {
   const { layout, environment, asAnotherUser, standardInput } = plan
   const place = placing(plan)
   const [command = '', ...args] = plan.argv.map(place)
@@ -56,7 +42,7 @@ export function startProgram(plan: ProgramPlan, channel?: 'ipc'): ChildProcess {
     stdio: [
       standardInput ? 'inherit' : 'ignore',
       ...(['inherit', 'inherit'] as const),
-      ...(channel === undefined ? [] : [channel]),
+      ...(channel === 'none' ? [] : [channel]),
     ],
     serialization: 'advanced',
     cwd: layout.scratchFolder,
@@ -65,8 +51,8 @@ export function startProgram(plan: ProgramPlan, channel?: 'ipc'): ChildProcess {
   })
 }
 
-/** How a program ended, once it has. @throws InstanceError PROGRAM when it does not start */
-export function endOf(child: ChildProcess): Promise<ProgramEnd> {
+/** How a process ended, once it has. @throws InstanceError PROGRAM when it does not start */
+function endOf(child: ChildProcess): Promise<ProgramEnd> {
   return new Promise((resolve, reject) => {
     child.once('error', cause => {
       reject(
@@ -76,13 +62,6 @@ export function endOf(child: ChildProcess): Promise<ProgramEnd> {
     // After the last message and the last output.
     child.once('close', (exitCode, signal) => resolve({ exitCode, signal }))
   })
-}
-
-/** @throws ProgramError unless the program ended with 0 */
-export function requireGoodEnd(end: ProgramEnd): void {
-  if (end.exitCode === 0) return
-  const how = end.signal === null ? `ended with ${end.exitCode}` : `was ended by ${end.signal}`
-  throw new ProgramError(`the program ${how}`, end)
 }
 
 /**

@@ -27,6 +27,17 @@ export function assertUntouched(): void {
   assertNoInspector()
 }
 
+/**
+ * Refuses arguments where an enclave has none: what is measured says where everything is.
+ * @throws InstanceError HOST_ENVIRONMENT
+ */
+export function assertNoArguments(): void {
+  const seen = process.argv.length - 2
+  if (seen === 0) return
+  const message = `init: wanted no arguments in an enclave, saw ${seen}`
+  throw new InstanceError('HOST_ENVIRONMENT', message)
+}
+
 /** @throws InstanceError HOST_ENVIRONMENT when an inspector listens in this process */
 export function assertNoInspector(): void {
   if (inspector.url() !== undefined) {

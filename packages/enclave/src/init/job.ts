@@ -10,6 +10,7 @@ import { commandOf } from '../definition/arguments.ts'
 import { environmentOf } from '../definition/environment.ts'
 import { RuleError } from '../definition/errors.ts'
 import { type ImageManifest, parseManifest } from '../image/manifest.ts'
+import { ownProcessFault } from '../image/own-process.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
 import { INSTANCE_NAME, type InstanceLayout } from '../instance/layout.ts'
 
@@ -30,9 +31,13 @@ export interface Assignment {
  * Reads the job, the key service's pin and the image's manifest. The host wrote the first two: what
  * it may not choose is in the job digest, which the key service compares with its policies; and
  * whatever a policy allows, arguments and environment are those that the measured rules allow.
+ * @param isOneProcess - Whether the program is to run in init's process.
  * @throws InstanceError JOB, PIN, IMAGE
  */
-export async function readAssignment(layout: InstanceLayout): Promise<Assignment> {
+export async function readAssignment(
+  layout: InstanceLayout,
+  isOneProcess: boolean,
+): Promise<Assignment> {
   const job = await readAs('JOB', layout.jobFile, bytes => {
     const parsed = parseJobStatement(jsonOf(bytes))
     if (Buffer.compare(encodeJobStatement(parsed), bytes) !== 0) {
@@ -42,6 +47,8 @@ export async function readAssignment(layout: InstanceLayout): Promise<Assignment
   })
   const pin = await readAs('PIN', layout.pinFile, bytes => parseKmsPin(jsonOf(bytes)))
   const manifest = await readAs('IMAGE', layout.manifestFile, parseManifest)
+  const fault = isOneProcess ? ownProcessFault(manifest) : undefined
+  if (fault !== undefined) throw new InstanceError('IMAGE', `no jobs here: ${fault}`)
   const instanceName = await readAs('JOB', layout.nameFile, bytes => {
     const name = Buffer.from(bytes).toString('latin1')
     if (INSTANCE_NAME.test(name)) return name

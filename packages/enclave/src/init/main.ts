@@ -1,13 +1,19 @@
 // First: see the module.
 import './signals.ts'
-import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
+import { isMainThread } from 'node:worker_threads'
 import { failureFrom, InstanceError } from '../instance/failure.ts'
-import { ProgramError } from './child.ts'
 import { closeForeignDescriptors } from './descriptors.ts'
-import { QuoteSource } from './quote-source.ts'
+import { becomeProgram } from './own-process.ts'
+import { ProgramError, type RunningProgram } from './program.ts'
 import { runJob } from './run.ts'
-import { StatusLine } from './status-line.ts'
+import { connectedSocket, inheritedSocket, StatusLine } from './status-line.ts'
+import {
+  gramineSurroundings,
+  libOsHere,
+  type Surroundings,
+  simulatedSurroundings,
+} from './surroundings.ts'
 
 /** Exit code of an instance that failed before, or beside, its program. */
 const FAILED = 70
@@ -16,13 +22,13 @@ const ABANDONED = 75
 // What whoever runs a job sends to have it end. The program decides what it makes of it.
 const PASSED_ON = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
-let program: ChildProcess | undefined
+let program: RunningProgram | undefined
 
-const status = new StatusLine(() => {
-  // The launcher is gone, and with it whoever could want this job.
+/** The launcher is gone, and with it whoever could want this job. */
+function abandon(): never {
   program?.kill('SIGKILL')
   process.exit(ABANDONED)
-})
+}
 
 /** The program's own code where there is one; 128 and the signal's number where it was ended. */
 function exitCodeOf(error: unknown): number {
@@ -33,13 +39,14 @@ function exitCodeOf(error: unknown): number {
 }
 
 /** The host wants an end before the program has begun. */
-async function giveUp(signal: (typeof PASSED_ON)[number]): Promise<never> {
+async function giveUp(status: StatusLine, signal: (typeof PASSED_ON)[number]): Promise<never> {
   const error = new InstanceError('SIGNAL', `ended by ${signal} before the program began`)
-  return await fail(error, 128 + constants.signals[signal], signal)
+  return await fail(status, error, 128 + constants.signals[signal], signal)
 }
 
 /** Tells the launcher why, and ends. */
 async function fail(
+  status: StatusLine,
   error: unknown,
   exitCode: number,
   signal: NodeJS.Signals | null,
@@ -55,28 +62,52 @@ async function fail(
 }
 
 async function main(): Promise<never> {
-  closeForeignDescriptors()
+  switch (libOsHere()) {
+    case undefined:
+      closeForeignDescriptors()
+      return await work(
+        new StatusLine(inheritedSocket(), abandon),
+        simulatedSurroundings(process.argv[2] ?? '/'),
+      )
+    case 'gramine': {
+      const surroundings = gramineSurroundings()
+      const socket = await connectedSocket(surroundings.layout)
+      return await work(new StatusLine(socket, abandon), surroundings)
+    }
+    case 'occlum':
+      throw new InstanceError('IMAGE', 'init runs no jobs under Occlum')
+  }
+}
+
+async function work(status: StatusLine, surroundings: Surroundings): Promise<never> {
   for (const signal of PASSED_ON) {
     process.on(signal, () => {
-      if (program === undefined) void giveUp(signal)
+      if (program === undefined) void giveUp(status, signal)
       else program.kill(signal)
     })
   }
   try {
     const receipt = await runJob({
-      base: process.argv[2] ?? '/',
-      quotes: new QuoteSource(),
+      surroundings,
       tell: message => status.tell(message),
-      onProgram: child => {
-        program = child
+      onProgram: started => {
+        program = started
       },
     })
     await status.tell({ kind: 'done', receipt })
     process.exit(0)
   } catch (error) {
     const signal = error instanceof ProgramError ? error.end.signal : null
-    return await fail(error, exitCodeOf(error), signal)
+    return await fail(status, error, exitCodeOf(error), signal)
   }
 }
 
-await main()
+/** Nobody is there to be told but whoever reads what the process prints. */
+function failUntold(error: unknown): never {
+  const { code, message } = failureFrom(error)
+  process.stderr.write(`init: ${code}: ${message}\n`)
+  process.exit(FAILED)
+}
+
+if (isMainThread) await main().catch(failUntold)
+else await becomeProgram()

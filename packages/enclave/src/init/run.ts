@@ -1,4 +1,3 @@
-import type { ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseQuote } from '@cloister/attestation'
 import {
@@ -12,12 +11,11 @@ import {
   type ReleasedKeys,
 } from '@cloister/kms'
 import { InstanceError } from '../instance/failure.ts'
-import { type InstanceLayout, layoutBelow } from '../instance/layout.ts'
 import type { InstanceStatus, Step } from '../instance/status.ts'
 import { signReceipt } from '../receipt/sign.ts'
 import { canChangeUser } from './child.ts'
 import { workWithFiles } from './files/work.ts'
-import { assertNoInspector, assertUntouched } from './guard.ts'
+import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
@@ -32,25 +30,36 @@ import {
   sealOutput,
   systemCodeOf,
 } from './outputs.ts'
-import type { QuoteSource } from './quote-source.ts'
+import type { RunningProgram } from './program.ts'
 import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
+import type { Quotes, Surroundings } from './surroundings.ts'
 
 /** What a run needs of the process around it. */
 export interface RunOptions {
-  /** Folder that the instance's things are under. */
-  readonly base: string
-  readonly quotes: QuoteSource
+  readonly surroundings: Surroundings
   /** Tells the launcher. */
   readonly tell: (status: InstanceStatus) => Promise<void>
-  /** Given the program's process, so that it can be ended with the instance. */
-  readonly onProgram: (child: ChildProcess) => void
+  /** Given the program, so that it can be ended with the instance. */
+  readonly onProgram: (program: RunningProgram) => void
+}
+
+const SAME_USER: InstanceStatus = {
+  kind: 'warning',
+  code: 'SAME_USER',
+  message: 'the program runs as the same user as init',
+}
+const SAME_PROCESS: InstanceStatus = {
+  kind: 'warning',
+  code: 'SAME_PROCESS',
+  message: "the program runs in init's process: both are measured, and nothing keeps them apart",
 }
 
 /** A job under way, as init sees it. */
 interface JobRun extends Run {
-  readonly quotes: QuoteSource
+  readonly quotes: Quotes
+  readonly tee: Surroundings['tee']
   readonly client: RecordingClient
   readonly tell: RunOptions['tell']
   readonly step: (name: Step) => Promise<void>
@@ -63,9 +72,10 @@ interface JobRun extends Run {
  */
 export async function runJob(options: RunOptions): Promise<string> {
   assertUntouched()
-  const layout = layoutBelow(options.base)
-  const assignment = await readAssignment(layout)
-  const client = clientOf(assignment, layout)
+  const { layout, isOneProcess } = options.surroundings
+  if (isOneProcess) assertNoArguments()
+  const assignment = await readAssignment(layout, isOneProcess)
+  const client = clientOf(assignment, options.surroundings)
   const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
   const run = runOf(options, { layout, assignment, client, planned, step })
@@ -88,51 +98,56 @@ export async function runJob(options: RunOptions): Promise<string> {
 }
 
 /** While a program waits for a key, it learns of a key service that is away sooner than init would. */
-function clientOf({ pin, manifest }: Assignment, { kmsSocket }: InstanceLayout): RecordingClient {
+function clientOf({ pin, manifest }: Assignment, { kmsSocket }: Surroundings): RecordingClient {
   const patience = manifest.entry.interface === 'keys' ? KEY_PATIENCE_MS : undefined
-  return new RecordingClient(pin, { socketPath: kmsSocket }, patience)
+  const reached = kmsSocket === undefined ? {} : { socketPath: kmsSocket }
+  return new RecordingClient(pin, reached, patience)
 }
 
 function runOf(
-  { tell, quotes, onProgram }: RunOptions,
+  { tell, surroundings, onProgram }: RunOptions,
   parts: Pick<JobRun, 'layout' | 'assignment' | 'client' | 'planned' | 'step'>,
 ): JobRun {
   const { layout, assignment, step } = parts
   const { command, environment, manifest } = assignment
-  const asAnotherUser = canChangeUser(layout)
+  const { quotes, tee, isOneProcess } = surroundings
+  const asAnotherUser = !isOneProcess && canChangeUser(layout)
   const { mounts, entry } = manifest
   const { standardInput } = entry
   return {
     ...parts,
-    tell,
-    quotes,
-    plan: { argv: command, environment, mounts, layout, asAnotherUser, standardInput },
+    ...{ tell, quotes, tee },
+    plan: {
+      ...{ argv: command, environment, mounts, layout, asAnotherUser, standardInput },
+      inOwnProcess: isOneProcess,
+    },
     beforeProgram: async () => {
       // Without a sandbox the network is the host's, and needs no way out.
-      if (layout.rootFolder === '/') await openWayOut(manifest.network, layout)
+      if (layout.rootFolder === '/' && !isOneProcess) await openWayOut(manifest.network, layout)
       // From here on nothing in the instance can be quoted, the program least of all.
       await quotes.close()
       assertNoInspector()
       if (!asAnotherUser) {
-        const message = 'the program runs as the same user as init'
-        await tell({ kind: 'warning', code: 'SAME_USER', message })
+        await tell(isOneProcess ? SAME_PROCESS : SAME_USER)
       }
       await step('program-started')
     },
-    onProgram: child => {
-      makeFirstVictim(child)
-      for (const signal of entry.signals) process.on(signal, () => child.kill(signal))
-      onProgram(child)
+    onProgram: program => {
+      makeFirstVictim(program)
+      for (const signal of entry.signals) process.on(signal, () => program.kill(signal))
+      onProgram(program)
     },
     afterProgram: async () => {
-      await endRemainingProcesses()
+      // Threads that the program started ended with it.
+      if (!isOneProcess) await endRemainingProcesses()
       await step('program-ended')
     },
   }
 }
 
 /** Where memory runs out, the program is to be ended and not init, which says how it went. */
-function makeFirstVictim({ pid }: ChildProcess): void {
+function makeFirstVictim({ pid }: RunningProgram): void {
+  if (pid === undefined) return
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, '500')
   } catch {
@@ -167,11 +182,11 @@ class UnpublishedError extends InstanceError {
 }
 
 async function open(run: JobRun): Promise<Opened> {
-  const { assignment, layout, planned, quotes, step } = run
+  const { assignment, layout, planned, quotes, tee, step } = run
   const { job, pin } = assignment
   const session = await AttestedSession.attest({
     client: run.client,
-    tee: 'sim',
+    tee,
     job,
     quoteFor: async reportData => {
       const quote = await quotes.quote(reportData)

@@ -1,13 +1,12 @@
-import type { ChildProcess } from 'node:child_process'
 import type { AttestedSession, ReleasedKeys } from '@cloister/kms'
 import type { ManifestPart } from '@cloister/sealed'
 import type { InstanceLayout } from '../instance/layout.ts'
-import type { ProgramPlan } from './child.ts'
 import type { OpenedInput } from './inputs.ts'
 import type { Assignment } from './job.ts'
 import type { PlannedOutput } from './outputs.ts'
+import type { ProgramPlan, RunningProgram } from './program.ts'
 
-/** A job under way, as the two ways in which programs work see it. */
+/** A job under way, as the ways in which programs work see it. */
 export interface Run {
   readonly layout: InstanceLayout
   readonly assignment: Assignment
@@ -15,8 +14,8 @@ export interface Run {
   readonly plan: ProgramPlan
   /** Gives up what the program is not to have, right before it starts. */
   readonly beforeProgram: () => Promise<void>
-  /** Given the program's process, so that it can be ended with the instance. */
-  readonly onProgram: (child: ChildProcess) => void
+  /** Given the program, so that it can be ended with the instance. */
+  readonly onProgram: (program: RunningProgram) => void
   /** Ends what the program left running, right after its own end. */
   readonly afterProgram: () => Promise<void>
 }

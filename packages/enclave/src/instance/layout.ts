@@ -24,6 +24,8 @@ export interface InstanceLayout {
   readonly manifestFile: string
   /** The instance's name among those of its launcher: 16 hexadecimal digits. */
   readonly nameFile: string
+  /** Where a launcher listens that gave no descriptors: a port of the loopback interface. */
+  readonly launcherFile: string
   /** Socket that leads to the key service. */
   readonly kmsSocket: string
   /** Socket that leads to the hosts that the image may connect to. */
@@ -49,6 +51,7 @@ export function layoutBelow(base: string): InstanceLayout {
     pinFile: join(base, 'job', 'kms.json'),
     manifestFile: join(base, 'job', 'manifest.json'),
     nameFile: join(base, 'job', 'name'),
+    launcherFile: join(base, 'job', 'launcher'),
     kmsSocket: join(base, 'run', 'kms.sock'),
     networkSocket: join(base, 'run', 'network.sock'),
     brokerSocket: join(base, 'run', 'keys.sock'),

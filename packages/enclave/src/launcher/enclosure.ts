@@ -2,9 +2,9 @@ import type { Readable } from 'node:stream'
 import type { VerifiedImage } from '../image/verify.ts'
 import { seccompFilter } from '../seccomp/filter.ts'
 import { InstanceGroup, type InstanceLimits } from './cgroup/group.ts'
-import { type Isolation, isolationOf, type Limiter } from './isolation.ts'
+import { type Isolation, isolationOf } from './isolation.ts'
 import { layOutPlainly } from './plain.ts'
-import { hasMemoryLimits, hasProcessLimits } from './process-limits.ts'
+import { hasMemoryLimits, hasProcessLimits, limiterOf } from './process-limits.ts'
 import { groupName, type RunFolder } from './run-folder.ts'
 import type { Users } from './sandbox.ts'
 import { type StartedInstance, startSandboxed, startWithoutSandbox } from './start.ts'
@@ -114,11 +114,6 @@ async function startPlainly(
 ): Promise<StartedInstance> {
   const { base, command } = await layOutPlainly({ ...things, folder: things.folder.path })
   return startWithoutSandbox(command, base, options)
-}
-
-/** Where no group holds a limit, each process may have one by itself. */
-function limiterOf(limiter: Limiter, hasOwnLimits: boolean): Limiter {
-  return limiter === 'none' && hasOwnLimits ? 'rlimit' : limiter
 }
 
 function limitsByProcess({ limits }: Isolation, wanted: InstanceLimits): Partial<InstanceLimits> {

@@ -25,6 +25,9 @@ export type InstanceEnd = {
     }
 )
 
+/** An instance to be followed, however it has itself quoted. */
+export type WatchedInstance = Omit<StartedInstance, 'quotes'>
+
 /** Who watches an instance, and may end it. */
 export interface Watching {
   readonly onEvent: (event: LaunchEvent) => void
@@ -37,7 +40,7 @@ export interface Watching {
  * Follows an instance to its end.
  * @throws LaunchError `STATUS` when it did not say how it ended, `ABORTED` when it was called off
  */
-export async function endOf(started: StartedInstance, options: Watching): Promise<InstanceEnd> {
+export async function endOf(started: WatchedInstance, options: Watching): Promise<InstanceEnd> {
   const { onEvent, signal } = options
   const { process: child } = started
   child.stdout?.pipe(options.stdout ?? process.stdout, { end: false })
@@ -74,13 +77,12 @@ export async function endOf(started: StartedInstance, options: Watching): Promis
   } finally {
     signal?.removeEventListener('abort', abort)
     started.kill()
-    started.quotes.destroy()
     started.status.destroy()
   }
 }
 
 /** Reads what the instance tells; a message that is none is passed over. */
-function readStatus({ status }: StartedInstance, onStatus: (status: InstanceStatus) => void): void {
+function readStatus({ status }: WatchedInstance, onStatus: (status: InstanceStatus) => void): void {
   const reader = new FrameReader()
   status.on('data', (bytes: Buffer) => {
     try {

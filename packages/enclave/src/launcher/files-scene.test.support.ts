@@ -128,7 +128,7 @@ export class FilesScene {
     const output = { name: 'result', datasetId: newDatasetId(), cmkId: keyId } as const
     const job: JobStatement = {
       version: 1,
-      measurement: world.image.measurement,
+      measurement: world.measurement,
       command: { kind: 'exec', argv: [...argv] },
       environment: {},
       inputs: [{ name: 'people', datasetId, version: 1, format: 'files' }],
@@ -147,7 +147,7 @@ export class FilesScene {
       keyId: this.keyId,
       measurement: job.measurement,
       jobDigest: Buffer.from(jobDigest(job)).toString('hex'),
-      tees: ['sim'],
+      tees: [this.world.trusted.tee],
       tcbStatuses: ['UpToDate'],
     })
   }

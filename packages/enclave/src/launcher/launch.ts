@@ -1,14 +1,7 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises'
-import { totalmem } from 'node:os'
-import { join, resolve } from 'node:path'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import type { SimPlatform } from '@cloister/attestation'
-import {
-  encodeJobStatement,
-  type JobStatement,
-  type KmsPin,
-  parseJobStatement,
-} from '@cloister/kms'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import type { Mounts } from '../definition/mounts.ts'
 import { connectionsOf } from '../definition/network.ts'
@@ -20,6 +13,15 @@ import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
 import type { Confinement, Isolation } from './isolation.ts'
+import {
+  absolute,
+  type JobOfLaunch,
+  jobOf,
+  requireDatasets,
+  requireFolders,
+  requireMemory,
+  writeJob,
+} from './job-folders.ts'
 import { openNetworkRelay } from './network-relay.ts'
 import { answerQuotes } from './quoting.ts'
 import { openRelay } from './relay.ts'
@@ -30,14 +32,8 @@ import { findBubblewrap, strongestConfinement } from './start.ts'
 const MIB = 1024 * 1024
 
 /** What {@link launch} needs. */
-export interface LaunchOptions {
+export interface LaunchOptions extends JobOfLaunch {
   readonly imageFolder: string
-  readonly job: JobStatement
-  readonly pin: KmsPin
-  /** Folder of each input dataset, by the job's names. */
-  readonly inputs: Readonly<Record<string, string>>
-  /** Folder of each output dataset, by the job's names; it must exist. */
-  readonly outputs: Readonly<Record<string, string>>
   /** The host's folders that the image asks for, by its names. */
   readonly hostFolders?: Readonly<Record<string, string>>
   /** Plays the processor that quotes. */
@@ -78,16 +74,14 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   const { signal, onEvent = () => {} } = options
   const job = jobOf(options)
   requireMemory(job)
-  const names = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name)
-  await requireFolders('input', names(job.inputs), options.inputs)
-  await requireFolders('output', names(job.outputs), options.outputs)
+  await requireDatasets(job, options)
   const [image, enclosure] = await Promise.all([
     verifyImage(options.imageFolder),
     availableEnclosure(options),
     removeStaleRuns(),
   ])
   const { mounts, identity } = image.manifest
-  await requireFolders('host', names(mounts.unprotectedHostFolders ?? []), hostFoldersOf(options))
+  await requireFolders('host', mounts.unprotectedHostFolders ?? [], hostFoldersOf(options))
   onEvent({ kind: 'image', measurement: image.measurement, debug: identity.debug })
   warnOfHostFolders(mounts, onEvent)
   requireNotAborted(signal)
@@ -136,7 +130,8 @@ async function launchIn(
   enclosure: Enclosure,
 ): Promise<LaunchResult> {
   const { onEvent, platform, pin } = options
-  const jobFolder = await writeJob(folder, options, image)
+  const jobFolder = await writeJob(folder, options)
+  await writeFile(join(jobFolder, 'manifest.json'), canonicalJsonBytes(image.manifest))
   const kmsSocket = join(folder.path, 'kms.sock')
   // Init is root of its namespace and needs no permission; the program is to have none.
   const mode = enclosure.confinement === 'two-users' ? 0o000 : 0o600
@@ -178,6 +173,7 @@ async function launchIn(
       throw explained(error, instance.group.usage(), image)
     } finally {
       stop()
+      instance.started.quotes.destroy()
       await instance.group.remove()
     }
   } finally {
@@ -204,16 +200,6 @@ function describe({ sandbox, confinement, systemCalls, limits }: Isolation): str
   return `bubblewrap; ${users}; ${calls}; memory limit by ${limits.memory}, processes by ${limits.processes}`
 }
 
-/** What a job asks for and cannot have is said, instead of the system running out of it. */
-function requireMemory({ resources }: JobStatement): void {
-  const here = Math.floor(totalmem() / MIB)
-  if (resources.memoryMiB <= here) return
-  throw new LaunchError(
-    'MEMORY',
-    `the job asks for ${resources.memoryMiB} MiB of memory; this machine has ${here}`,
-  )
-}
-
 function warnOfHostFolders(mounts: Mounts, onEvent: (event: LaunchEvent) => void): void {
   for (const { name, to, writable } of mounts.unprotectedHostFolders ?? []) {
     const what = writable === true ? 'reads and writes' : 'reads'
@@ -222,54 +208,6 @@ function warnOfHostFolders(mounts: Mounts, onEvent: (event: LaunchEvent) => void
   }
 }
 
-function jobOf({ job: value, pin }: LaunchOptions): JobStatement {
-  try {
-    const job = parseJobStatement(value)
-    if (job.kms.includes(pin.identityKey)) return job
-  } catch (cause) {
-    throw new LaunchError('JOB', cause instanceof Error ? cause.message : 'no job', { cause })
-  }
-  throw new LaunchError('JOB', `the job does not name the key service ${pin.kmsId}`)
-}
-
 function hostFoldersOf({ hostFolders = {} }: LaunchOptions): Readonly<Record<string, string>> {
   return hostFolders
-}
-
-async function requireFolders(
-  what: 'input' | 'output' | 'host',
-  names: readonly string[],
-  folders: Readonly<Record<string, string>>,
-): Promise<void> {
-  const odd =
-    names.find(name => folders[name] === undefined) ??
-    Object.keys(folders).find(name => !names.includes(name))
-  if (odd !== undefined) {
-    const list = names.join(', ') || 'none'
-    throw new LaunchError('FOLDER', `${what} folders: wanted ${list}; see "${odd}"`)
-  }
-  for (const [name, path] of Object.entries(folders)) {
-    const found = await stat(path).catch(() => undefined)
-    if (!found?.isDirectory()) {
-      throw new LaunchError('FOLDER', `${what} ${name}: wanted a folder at ${path}`)
-    }
-  }
-}
-
-async function writeJob(
-  folder: RunFolder,
-  { job, pin }: LaunchOptions,
-  image: VerifiedImage,
-): Promise<string> {
-  const jobFolder = join(folder.path, 'job')
-  await mkdir(jobFolder)
-  await writeFile(join(jobFolder, 'job.json'), encodeJobStatement(job))
-  await writeFile(join(jobFolder, 'kms.json'), JSON.stringify(pin))
-  await writeFile(join(jobFolder, 'manifest.json'), canonicalJsonBytes(image.manifest))
-  await writeFile(join(jobFolder, 'name'), folder.name)
-  return jobFolder
-}
-
-function absolute(folders: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(folders).map(([name, path]) => [name, resolve(path)]))
 }

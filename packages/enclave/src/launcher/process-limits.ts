@@ -3,6 +3,7 @@ import { release } from 'node:os'
 import type { InstanceLimits } from './cgroup/group.ts'
 import { LaunchError } from './errors.ts'
 import { executableOf } from './executable.ts'
+import type { Limiter } from './isolation.ts'
 
 const PRLIMIT = ['/usr/bin/prlimit', '/bin/prlimit'] as const
 
@@ -19,6 +20,11 @@ export function hasMemoryLimits(): boolean {
 export function hasProcessLimits(kernel: string = release()): boolean {
   const [major = 0, minor = 0] = kernel.split('.').map(Number)
   return hasMemoryLimits() && (major > 5 || (major === 5 && minor >= 14))
+}
+
+/** Where no group holds a limit, each process may have one by itself. */
+export function limiterOf(limiter: Limiter, hasOwnLimits: boolean): Limiter {
+  return limiter === 'none' && hasOwnLimits ? 'rlimit' : limiter
 }
 
 /**

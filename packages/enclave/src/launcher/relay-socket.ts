@@ -1,30 +1,65 @@
 import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
-import { createServer, type ServerOpts, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type ServerOpts, type Socket } from 'node:net'
 
-/** A socket of the file system that leads out of an instance. */
+/** A socket that leads out of an instance. */
 export interface Relay {
   /** Ends it and every connection through it. */
   close(): void
 }
 
-/** How a relay's socket is made. */
-export interface RelaySocketOptions extends Pick<ServerOpts, 'allowHalfOpen'> {
-  /** Permissions of the socket. */
-  readonly mode: number
+/** A relay that is reached by a port of the loopback interface. */
+export interface LoopbackRelay extends Relay {
+  readonly port: number
+}
+
+/** What a relay does with connections. */
+interface RelayOptions extends Pick<ServerOpts, 'allowHalfOpen'> {
   /** Most connections at a time; without it, any number. */
   readonly maxConnections?: number
 }
 
+/** How a relay's socket of the file system is made. */
+export interface RelaySocketOptions extends RelayOptions {
+  /** Permissions of the socket. */
+  readonly mode: number
+}
+
+/** Given each connection; hands what it opens for it to `track`. */
+type OnConnection = (inner: Socket, track: (outer: Socket) => void) => void
+
 /**
- * Makes a Unix socket and gives each connection to `onConnection`, which hands what it opens for it to
- * `track`: all of that ends with the relay.
+ * Makes a Unix socket and gives each connection to `onConnection`; all that it tracks ends with the
+ * relay.
  */
 export async function openRelaySocket(
   path: string,
-  { allowHalfOpen = false, maxConnections, mode }: RelaySocketOptions,
-  onConnection: (inner: Socket, track: (outer: Socket) => void) => void,
+  { mode, ...options }: RelaySocketOptions,
+  onConnection: OnConnection,
 ): Promise<Relay> {
+  const { server, relay } = relayServer(options, onConnection)
+  server.listen(path)
+  await once(server, 'listening')
+  await chmod(path, mode)
+  return relay
+}
+
+/**
+ * Listens at a port of the loopback interface, for instances that no socket of the file system
+ * reaches. Whoever runs on the machine reaches it too.
+ */
+export async function openLoopbackRelay(onConnection: OnConnection): Promise<LoopbackRelay> {
+  const { server, relay } = relayServer({}, onConnection)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return { ...relay, port }
+}
+
+function relayServer(
+  { allowHalfOpen = false, maxConnections }: RelayOptions,
+  onConnection: OnConnection,
+) {
   const sockets = new Set<Socket>()
   const track = (socket: Socket) => {
     sockets.add(socket)
@@ -35,13 +70,11 @@ export async function openRelaySocket(
     onConnection(inner, track)
   })
   if (maxConnections !== undefined) server.maxConnections = maxConnections
-  server.listen(path)
-  await once(server, 'listening')
-  await chmod(path, mode)
-  return {
+  const relay: Relay = {
     close() {
       server.close()
       for (const socket of sockets) socket.destroy()
     },
   }
+  return { server, relay }
 }

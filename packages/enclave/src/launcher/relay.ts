@@ -1,6 +1,11 @@
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { joinSockets } from '../instance/join-sockets.ts'
-import { openRelaySocket, type Relay } from './relay-socket.ts'
+import {
+  type LoopbackRelay,
+  openLoopbackRelay,
+  openRelaySocket,
+  type Relay,
+} from './relay-socket.ts'
 
 /**
  * Passes bytes between a Unix socket and a key service, both ways, and reads none of them: TLS ends
@@ -10,11 +15,20 @@ import { openRelaySocket, type Relay } from './relay-socket.ts'
  * @param mode - Permissions of the socket.
  */
 export async function openRelay(path: string, url: string, mode: number): Promise<Relay> {
+  return await openRelaySocket(path, { mode }, joinedTo(url))
+}
+
+/** The same at a port of the loopback interface. */
+export async function openRelayPort(url: string): Promise<LoopbackRelay> {
+  return await openLoopbackRelay(joinedTo(url))
+}
+
+function joinedTo(url: string) {
   const { hostname, port } = new URL(url)
   const to = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) }
-  return await openRelaySocket(path, { mode }, (inner, track) => {
+  return (inner: Socket, track: (outer: Socket) => void) => {
     const outer = connect(to)
     track(outer)
     joinSockets(inner, outer)
-  })
+  }
 }

@@ -97,9 +97,12 @@ async function removeIfStale(path: string, name: string): Promise<void> {
   await rm(path, { recursive: true, force: true })
 }
 
+/** What the names of instances' control groups begin with. */
+export const GROUP_PREFIX = 'cloister-'
+
 /** Name of an instance's control groups. */
 export function groupName(instanceName: string): string {
-  return `cloister-${instanceName}`
+  return `${GROUP_PREFIX}${instanceName}`
 }
 
 async function ownerOf(path: string) {

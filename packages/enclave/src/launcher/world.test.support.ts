@@ -12,6 +12,7 @@ import {
   parseQuote,
   readAppraisalPolicy,
   type SimPlatform,
+  type TrustRoot,
 } from '@cloister/attestation'
 import {
   collateralToJson,
@@ -39,6 +40,12 @@ export const canMount =
 /** Text that the input dataset holds. */
 export const PLAINTEXT = 'name,age\nada,36\ngrace,45\n'
 
+/** A root that a key service pins, and the TEE of what verifies under it. */
+export interface Trusted {
+  readonly tee: 'sim' | 'sgx'
+  readonly root: TrustRoot
+}
+
 /** A key service, a platform, a built image and an account, for one test file. */
 export class World {
   readonly folder: string
@@ -46,16 +53,22 @@ export class World {
   readonly image: BuiltImage
   readonly owner: KmsClient
   readonly ownerKey: KeyObject
+  /** What evidence is taken for. */
+  readonly trusted: Trusted
+  /** What jobs are for: the image, unless it was made ready for something else. */
+  measurement: string
   kms: RunningKms
 
   private constructor(
-    fields: Pick<World, 'folder' | 'platform' | 'image' | 'owner' | 'ownerKey' | 'kms'>,
+    fields: Pick<World, 'folder' | 'platform' | 'image' | 'owner' | 'ownerKey' | 'kms' | 'trusted'>,
   ) {
     this.folder = fields.folder
     this.platform = fields.platform
     this.image = fields.image
     this.owner = fields.owner
     this.ownerKey = fields.ownerKey
+    this.trusted = fields.trusted
+    this.measurement = fields.image.measurement
     this.kms = fields.kms
   }
 
@@ -65,12 +78,17 @@ export class World {
       readonly definition?: EnclaveDefinition
       /** Builds the image in another way than by its definition. */
       readonly buildImage?: (out: string) => Promise<BuiltImage>
+      /** In place of a simulated platform that is known to be one. */
+      readonly hardware?: { readonly platform: SimPlatform; readonly trusted: Trusted }
     } = {},
   ): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'cloister-launch-'))
-    const platform = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
+    const simulated = createSimPlatform({ createdAt: new Date(Date.now() - DAY) })
+    const { platform, trusted } = options.hardware ?? {
+      ...{ platform: simulated, trusted: { tee: 'sim', root: simulated.trustRoot } },
+    }
     await publishCollateral(folder, platform)
-    const kms = await serve(folder, platform, 0)
+    const kms = await serve(folder, trusted, 0)
     const token = await readFile(join(folder, 'kms', ENROLMENT_FILE), 'utf8')
     const stranger = new KmsClient(kms.pin)
     const { credential } = await stranger.enrol(token)
@@ -79,7 +97,7 @@ export class World {
     const { definition = sampleDefinition(), buildImage = out => build(out, definition) } = options
     const image = await buildImage(join(folder, 'image'))
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
-    return new World({ folder, platform, image, owner, ownerKey, kms })
+    return new World({ folder, platform, image, owner, ownerKey, kms, trusted })
   }
 
   async stop(): Promise<void> {
@@ -90,20 +108,20 @@ export class World {
 
   /** Starts the key service again where it was. */
   async restart(): Promise<void> {
-    this.kms = await serve(this.folder, this.platform, Number(new URL(this.kms.pin.url).port))
+    this.kms = await serve(this.folder, this.trusted, Number(new URL(this.kms.pin.url).port))
   }
 }
 
-async function serve(folder: string, platform: SimPlatform, port: number): Promise<RunningKms> {
+async function serve(folder: string, { root, tee }: Trusted, port: number): Promise<RunningKms> {
   return await startKms({
     dataDir: join(folder, 'kms'),
     port,
     rootKey: { kind: 'file' },
-    roots: [platform.trustRoot],
+    roots: [root],
     collateralDir: folder,
     appraisal: readAppraisalPolicy({
       version: 1,
-      tees: ['sim'],
+      tees: [tee],
       platform: { tcbStatuses: ['UpToDate'] },
     }),
   })
@@ -195,7 +213,7 @@ export class Scene {
     await mkdir(outputFolder)
     const job: JobStatement = {
       version: 1,
-      measurement: world.image.measurement,
+      measurement: world.measurement,
       command: { kind: 'exec', argv: [...argv] },
       environment: {},
       inputs: [{ name: 'people', datasetId, version: 1, format: 'csv' }],
@@ -214,7 +232,7 @@ export class Scene {
       keyId: this.keyId,
       measurement: job.measurement,
       jobDigest: Buffer.from(jobDigest(job)).toString('hex'),
-      tees: ['sim'],
+      tees: [this.world.trusted.tee],
       tcbStatuses: ['UpToDate'],
     })
   }

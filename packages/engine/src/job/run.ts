@@ -1,16 +1,56 @@
 import { mkdir } from 'node:fs/promises'
 import type { SimPlatform } from '@cloister/attestation'
-import { type LaunchOptions, type LaunchResult, launch, openImage } from '@cloister/enclave'
+import {
+  BackendError,
+  enclaveFileKind,
+  type GramineJobOptions,
+  type InstanceEnd,
+  type LaunchOptions,
+  type LaunchResult,
+  launch,
+  openImage,
+  runGramineJob,
+  signedMeasurement,
+} from '@cloister/enclave'
 import type { JobStatement, KmsPin } from '@cloister/kms'
+import { EngineError } from '../errors.ts'
 import { type JobFile, jobStatementOf } from './job-file.ts'
 
 /**
  * The statement of a job file: what is attested when it runs, and what a policy must name.
- * @throws ImageError when the image is not as it was signed
+ * @throws ImageError, SigstructError when the image is not as it was signed
+ * @throws BackendError with `OPTION` for an image on which no job runs
  */
 export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStatement> {
-  const { measurement } = await openImage(job.image)
+  const measurement = await measurementOf(job.image)
   return jobStatementOf(job, { measurement, kms: [pin.identityKey] })
+}
+
+/**
+ * The measurement that an image, or a folder made ready for Gramine, was signed for.
+ * @throws what {@link statementOf} throws
+ */
+export async function measurementOf(image: string): Promise<string> {
+  switch (await teeOfImage(image)) {
+    case 'sim':
+      return (await openImage(image)).measurement
+    case 'sgx':
+      return await signedMeasurement(image)
+  }
+}
+
+/**
+ * What an image's jobs run in: an image folder in a simulated enclave, one made ready for Gramine on
+ * SGX.
+ * @throws BackendError with `OPTION` for one made ready for Occlum
+ */
+export async function teeOfImage(image: string): Promise<'sim' | 'sgx'> {
+  // What is no image at all is told by whoever opens it.
+  const kind = await enclaveFileKind(image).catch(() => 'image' as const)
+  if (kind === 'occlum') {
+    throw new BackendError('OPTION', `${image}: no job runs under Occlum: see docs/occlum.md`)
+  }
+  return kind === 'gramine' ? 'sgx' : 'sim'
 }
 
 /** What {@link runJobFile} needs. */
@@ -41,6 +81,37 @@ export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> 
     inputs: foldersOf(job.inputs),
     outputs: foldersOf(job.outputs),
     hostFolders: job.unprotectedHostFolders ?? {},
+  })
+}
+
+/** What {@link runJobOnSgx} needs. */
+export interface RunOnSgxOptions
+  extends Pick<
+    GramineJobOptions,
+    'libpal' | 'onEvent' | 'signal' | 'passOnSignals' | 'stdout' | 'stderr'
+  > {
+  readonly job: JobFile
+  readonly pin: KmsPin
+}
+
+/**
+ * Runs a job file in an SGX enclave under Gramine.
+ * @throws EngineError JOB for queries; BackendError, LaunchError
+ */
+export async function runJobOnSgx(options: RunOnSgxOptions): Promise<InstanceEnd> {
+  const { job, pin, ...passed } = options
+  if (job.queries !== undefined) {
+    const why = 'tables are read through pipes, which it takes another process to make'
+    throw new EngineError('JOB', `no queries under Gramine: ${why}`)
+  }
+  for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
+  return await runGramineJob({
+    ...passed,
+    folder: job.image,
+    job: await statementOf(job, pin),
+    pin,
+    inputs: foldersOf(job.inputs),
+    outputs: foldersOf(job.outputs),
   })
 }
 

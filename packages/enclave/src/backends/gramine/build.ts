@@ -5,6 +5,7 @@ import { canonicalJsonBytes } from '@cloister/sealed'
 import { writeNew } from '../../image/files.ts'
 import { loadImage } from '../../image/load.ts'
 import type { ImageManifest } from '../../image/manifest.ts'
+import { ownProcessFault } from '../../image/own-process.ts'
 import { IMAGE_SIGNING_DATE } from '../../image/pages.ts'
 import { assertSecretSigner, isDebug } from '../../sigstruct/appraise.ts'
 import type { SigstructFields } from '../../sigstruct/format.ts'
@@ -50,20 +51,26 @@ export interface BuiltBackend {
   readonly mrSigner: string
 }
 
+/** An image made ready for Gramine. */
+export interface BuiltGramine extends BuiltBackend {
+  /** Why jobs do not run on it; null where they do. */
+  readonly noJobs: string | null
+}
+
 /**
  * Makes an image ready to run under Gramine: a manifest with every file as a trusted file, rendered
  * and measured by Gramine's own tools, MRENCLAVE compared with the one predicted here, and signed.
  * Gramine's tool gets a key that is thrown away; the signer's signs what was compared.
  * @throws BackendError, ImageError, SigstructError
  */
-export async function buildGramine(options: BuildGramineOptions): Promise<BuiltBackend> {
+export async function buildGramine(options: BuildGramineOptions): Promise<BuiltGramine> {
   return await preparedFolder(options.out, folder => fill(folder, options))
 }
 
 async function fill(
   folder: string,
   options: BuildGramineOptions,
-): Promise<Omit<BuiltBackend, 'folder'>> {
+): Promise<Omit<BuiltGramine, 'folder'>> {
   const { signer, tools } = options
   const { manifest: image } = await loadImage(options.imageFolder, join(folder, ROOT))
   await writeNew(join(folder, ROOT, IMAGE_MANIFEST), canonicalJsonBytes(image), 0o644)
@@ -83,6 +90,7 @@ async function fill(
     name: image.name,
     measurement: Buffer.from(predicted).toString('hex'),
     mrSigner: Buffer.from(mrSignerOf(signer.modulus)).toString('hex'),
+    noJobs: ownProcessFault(image) ?? null,
   }
 }
 

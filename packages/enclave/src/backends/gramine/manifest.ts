@@ -1,7 +1,7 @@
 import { parse } from 'smol-toml'
 import type { ImageManifest } from '../../image/manifest.ts'
 import { BackendError } from '../errors.ts'
-import { enclaveSize, memoryFolders, ROOT } from './template.ts'
+import { allowedFiles, enclaveSize, gramineMounts, ROOT } from './template.ts'
 import type { TrustedPath } from './trusted-paths.ts'
 
 /** What the loader measures of a manifest by number. */
@@ -122,7 +122,7 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   loader: ['entrypoint', 'argv', 'log_level'],
   'loader.entrypoint': ['uri', 'sha256'],
   libos: ['entrypoint'],
-  sys: ['stack', 'brk'],
+  sys: ['stack', 'brk', 'disallow_subprocesses'],
   fs: ['root', 'mounts'],
   sgx: [
     ...['debug', 'isvprodid', 'isvsvn', 'remote_attestation', 'file_check_policy', 'enclave_size'],
@@ -130,6 +130,7 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
       'max_threads',
       'edmm_enable',
       'trusted_files',
+      'allowed_files',
       'enable_stats',
       'use_exinfo',
       'cpu_features',
@@ -139,8 +140,9 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * Checks that a manifest is the one of an image: the same commands, sizes, identity and files; and
- * that nothing weakens it: no insecure option, no allowed file, no host environment or arguments, no
- * other mount. Whatever a tool added beyond its own defaults is refused.
+ * that nothing weakens it: no insecure option, no allowed file but a job's channels where the image
+ * runs jobs, no host environment or arguments, no other mount. Whatever a tool added beyond its own
+ * defaults is refused.
  * @param trusted - What the image's files must be, as `trustedPaths` gives them.
  * @throws BackendError with `MANIFEST`, `FILES`.
  */
@@ -164,6 +166,8 @@ export function assertGramineManifest(
     ),
   ].find(name => name.includes('insecure__') || name.includes('experimental__'))
   if (insecure !== undefined) throw bad(`${insecure} is not allowed`)
+  const allowed = allowedFiles(image)
+  const isOneProcess = manifest.table('sys').flag('disallow_subprocesses')
   const wanted: readonly (readonly [string, unknown, unknown])[] = [
     ['libos.entrypoint', manifest.table('libos').get('entrypoint'), image.entry.init[0]],
     ['loader.argv', manifest.table('loader').list('argv'), image.entry.init],
@@ -174,12 +178,10 @@ export function assertGramineManifest(
     ['sgx.file_check_policy', sgx.get('file_check_policy'), 'strict'],
     ['sgx.enclave_size', sgx.get('enclave_size'), enclaveSize(image.resources.memoryMiB)],
     ['sgx.enable_stats', sgx.flag('enable_stats'), false],
+    ['sgx.allowed_files', sgx.list('allowed_files'), allowed],
+    ['sys.disallow_subprocesses', isOneProcess, allowed.length > 0],
     ['fs.root', manifest.table('fs').get('root'), { type: 'chroot', uri: `file:${ROOT}` }],
-    [
-      'fs.mounts',
-      manifest.table('fs').get('mounts'),
-      memoryFolders(image).map(path => ({ type: 'tmpfs', path })),
-    ],
+    ['fs.mounts', manifest.table('fs').get('mounts'), gramineMounts(image)],
   ]
   for (const [name, seen, value] of wanted) {
     if (JSON.stringify(seen) !== JSON.stringify(value)) {

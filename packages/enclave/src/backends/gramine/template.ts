@@ -1,5 +1,6 @@
 import type { ImageManifest } from '../../image/manifest.ts'
 import { BackendError } from '../errors.ts'
+import { channelsOf } from './channels.ts'
 import type { TrustedPath } from './trusted-paths.ts'
 
 /** How an image runs under Gramine, beside what its own manifest says. */
@@ -41,9 +42,39 @@ export function enclaveSize(memoryMiB: number): string {
 }
 
 /** Folders that are enclave memory: always two, and those of the definition. */
-export function memoryFolders({ mounts }: Pick<ImageManifest, 'mounts'>): readonly string[] {
-  const own = [...(mounts.scratch ?? []), ...(mounts.memory ?? [])].map(({ to }) => to)
-  return ['/tmp', '/run', ...own]
+function memoryFolders({ mounts }: ImageManifest): readonly string[] {
+  const { scratch = [], memory = [], inputs = [], outputs = [] } = mounts
+  return ['/tmp', '/run', ...[...scratch, ...memory, ...inputs, ...outputs].map(({ to }) => to)]
+}
+
+/** What is mounted over the root, as the manifest says it. */
+export function gramineMounts(
+  manifest: ImageManifest,
+): readonly Readonly<Record<string, string>>[] {
+  return [
+    ...memoryFolders(manifest).map(path => ({ type: 'tmpfs', path })),
+    ...channelsOf(manifest).map(({ path, file }) => ({
+      ...{ type: 'chroot', path, uri: `file:${file}` },
+    })),
+  ]
+}
+
+/** The files of the host that are let in unmeasured. */
+export function allowedFiles(manifest: ImageManifest): readonly string[] {
+  return channelsOf(manifest).map(({ file, isFolder }) => `file:${file}${isFolder ? '/' : ''}`)
+}
+
+function inlineTable(table: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(table).map(([name, value]) => `${name} = ${tomlString(value)}`)
+  return `{ ${pairs.join(', ')} }`
+}
+
+function jobOptions(allowed: readonly string[]): readonly string[] {
+  return [
+    // Another process would be another enclave of the whole size, and see none of the files in memory.
+    'sys.disallow_subprocesses = true',
+    `sgx.allowed_files = [${allowed.map(tomlString).join(', ')}]`,
+  ]
 }
 
 /** What no enclave of Gramine has. @throws BackendError with `OPTION`. */
@@ -67,7 +98,8 @@ function threadsOf({ resources }: ImageManifest, options: GramineOptions): numbe
 
 /**
  * Writes the template that `gramine-manifest` renders. Every file is a trusted file with its
- * SHA-256; nothing is allowed unmeasured, and no option is set that Gramine calls insecure. The
+ * SHA-256; nothing is allowed unmeasured but, where an image runs jobs, the channels of a job; no
+ * option is set that Gramine calls insecure. The
  * environment is empty: init gives the program the measured one. What the program writes stays in
  * enclave memory.
  * @param trusted - As `trustedPaths` gives them.
@@ -80,6 +112,7 @@ export function gramineTemplate(
 ): string {
   assertPossible(manifest)
   const { entry, identity, resources } = manifest
+  const allowed = allowedFiles(manifest)
   const measured = [
     `libos.entrypoint = ${tomlString(entry.init[0] ?? '')}`,
     `loader.argv = [${entry.init.map(tomlString).join(', ')}]`,
@@ -89,8 +122,9 @@ export function gramineTemplate(
     'fs.root.type = "chroot"',
     `fs.root.uri = "file:${ROOT}"`,
     'fs.mounts = [',
-    ...memoryFolders(manifest).map(path => `  { type = "tmpfs", path = ${tomlString(path)} },`),
+    ...gramineMounts(manifest).map(mount => `  ${inlineTable(mount)},`),
     ']',
+    ...(allowed.length === 0 ? [] : jobOptions(allowed)),
     `sgx.debug = ${identity.debug}`,
     `sgx.isvprodid = ${identity.isvProdId}`,
     `sgx.isvsvn = ${identity.isvSvn}`,

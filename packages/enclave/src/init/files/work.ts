@@ -1,5 +1,5 @@
 import type { ManifestPart } from '@cloister/sealed'
-import { endOf, requireGoodEnd, startProgram } from '../child.ts'
+import { requireGoodEnd, startProgram } from '../program.ts'
 import type { Opened, Run, Worked } from '../running.ts'
 import { sealFolder } from './results.ts'
 import { layOutInputs, prepareOutputs } from './view.ts'
@@ -15,9 +15,9 @@ export async function workWithFiles(run: Run, opened: Opened): Promise<Worked> {
   await layOutInputs(run, opened)
   await prepareOutputs(run)
   await run.beforeProgram()
-  const child = startProgram(plan)
-  run.onProgram(child)
-  const end = await endOf(child)
+  const program = startProgram(plan, 'none')
+  run.onProgram(program)
+  const end = await program.end
   await run.afterProgram()
   requireGoodEnd(end)
   const parts = new Map<string, readonly ManifestPart[]>()

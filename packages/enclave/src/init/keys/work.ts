@@ -1,8 +1,8 @@
 import type { ManifestPart } from '@cloister/sealed'
 import { InstanceError } from '../../instance/failure.ts'
 import { PROGRAM_UID } from '../../instance/layout.ts'
-import { endOf, requireGoodEnd, startProgram } from '../child.ts'
 import { tryParts } from '../inputs.ts'
+import { requireGoodEnd, startProgram } from '../program.ts'
 import type { Opened, Run, Worked } from '../running.ts'
 import { KeyBroker } from './broker.ts'
 import { BrokerOutput } from './output.ts'
@@ -42,9 +42,9 @@ async function runBesideBroker(run: Run, broker: KeyBroker): Promise<void> {
   try {
     await run.beforeProgram()
     const environment = { ...plan.environment, [BROKER_VARIABLE]: path }
-    const child = startProgram({ ...plan, environment })
-    run.onProgram(child)
-    const end = await endOf(child)
+    const program = startProgram({ ...plan, environment }, 'none')
+    run.onProgram(program)
+    const end = await program.end
     await run.afterProgram()
     requireGoodEnd(end)
   } finally {

@@ -1,8 +1,20 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { InstanceGroup } from './group.ts'
+import { InstanceGroup, ownPlaces } from './group.ts'
 import { type GroupPlace, groupPlaces } from './places.ts'
 
 const V1 = `35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
@@ -58,6 +70,39 @@ describe('places for control groups', () => {
     ] as const) {
       expect(groupPlaces(membership, mounts)).toEqual([])
     }
+  })
+})
+
+/** This process's groups in the kernel's own hierarchy of version 2, where it may make some. */
+const realV2 = ownPlaces().filter(({ version, folders: [own = ''] }) => {
+  if (version !== 2) return false
+  try {
+    accessSync(own, constants.W_OK)
+    return process.getuid?.() === 0
+  } catch {
+    return false
+  }
+})
+
+describe.runIf(realV2.length > 0)('version 2, on this machine’s own kernel', () => {
+  it('has an instance’s limits where the controllers are on, and leaves nothing where they are off', async () => {
+    const limits = { memoryBytes: 64 << 20, processes: 32 }
+    const name = `cloister-${randomBytes(8).toString('hex')}`
+    const made = InstanceGroup.make(name, limits, realV2)
+    const expected = made.folders.length > 0 ? 'cgroup-v2' : 'none'
+    expect([made.memory, made.processes]).toContain(expected)
+    const sleeper = spawn('/bin/sleep', ['60'])
+    try {
+      made.add(sleeper.pid ?? 0)
+      const membership = readFileSync(`/proc/${sleeper.pid}/cgroup`, 'utf8')
+      expect(membership.includes(`/${name}\n`)).toBe(made.folders.length > 0)
+    } finally {
+      sleeper.kill('SIGKILL')
+      await once(sleeper, 'close')
+      await made.remove()
+    }
+    const left = realV2.flatMap(({ folders }) => folders.map(folder => join(folder, name)))
+    expect(left.filter(path => existsSync(path))).toEqual([])
   })
 })
 

@@ -142,7 +142,8 @@ export async function removeGroup(folder: string): Promise<void> {
   }
 }
 
-function ownPlaces(): readonly GroupPlace[] {
+/** Where this process may make groups. */
+export function ownPlaces(): readonly GroupPlace[] {
   return groupPlaces(readable('/proc/self/cgroup') ?? '', readable('/proc/self/mountinfo') ?? '')
 }
 

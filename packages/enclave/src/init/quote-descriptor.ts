@@ -2,12 +2,13 @@ import { Socket } from 'node:net'
 import { InstanceError } from '../instance/failure.ts'
 import { encodeFrame, FrameReader } from '../instance/frame.ts'
 import { QUOTE_FD } from '../instance/layout.ts'
+import type { Quotes } from './surroundings.ts'
 
 const MAX_QUOTE_BYTES = 64 * 1024
 const QUOTE_MS = 30_000
 
 /** The platform's quoting, on a descriptor that this instance alone inherited. */
-export class QuoteSource {
+export class QuoteDescriptor implements Quotes {
   readonly #socket: Socket
   readonly #reader = new FrameReader(MAX_QUOTE_BYTES)
   #waiting:

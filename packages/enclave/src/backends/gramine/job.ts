@@ -1,0 +1,163 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { PassThrough, type Writable } from 'node:stream'
+import { ownProcessFault } from '../../image/own-process.ts'
+import { INSTANCE_NAME } from '../../instance/layout.ts'
+import { endOf, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
+import type { LaunchEvent } from '../../launcher/event.ts'
+import {
+  absolute,
+  type JobOfLaunch,
+  jobOf,
+  requireDatasets,
+  requireMemory,
+  writeJob,
+} from '../../launcher/job-folders.ts'
+import { readLine } from '../../launcher/read-line.ts'
+import { openRelayPort } from '../../launcher/relay.ts'
+import { type LoopbackRelay, openLoopbackRelay } from '../../launcher/relay-socket.ts'
+import { RunFolder, removeStaleRuns } from '../../launcher/run-folder.ts'
+import { passOnSignals } from '../../launcher/signals.ts'
+import { BackendError } from '../errors.ts'
+import { ROOT } from './template.ts'
+import { type VerifiedGramine, verifyGramine } from './verify.ts'
+
+/** A job to run under Gramine. */
+export interface GramineJobOptions extends JobOfLaunch {
+  /** What `buildGramine` made. */
+  readonly folder: string
+  /** Gramine's `libpal.so`. */
+  readonly libpal: string
+  /** `gramine-sgx` on the PATH, unless told. */
+  readonly command?: string
+  readonly onEvent?: (event: LaunchEvent) => void
+  /** Ends the enclave. */
+  readonly signal?: AbortSignal
+  /** Passes this process's signals on to Gramine, which ends the enclave by them. */
+  readonly passOnSignals?: boolean
+  /** Where the program's output goes; this process's own unless told. */
+  readonly stdout?: Writable
+  readonly stderr?: Writable
+}
+
+const NAME_LINE = 17
+
+/**
+ * Runs a job in an SGX enclave under Gramine. What is done here is for whoever runs the job: the
+ * folder is verified, so that what was altered is told before anything runs. Nothing depends on it:
+ * an enclave that was altered is another one, and a job's files are the host's to write as it likes.
+ * @throws BackendError when the folder is not as it was signed, its jobs cannot run, or Gramine is not installed
+ * @throws LaunchError when the job does not fit, or the instance was lost
+ */
+export async function runGramineJob(options: GramineJobOptions): Promise<InstanceEnd> {
+  const { folder, libpal, signal, onEvent = () => {} } = options
+  const job = jobOf(options)
+  requireMemory(job)
+  await requireDatasets(job, options)
+  const [verified] = await Promise.all([verifyGramine(folder, libpal), removeStaleRuns()])
+  const fault = ownProcessFault(verified.image)
+  if (fault !== undefined) {
+    throw new BackendError('OPTION', `${verified.image.name}: no jobs under Gramine: ${fault}`)
+  }
+  const { measurement, image } = verified
+  onEvent({ kind: 'image', measurement, debug: image.identity.debug })
+  requireNotAborted(signal)
+  const run = await RunFolder.make(Object.values(absolute(options.outputs)), 0)
+  try {
+    return await runIn(run, verified, { ...options, job, onEvent })
+  } finally {
+    await run.remove()
+  }
+}
+
+async function runIn(
+  run: RunFolder,
+  { image }: VerifiedGramine,
+  options: GramineJobOptions & { readonly onEvent: (event: LaunchEvent) => void },
+): Promise<InstanceEnd> {
+  const { pin } = options
+  const status = new PassThrough()
+  // No name has to be looked up inside: TLS ends there, by the pinned key.
+  const kms = await openRelayPort(pin.url)
+  const line = await openStatusPort(run.name, status)
+  try {
+    const reached = { ...pin, url: `https://127.0.0.1:${kms.port}` }
+    const jobFolder = await writeJob(run, { job: options.job, pin: reached })
+    await writeFile(join(jobFolder, 'launcher'), `${line.port}`)
+    await layOut(run.path, image.name, options)
+    const child = start(run.path, image.name, options)
+    const { pid } = child
+    const kill = () => killGroup(pid)
+    const stop =
+      pid === undefined || options.passOnSignals !== true ? () => {} : passOnSignals(pid, kill)
+    const notStarted = new BackendError('TOOL_MISSING', 'gramine-sgx does not start')
+    try {
+      const started = pid === undefined ? Promise.reject(notStarted) : Promise.resolve(pid)
+      started.catch(() => {})
+      return await endOf({ process: child, status, kill, pid: started }, options)
+    } catch (error) {
+      throw pid === undefined ? notStarted : error
+    } finally {
+      stop()
+    }
+  } finally {
+    line.close()
+    kms.close()
+  }
+}
+
+/** Everything by the names that the manifest has, below the folder that Gramine runs in. */
+async function layOut(
+  path: string,
+  name: string,
+  { folder, inputs, outputs }: GramineJobOptions,
+): Promise<void> {
+  for (const file of [ROOT, `${name}.manifest.sgx`, `${name}.sig`]) {
+    await symlink(join(resolve(folder), file), join(path, file))
+  }
+  for (const [kind, folders] of Object.entries({ in: inputs, out: outputs })) {
+    await mkdir(join(path, kind))
+    for (const [dataset, at] of Object.entries(absolute(folders))) {
+      await symlink(at, join(path, kind, dataset))
+    }
+  }
+}
+
+function start(
+  cwd: string,
+  name: string,
+  { command = 'gramine-sgx' }: GramineJobOptions,
+): ChildProcess {
+  const { PATH = '/usr/local/bin:/usr/bin:/bin' } = process.env
+  const stdio = ['ignore', 'pipe', 'pipe'] as const
+  // A process group of its own, so that all of it can be ended.
+  return spawn(command, [name], { cwd, env: { PATH }, stdio: [...stdio], detached: true })
+}
+
+/** Takes what the instance tells; others on this machine do not know its name. */
+async function openStatusPort(name: string, status: PassThrough): Promise<LoopbackRelay> {
+  let isTaken = false
+  return await openLoopbackRelay(socket => {
+    socket.on('error', () => socket.destroy())
+    readLine(socket, NAME_LINE, line => {
+      if (isTaken || line !== name || !INSTANCE_NAME.test(line)) {
+        socket.destroy()
+        return
+      }
+      isTaken = true
+      socket.pipe(status)
+      // When nobody follows it any more the instance is to end.
+      status.once('close', () => socket.destroy())
+    })
+  })
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Nobody is left in the group.
+  }
+}
