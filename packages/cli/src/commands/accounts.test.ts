@@ -199,7 +199,13 @@ describe('a tenant, its accounts and their credentials', () => {
     expect([encrypts.code, encrypts.stderr]).toEqual([2, expect.stringContaining('does not sign')])
     const list = await cloister('operator', 'kms', 'ehsm-account', 'list', ...OPERATOR)
     expect([list.code, list.stdout]).toEqual([0, expect.stringContaining('appid')])
+    // Of a home that has enrolled nobody the folder of the token says which key service it is.
+    expect(await cloister('nobody', 'kms', 'ehsm-account', 'list', ...OPERATOR)).toEqual(list)
     const id = '0b7c5a52-3c52-4d59-9a50-0f6e2c6f0d11'
+    for (const other of ['x', `../tenants/${id}`, `${id}/enable?`]) {
+      const odd = await cloister('operator', 'kms', 'ehsm-account', 'disable', other, ...OPERATOR)
+      expect([odd.code, odd.stderr]).toEqual([3, expect.stringContaining('MALFORMED')])
+    }
     const none = await cloister('operator', 'kms', 'ehsm-account', 'disable', id, ...OPERATOR)
     expect([none.code, none.stderr]).not.toEqual([0, ''])
     expect(none.stderr).toContain(`no eHSM account ${id}`)

@@ -149,10 +149,7 @@ export async function operatorAct<T>(
 }
 
 /** @throws KmsError UNAUTHENTICATED unless the request bears the operator's token */
-export async function requireOperator(
-  service: KmsService,
-  request: FastifyRequest,
-): Promise<void> {
+export async function requireOperator(service: KmsService, request: FastifyRequest): Promise<void> {
   await service.store.read(tx => requireOffered(service, request, tx))
 }
 

@@ -1,4 +1,4 @@
-import { DEFAULT_MIGRATION_TABLE as MADE, type Kysely, type Migration, Migrator, sql } from 'kysely'
+import { type Kysely, DEFAULT_MIGRATION_TABLE as MADE, type Migration, Migrator, sql } from 'kysely'
 import { StoreError } from '../errors.ts'
 import type { Schema } from '../schema.ts'
 import { initial } from './0001-initial.ts'
