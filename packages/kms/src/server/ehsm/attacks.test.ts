@@ -215,6 +215,10 @@ describe('an account', () => {
     }
     const { next: lost } = await rotated(client, 0)
     const { next } = await rotated(client, 0)
+    const rows = world.database.read('select entry from audit_leaves')
+    const told = rows.map(({ entry }) => JSON.parse(String(entry)))
+    const rotations = told.filter(({ action }) => action === 'ehsm.RotateApiKey')
+    expect(rotations.map(({ isAskedAgain }) => isAskedAgain)).toEqual([false, true])
     // Nobody has that one, and the one before is for nothing but asking again.
     for (const gone of [lost, client]) expect((await said(gone)).message).toBe('sign error')
     expect((await said(next)).code).toBe(200)

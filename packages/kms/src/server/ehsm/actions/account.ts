@@ -26,7 +26,7 @@ export const rotateApiKey = action(
       if (apikey === undefined) throw replaced()
       return [
         { apikey, previousEndsAt: previousEndsAt.getTime() },
-        { appId, previousEndsAt: previousEndsAt.toISOString() },
+        { appId, previousEndsAt: previousEndsAt.toISOString(), isAskedAgain: by === 'previous-key' },
       ]
     })
   },
