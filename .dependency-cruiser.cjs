@@ -61,7 +61,7 @@ module.exports = {
       from: { path: '^packages/([^/]+)/', pathNot: `^packages/${name}/` },
       to: {
         path: `^packages/${name}/`,
-        pathNot: `^packages/${name}/dist/(index|server/index|sigstruct/index|inspect/index|testing/index)\\.(js|d\\.ts)$`,
+        pathNot: `^packages/${name}/dist/(index|job/index|launcher/index|server/index|sigstruct/index|inspect/index|testing/index)\\.(js|d\\.ts)$`,
       },
     })),
   ],

@@ -88,10 +88,15 @@ export class Session {
    * @throws KmsConnectionError LOG_HISTORY
    */
   async watching<T>(client: KmsClient, work: (client: KmsClient) => Promise<T>): Promise<T> {
-    await followLog(client, this.checkpoints)
+    await this.follow(client)
     const done = await work(client)
-    await followLog(client, this.checkpoints)
+    await this.follow(client)
     return done
+  }
+
+  /** Requires a key service's log to continue what this home has seen of it. @throws KmsConnectionError LOG_HISTORY */
+  async follow(client: KmsClient): Promise<void> {
+    await followLog(client, this.checkpoints)
   }
 
   /** The P-256 key that signs the person's manifests; made at first use. */

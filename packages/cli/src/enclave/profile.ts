@@ -4,7 +4,7 @@ import {
   profiled,
   type StoredProfile,
 } from '@cloister/enclave'
-import { readJobFile, runJobFile, statementOf, teeOfImage } from '@cloister/engine'
+import { readJobFile, runJobFile, statementOf, teeOfImage } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'

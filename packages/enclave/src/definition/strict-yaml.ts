@@ -126,7 +126,7 @@ function mapFault({ schema, errors }: ValueError): ValueError | undefined {
 }
 
 function valueFault(source: Source, error: ValueError, steps: Steps): DefinitionError {
-  const field = steps.length === 0 ? 'the definition' : steps.join('.')
+  const field = steps.length === 0 ? 'the file' : steps.join('.')
   const message = `${field}: wanted ${wantedBy(error.schema)}; seen ${preview(error.value)}`
   return fault(source, 'VALUE', offsetOf(source, steps), message)
 }

@@ -1,12 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { linkDestination } from '../archive/entry.ts'
-import {
-  ORIGINS_FILE,
-  type OriginPackage,
-  type Origins,
-  parseOrigins,
-} from '../documents/origins.ts'
+import { ORIGINS_FILE } from '../documents/file-names.ts'
+import { type OriginPackage, type Origins, parseOrigins } from '../documents/origins.ts'
 import { ImageError } from './errors.ts'
 import { documentDigest, type ImageEntry, type ImageManifest } from './manifest.ts'
 import { openImage } from './verify.ts'

@@ -1,3 +1,4 @@
+import { INIT_OPTION } from '../init/option.ts'
 import { ImageTree } from './image-tree.ts'
 import type { ImageManifest } from './manifest.ts'
 
@@ -12,8 +13,8 @@ export function ownProcessFault(
 ): string | undefined {
   const { entry, network } = image
   const tree = new ImageTree(image.files)
-  const [node = '', init, ...options] = entry.init
-  if (init === undefined || options.length > 0 || fileAt(tree, node) === undefined) {
+  const [node = '', init, ...others] = entry.init.filter(word => word !== INIT_OPTION)
+  if (init === undefined || others.length > 0 || fileAt(tree, node) === undefined) {
     return 'entry.init: wanted Node and the file of init'
   }
   const commands = [entry, ...Object.values(entry.others)]
@@ -35,6 +36,9 @@ function isPossible(kind: ImageManifest['entry']['interface']): boolean {
     case 'files':
     case 'messages':
       return true
+    // Its program is many threads of another run-time, in a process of their own.
+    case 'keys':
+      return false
   }
 }
 

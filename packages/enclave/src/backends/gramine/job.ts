@@ -32,6 +32,8 @@ export interface GramineJobOptions extends JobOfLaunch {
   /** `gramine-sgx` on the PATH, unless told. */
   readonly command?: string
   readonly onEvent?: (event: LaunchEvent) => void
+  /** Called when the folder was verified, and before anything of it is started. Where it throws, nothing is. */
+  readonly onVerified?: () => Promise<void>
   /** Ends the enclave. */
   readonly signal?: AbortSignal
   /** Passes this process's signals on to Gramine, which ends the enclave by them. */
@@ -62,6 +64,7 @@ export async function runGramineJob(options: GramineJobOptions): Promise<Instanc
   }
   const { measurement, image } = verified
   onEvent({ kind: 'image', measurement, debug: image.identity.debug })
+  await options.onVerified?.()
   requireNotAborted(signal)
   const run = await RunFolder.make(Object.values(absolute(options.outputs)), 0)
   try {
