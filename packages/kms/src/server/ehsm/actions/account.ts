@@ -26,7 +26,11 @@ export const rotateApiKey = action(
       if (apikey === undefined) throw replaced()
       return [
         { apikey, previousEndsAt: previousEndsAt.getTime() },
-        { appId, previousEndsAt: previousEndsAt.toISOString(), isAskedAgain: by === 'previous-key' },
+        {
+          appId,
+          previousEndsAt: previousEndsAt.toISOString(),
+          isAskedAgain: by === 'previous-key',
+        },
       ]
     })
   },
