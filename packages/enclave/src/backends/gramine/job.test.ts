@@ -271,14 +271,32 @@ describe.runIf(isHere)(`a job under Gramine, of a program that speaks with init$
       expect(await readdir(scene.outputFolder)).toEqual([])
     })
 
-    it('by somebody on the machine who does not know its name: nothing is believed', async () => {
+    it('by another user of the machine, who sees the name of its folder: nothing is believed', async () => {
       const scene = await Scene.make(gramine.world)
-      const done = encodeFrame(encodeStatus({ kind: 'done', receipt: 'a.false.receipt' }))
-      const says = `s.write('0000000000000000\\n'); s.end(Buffer.from('${hex(done)}', 'hex'))`
-      const script = `const s = require('net').connect(+require('fs').readFileSync('job/launcher'), '127.0.0.1'); ${says}; s.on('error', () => {})`
-      const command = await gramine.hostThat(`${process.execPath} -e "${script}"`)
-      const receipt = receiptOf(await gramine.run(scene, { command }))
-      expect(receipt).not.toContain('false')
+      const failure = { where: 'InstanceError', code: 'PROGRAM', message: 'false', reasons: [] }
+      const failed = { kind: 'failed', failure, exitCode: 1, signal: null } as const
+      const lie = hex(encodeFrame(encodeStatus(failed)))
+      const names = [`require('fs').readFileSync('job/name')`, `'0'.repeat(32)`]
+      const scripts = names.map(
+        name => `const s = require('net').connect(parseInt(require('fs').readFileSync('job/launcher')), '127.0.0.1');
+          s.write(${name} + '\\n'); s.end(Buffer.from('${lie}', 'hex')); s.on('error', () => {})`,
+      )
+      const lies = scripts.map(script => `${process.execPath} -e "${script.replaceAll('\n', ' ')}"`)
+      const command = await gramine.hostThat(lies.join('\n'))
+      receiptOf(await gramine.run(scene, { command }))
+    })
+
+    it('by another user who holds connections and says nothing: the launcher has no more than it can take', async () => {
+      const scene = await Scene.make(gramine.world)
+      const script = `const net = require('net'), fs = require('fs'), port = parseInt(fs.readFileSync('job/launcher'));
+        let ended = 0; for (let n = 0; n < 100; n++) { const s = net.connect(port, '127.0.0.1');
+        s.on('error', () => {}); s.on('close', () => ended++) }
+        setTimeout(() => { fs.writeFileSync(process.argv[1], '' + (100 - ended)); process.exit() }, 500)`
+      const told = join(scene.outputFolder, '..', 'held')
+      const line = `${process.execPath} -e "${script.replaceAll('\n', ' ')}" ${told}`
+      receiptOf(await gramine.run(scene, { command: await gramine.hostThat(line) }))
+      expect(Number(readFileSync(told, 'latin1'))).toBeLessThanOrEqual(16)
+      await rm(told)
     })
   })
 
