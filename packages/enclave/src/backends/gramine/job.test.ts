@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -380,16 +380,38 @@ describe.runIf(isHere)(`a job under Gramine, of a Node program over files${SKIPP
   })
 })
 
+/** Knows nothing of Cloister, and does nothing where it is a part of another program. */
+const COMMONJS = `const { writeFileSync } = require('node:fs')
+if (require.main === module) writeFileSync(process.argv[3] + '/main.txt', process.argv[1])
+`
+
+describe.runIf(isHere)(`a job under Gramine, of a CommonJS program${SKIPPED}`, () => {
+  it('is the main module, as in a process of its own', { timeout: 120_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'cloister-program-'))
+    writeFileSync(join(folder, 'program.cjs'), COMMONJS)
+    const gramine = await GramineWorld.start(definitionOf(join(folder, 'program.cjs')))
+    try {
+      const scene = await FilesScene.make(gramine.world, [], { 'people.csv': 'name\nada\n' })
+      receiptOf(await gramine.run(scene))
+      expect(await scene.results()).toEqual({ 'main.txt': '/app/program.cjs' })
+    } finally {
+      await gramine.world.stop()
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
 function definitionOf(program: string): EnclaveDefinition {
+  const inside = `/app/${basename(program)}`
   return {
     version: 1,
     name: 'node-files',
     entry: {
       init: INIT.command,
-      program: ['/usr/bin/node', '/app/program.mjs', '/data/people/people.csv', '/data/result'],
+      program: ['/usr/bin/node', inside, '/data/people/people.csv', '/data/result'],
       arguments: [{ pattern: 'throw|code', optional: true }],
     },
-    files: [INIT.file, { from: program, to: '/app/program.mjs' }],
+    files: [INIT.file, { from: program, to: inside }],
     bundles: [INIT.bundle],
     environment: { GREETING: 'measured' },
     network: 'none',
