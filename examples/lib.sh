@@ -78,13 +78,10 @@ run() {
   cloister decrypt "sealed/$2" "$2" --files --dataset "$result"
 }
 
-# outside FILE INPUT OUTPUT FOLDER: the same program from the same files, over the plain file: no
+# image ARGUMENT...: the image's program from the image's files, with what bubblewrap is told more: no
 # enclave, no attestation, no sealed data. Bubblewrap does here what chroot does.
-outside() {
+image() {
   local -a command arguments
-  local at="/data/$2"
-  [ -d "$1" ] || at="$at/$(basename "$1")"
-  mkdir -p "$4"
   mapfile -t command < <(node -p "JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).entry.program.join('\n')")
   for folder in image/root/*; do
     arguments+=(--ro-bind "$folder" "/$(basename "$folder")")
@@ -92,8 +89,16 @@ outside() {
   while IFS='=' read -r variable value; do
     arguments+=(--setenv "$variable" "$value")
   done < <(node -p "Object.entries(JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).environment).map(pair => pair.join('=')).join('\n')")
-  bwrap --clearenv "${arguments[@]}" --proc /proc --dev /dev --tmpfs /tmp --tmpfs /data \
-    --ro-bind "$1" "$at" --bind "$4" "/data/$3" -- "${command[@]}"
+  bwrap --clearenv "${arguments[@]}" --proc /proc --dev /dev --tmpfs /tmp --chdir /tmp "$@" -- \
+    "${command[@]}"
+}
+
+# outside FILE INPUT OUTPUT FOLDER: the same program over the plain file.
+outside() {
+  local at="/data/$2"
+  [ -d "$1" ] || at="$at/$(basename "$1")"
+  mkdir -p "$4"
+  image --tmpfs /data --ro-bind "$1" "$at" --bind "$4" "/data/$3"
 }
 
 # compare FILE INPUT OUTPUT: whether the enclave's result is the program's own.

@@ -19,6 +19,7 @@ export {
 export {
   openDataset,
   openPart,
+  openUnlistedPart,
   readUnverifiedManifest,
   type VerifiedDataset,
   type VerifiedPart,

@@ -68,9 +68,9 @@ function isAtOrBelow(path: string, folder: string): boolean {
 
 function* mounts(definition: EnclaveDefinition): Generator<Inconsistency> {
   const { inputs = [], outputs = [] } = definition.mounts ?? {}
-  if (definition.entry.interface === 'messages' && inputs.length + outputs.length > 0) {
-    const message =
-      'a program of messages opens and seals datasets itself: inputs and outputs are for interface files'
+  const { interface: kind = 'files' } = definition.entry
+  if (kind !== 'files' && inputs.length + outputs.length > 0) {
+    const message = `a program of ${kind} opens and seals datasets itself: inputs and outputs are for interface files`
     yield { steps: ['mounts'], message }
   }
   for (const list of [inputs, outputs]) {

@@ -219,6 +219,19 @@ describe('parseDefinition', () => {
     })
   }
 
+  it('lays datasets out for no program that opens them itself', () => {
+    const mounted = GOOD.replace(
+      'network: none',
+      'network: none\nmounts: {inputs: [{name: people, to: /data/people}]}',
+    )
+    const of = (kind: string) => mounted.replace('  program:', `  interface: ${kind}\n  program:`)
+    expect(parseDefinition(of('files')).mounts?.inputs).toHaveLength(1)
+    for (const kind of ['messages', 'keys']) {
+      expect(faultOf(of(kind)).message).toContain(`a program of ${kind} opens and seals datasets`)
+    }
+    expect(faultOf(of('key')).message).toContain('keys (one that asks init for keys)')
+  })
+
   it('refuses nothing, lists and scalars', () => {
     for (const text of ['', '- 1', 'x', '---\n---\n', '*a', '{[]: 1}']) {
       expect(faultOf(text).code).toMatch(/^(YAML|VALUE)$/)

@@ -35,9 +35,15 @@ const Rules = Type.Array(Rule, {
   description: 'a list of rules, one for each argument that a job may give',
 })
 
-const Interface = Type.Union([Type.Literal('files'), Type.Literal('messages')], {
-  description: 'files (the default: any program) or messages (one that speaks with init)',
-})
+const INTERFACES = ['files', 'messages', 'keys'] as const
+
+const Interface = Type.Union(
+  INTERFACES.map(name => Type.Literal(name)),
+  {
+    description:
+      'files (the default: any program), messages (one that speaks with init) or keys (one that asks init for keys)',
+  },
+)
 
 /** Signals that init passes on where the image says so. Others never are, or always. */
 const PassedSignals = Type.Array(Type.Union([Type.Literal('SIGUSR1'), Type.Literal('SIGUSR2')]), {

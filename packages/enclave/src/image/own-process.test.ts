@@ -63,6 +63,7 @@ describe('an image whose jobs run in one process', () => {
     ['options for init', { init: [NODE, '/cloister/init.mjs', '/base'] }, /entry\.init/],
     ['standard input', { standardInput: true }, /standardInput/],
     ['signals', { signals: ['SIGUSR2'] }, /signals/],
+    ['asking for keys', { interface: 'keys' }, /interface: wanted files or messages/],
   ])('has no %s', (_what, entry, said) => {
     expect(fault(entry)).toMatch(said)
   })

@@ -36,6 +36,9 @@ function isPossible(kind: ImageManifest['entry']['interface']): boolean {
     case 'files':
     case 'messages':
       return true
+    // Its program is many threads of another run-time, in a process of their own.
+    case 'keys':
+      return false
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type Manifest,
   openDataset,
   openPart,
+  type PartWithKey,
   parseManifest,
   parseSealedHeader,
   sealedHeaderLength,
@@ -18,9 +19,13 @@ import {
   type VerifiedDataset,
   type VerifiedPart,
 } from '@cloister/sealed'
+import { forEachOf } from '../image/files.ts'
 import { InstanceError } from '../instance/failure.ts'
 import type { InstanceLayout } from '../instance/layout.ts'
 import type { DatasetFormat, ProgramInputDataset } from '../instance/program.ts'
+
+/** Each file waits for its disk. */
+const AT_ONCE = 8
 
 /** An input of the job, found to be the version the key service names; none of it is decrypted. */
 export interface OpenedInput {
@@ -89,21 +94,34 @@ export function keyOfPart(name: string, { entry }: VerifiedPart, released: Relea
 }
 
 /**
- * What a program that opens sealed files itself needs of an input. Each part was opened under its
- * key: header, length and last segment.
+ * Opens each part of an input under its key, for a program that is to open them itself: header,
+ * length and last segment.
+ * @throws InstanceError INPUT; DatasetError; SealedFormatError
+ */
+export async function tryParts(
+  { name, dataset }: OpenedInput,
+  released: ReleasedKeys,
+): Promise<readonly PartWithKey[]> {
+  const parts = dataset.parts.map(part => ({ part, dek: keyOfPart(name, part, released) }))
+  await forEachOf(parts, AT_ONCE, async ({ part, dek }) => {
+    await (await openPart(part, dek)).close()
+  })
+  return parts
+}
+
+/**
+ * What a program that is told all its keys at once needs of an input.
  * @throws InstanceError INPUT; DatasetError; SealedFormatError
  */
 export async function programInputOf(
-  { name, format, dataset }: OpenedInput,
+  input: OpenedInput,
   released: ReleasedKeys,
 ): Promise<ProgramInputDataset> {
-  const parts: ProgramInputDataset['parts'][number][] = []
-  for (const part of dataset.parts) {
-    const dek = keyOfPart(name, part, released)
-    await (await openPart(part, dek)).close()
+  const { name, format, dataset } = input
+  const parts = (await tryParts(input, released)).map(({ part, dek }) => {
     const { fileId, rows } = part.entry
-    parts.push({ path: part.path, fileId, dek: dek.exposeBytes(), rows })
-  }
+    return { path: part.path, fileId, dek: dek.exposeBytes(), rows }
+  })
   const { datasetId, version } = dataset.manifest
   return { name, format, datasetId, version, parts }
 }

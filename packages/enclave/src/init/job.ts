@@ -75,6 +75,7 @@ function requireFits(
   if (command.kind !== 'exec') {
     throw new InstanceError('JOB', `the image runs programs; the job is of kind ${command.kind}`)
   }
+  if (entry.interface === 'keys') return
   requireSameNames('inputs', mounts.inputs, inputs)
   requireSameNames('outputs', mounts.outputs, outputs)
 }

@@ -1,6 +1,14 @@
 import { sign } from 'node:crypto'
 import { join } from 'node:path'
-import type { AttestedSession, Head, HeadMove, JobStatement, OutputPart } from '@cloister/kms'
+import {
+  type AttestedSession,
+  type Head,
+  type HeadMove,
+  type JobStatement,
+  KmsError,
+  type OutputPart,
+  type ReleasedKeys,
+} from '@cloister/kms'
 import {
   Dek,
   datasetIdFrom,
@@ -67,10 +75,15 @@ export function planOutputs(
   }))
 }
 
+/** Media type of an output, and of what its program writes unless it says otherwise. */
+export function mediaTypeOf({ format }: JobStatement['outputs'][number]): string {
+  return MEDIA_TYPES[format]
+}
+
 /** Plans one sealed file of an output. */
 export function planPart(output: JobStatement['outputs'][number], part: number): PlannedPart {
   const datasetId = datasetIdFrom(output.datasetId)
-  const fixed = fixedPart({ datasetId, part, mediaType: MEDIA_TYPES[output.format] })
+  const fixed = fixedPart({ datasetId, part, mediaType: mediaTypeOf(output) })
   const name = `part-${String(part).padStart(5, '0')}-${fixed.fileId}.sealed`
   return { fixed, fixedDigestHex: fixedDigestOf(fixed), name }
 }
@@ -85,6 +98,23 @@ export function outputPartsToAskFor(
 /** What to ask the key of a part with. */
 export function askedFor({ fixed, fixedDigestHex }: PlannedPart): OutputPart {
   return { fileId: fixed.fileId, fixedDigestHex }
+}
+
+/**
+ * Keys for files beyond the first: how many there are nobody knew before.
+ * @throws KmsError, KmsConnectionError
+ */
+export async function freshKeys(
+  session: Pick<AttestedSession, 'releaseOutputs'>,
+  asked: ReadonlyMap<string, readonly OutputPart[]>,
+): Promise<ReleasedKeys['outputs']> {
+  try {
+    return (await session.releaseOutputs(asked)).outputs
+  } catch (error) {
+    // Answered into the void: these keys were nobody's, and there are others.
+    if (!(error instanceof KmsError) || error.code !== 'REQUEST_REPLAYED') throw error
+    return (await session.releaseOutputs(asked)).outputs
+  }
 }
 
 /** Where a part is written. */

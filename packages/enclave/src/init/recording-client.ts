@@ -1,9 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { KmsClient, KmsConnectionError, KmsError } from '@cloister/kms'
+import {
+  KmsClient,
+  type KmsClientOptions,
+  KmsConnectionError,
+  KmsError,
+  type KmsPin,
+} from '@cloister/kms'
 import { InstanceError } from '../instance/failure.ts'
 
 /** How long init goes on trying while the key service is away and the work is done: ten minutes. */
 const PATIENCE_MS = 10 * 60 * 1000
+
+/** How long while the program is at work and waits for a key: a minute. */
+export const KEY_PATIENCE_MS = 60 * 1000
 
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 10_000
@@ -23,13 +32,22 @@ export interface SentRequests {
 export class RecordingClient extends KmsClient {
   #release: string | undefined
   #heads: string | undefined
+  readonly #keyPatienceMs: number
+
+  /** @param keyPatienceMs - How long later requests for keys are sent again; ten minutes unless told. */
+  constructor(pin: KmsPin, options: KmsClientOptions = {}, keyPatienceMs = PATIENCE_MS) {
+    super(pin, options)
+    this.#keyPatienceMs = keyPatienceMs
+  }
 
   /**
    * Sends a signed release request. The first is kept, and told at once when it fails: nothing is
-   * lost yet. Later ones are for keys of results, and are sent for up to ten minutes.
+   * lost yet. Later ones are for keys of results, and are sent for a while.
    */
   override async release(jws: string): Promise<string> {
-    if (this.#release !== undefined) return await insistently(() => super.release(jws))
+    if (this.#release !== undefined) {
+      return await insistently(() => super.release(jws), this.#keyPatienceMs)
+    }
     const statement = await super.release(jws)
     this.#release = jws
     return statement
@@ -52,8 +70,8 @@ export class RecordingClient extends KmsClient {
 }
 
 /** Asks again while the key service is away. */
-async function insistently(ask: () => Promise<string>): Promise<string> {
-  const deadline = performance.now() + PATIENCE_MS
+async function insistently(ask: () => Promise<string>, patienceMs = PATIENCE_MS): Promise<string> {
+  const deadline = performance.now() + patienceMs
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     try {
       return await ask()
@@ -64,8 +82,10 @@ async function insistently(ask: () => Promise<string>): Promise<string> {
   }
 }
 
-function isAway(error: unknown): boolean {
-  if (error instanceof KmsError) return error.code === 'UNAVAILABLE'
+/** Whether there is no answer yet, and the same may be asked again. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof KmsError)
+    return error.code === 'UNAVAILABLE' || error.code === 'RATE_LIMITED'
   return (
     error instanceof KmsConnectionError &&
     (error.code === 'UNREACHABLE' || error.code === 'TIMEOUT')

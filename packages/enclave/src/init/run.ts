@@ -17,7 +17,8 @@ import { canChangeUser } from './child.ts'
 import { workWithFiles } from './files/work.ts'
 import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
-import { readAssignment } from './job.ts'
+import { type Assignment, readAssignment } from './job.ts'
+import { workWithKeys } from './keys/work.ts'
 import { workWithMessages } from './messages/work.ts'
 import { openWayOut } from './network.ts'
 import {
@@ -30,7 +31,7 @@ import {
   systemCodeOf,
 } from './outputs.ts'
 import type { RunningProgram } from './program.ts'
-import { RecordingClient } from './recording-client.ts'
+import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
 import type { Quotes, Surroundings } from './surroundings.ts'
@@ -71,11 +72,10 @@ interface JobRun extends Run {
  */
 export async function runJob(options: RunOptions): Promise<string> {
   assertUntouched()
-  const { layout, kmsSocket, isOneProcess } = options.surroundings
+  const { layout, isOneProcess } = options.surroundings
   if (isOneProcess) assertNoArguments()
   const assignment = await readAssignment(layout, isOneProcess)
-  const reached = kmsSocket === undefined ? {} : { socketPath: kmsSocket }
-  const client = new RecordingClient(assignment.pin, reached)
+  const client = clientOf(assignment, options.surroundings)
   const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
   const run = runOf(options, { layout, assignment, client, planned, step })
@@ -95,6 +95,13 @@ export async function runJob(options: RunOptions): Promise<string> {
   } finally {
     client.close()
   }
+}
+
+/** While a program waits for a key, it learns of a key service that is away sooner than init would. */
+function clientOf({ pin, manifest }: Assignment, { kmsSocket }: Surroundings): RecordingClient {
+  const patience = manifest.entry.interface === 'keys' ? KEY_PATIENCE_MS : undefined
+  const reached = kmsSocket === undefined ? {} : { socketPath: kmsSocket }
+  return new RecordingClient(pin, reached, patience)
 }
 
 function runOf(
@@ -260,6 +267,8 @@ async function work(run: JobRun, opened: Opened): Promise<Worked> {
       return await workWithFiles(run, opened)
     case 'messages':
       return await workWithMessages(run, opened)
+    case 'keys':
+      return await workWithKeys(run, opened)
   }
 }
 

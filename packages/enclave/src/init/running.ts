@@ -6,7 +6,7 @@ import type { Assignment } from './job.ts'
 import type { PlannedOutput } from './outputs.ts'
 import type { ProgramPlan, RunningProgram } from './program.ts'
 
-/** A job under way, as the two ways in which programs work see it. */
+/** A job under way, as the ways in which programs work see it. */
 export interface Run {
   readonly layout: InstanceLayout
   readonly assignment: Assignment

@@ -3,6 +3,9 @@ const MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 const PREFIX = 4
 
+/** Most bytes that are kept for what comes next, once a message is whole. */
+const KEPT_BYTES = 64 * 1024
+
 /** Bytes on a channel between launcher and instance that are no messages. */
 class FrameError extends Error {
   /** `LENGTH`: longer than may be; `CUT`: the channel ended inside a message. */
@@ -30,7 +33,8 @@ export function encodeFrame(message: Uint8Array): Uint8Array {
 /** Takes a channel apart into messages, however its bytes arrive. */
 export class FrameReader {
   readonly #max: number
-  #rest: Buffer = Buffer.alloc(0)
+  #buffer: Buffer = Buffer.alloc(0)
+  #filledBytes = 0
 
   /** @param max - Most bytes that one message may have. */
   constructor(max: number = MAX_FRAME_BYTES) {
@@ -42,16 +46,24 @@ export class FrameReader {
    * @throws FrameError LENGTH, before anything is set aside for the message
    */
   push(bytes: Uint8Array): readonly Uint8Array[] {
-    this.#rest = Buffer.concat([this.#rest, bytes])
+    this.#append(bytes)
     const messages: Uint8Array[] = []
-    while (this.#rest.length >= PREFIX) {
-      const length = this.#rest.readUInt32BE(0)
+    let at = 0
+    while (this.#filledBytes - at >= PREFIX) {
+      const length = this.#buffer.readUInt32BE(at)
       assertLength(length, this.#max)
-      if (this.#rest.length < PREFIX + length) break
-      messages.push(Uint8Array.from(this.#rest.subarray(PREFIX, PREFIX + length)))
-      this.#rest = this.#rest.subarray(PREFIX + length)
+      const end = at + PREFIX + length
+      if (end > this.#filledBytes) break
+      messages.push(Uint8Array.from(this.#buffer.subarray(at + PREFIX, end)))
+      at = end
     }
+    this.#drop(at)
     return messages
+  }
+
+  /** Memory that is taken by messages that are not whole yet. */
+  get heldBytes(): number {
+    return this.#buffer.length
   }
 
   /**
@@ -59,8 +71,29 @@ export class FrameReader {
    * @throws FrameError CUT when it ends inside a message
    */
   finish(): void {
-    if (this.#rest.length > 0) {
-      throw new FrameError('CUT', `the channel ended ${this.#rest.length} bytes into a message`)
+    if (this.#filledBytes > 0) {
+      throw new FrameError('CUT', `the channel ended ${this.#filledBytes} bytes into a message`)
+    }
+  }
+
+  /** However small the pieces are, a message is copied a few times and not with each of them. */
+  #append(bytes: Uint8Array): void {
+    const wanted = this.#filledBytes + bytes.length
+    if (wanted > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(wanted, 2 * this.#buffer.length))
+      this.#buffer.copy(larger, 0, 0, this.#filledBytes)
+      this.#buffer = larger
+    }
+    this.#buffer.set(bytes, this.#filledBytes)
+    this.#filledBytes = wanted
+  }
+
+  #drop(bytes: number): void {
+    if (bytes === 0) return
+    this.#buffer.copyWithin(0, bytes, this.#filledBytes)
+    this.#filledBytes -= bytes
+    if (this.#filledBytes <= KEPT_BYTES && this.#buffer.length > KEPT_BYTES) {
+      this.#buffer = Buffer.from(this.#buffer.subarray(0, this.#filledBytes))
     }
   }
 }

@@ -30,6 +30,8 @@ export interface InstanceLayout {
   readonly kmsSocket: string
   /** Socket that leads to the hosts that the image may connect to. */
   readonly networkSocket: string
+  /** Socket at which a program of interface `keys` asks for keys. */
+  readonly brokerSocket: string
   /** Scratch space, gone with the instance. */
   readonly scratchFolder: string
   /** Folder of an input dataset, read-only. */
@@ -52,6 +54,7 @@ export function layoutBelow(base: string): InstanceLayout {
     launcherFile: join(base, 'job', 'launcher'),
     kmsSocket: join(base, 'run', 'kms.sock'),
     networkSocket: join(base, 'run', 'network.sock'),
+    brokerSocket: join(base, 'run', 'keys.sock'),
     scratchFolder: join(base, 'tmp'),
     inputFolder: name => join(base, 'in', name),
     outputFolder: name => join(base, 'out', name),

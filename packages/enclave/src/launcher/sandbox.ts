@@ -128,7 +128,7 @@ const STRANGER_UID = PROGRAM_UID - 1
  */
 export function programOutside({ entry, mounts }: ImageManifest): ProgramOutside {
   const isAmongHostFiles =
-    entry.interface === 'messages' || (mounts.unprotectedHostFolders ?? []).length > 0
+    entry.interface !== 'files' || (mounts.unprotectedHostFolders ?? []).length > 0
   return isAmongHostFiles ? 'launcher' : 'stranger'
 }
 

@@ -65,12 +65,12 @@ debian:
   minimal: true
 
 python:
-  # What pyspark needs (py4j), and what your job needs. pyspark itself comes as a source archive:
+  # What pyspark needs (py4j==0.10.9.9), and what your job needs. pyspark itself comes as a source archive:
   # nothing of it is run to install it, so it is named here and not in the requirements.
   requirements: ${look.requirements ?? 'requirements.txt'}
   sources:
     pyspark:
-      version: "3.5.3"
+      version: "4.2.0"
       folders:
         pyspark: pyspark
         deps/jars: pyspark/jars

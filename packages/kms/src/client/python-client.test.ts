@@ -93,6 +93,7 @@ describe('the Python client', () => {
     'tests.test_kms.BrokenConnectionTest',
     'tests.test_transport.PinTest',
     'tests.test_transport.RetriesTest',
+    'tests.test_ppml',
   ])('%s', { timeout: 120_000 }, async module => {
     const { code, said } = await run(['-m', 'unittest', module])
     expect(said).toMatch(/Ran [1-9]\d* tests?/)

@@ -8,14 +8,16 @@ import {
   readFile,
   rename,
   rm,
+  symlink,
   truncate,
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Dek } from '../dek.ts'
-import { encodeWrapContext, newDatasetId, newFileId } from '../header.ts'
+import { encodeWrapContext, fixedPart, newDatasetId, newFileId } from '../header.ts'
 import { replaceSlots } from '../rewrap.ts'
+import { createSealedFile } from '../writer.ts'
 import {
   codeOf,
   dek,
@@ -26,10 +28,10 @@ import {
   someBytes,
   writeVersion,
 } from './fixture.test.support.ts'
-import type { DatasetHead, Expectation } from './head.ts'
-import type { Manifest } from './manifest.ts'
-import { openDataset, openPart, readUnverifiedManifest } from './open.ts'
-import { signManifest } from './signature.ts'
+import { type DatasetHead, type Expectation, headOf } from './head.ts'
+import type { Manifest, ManifestPart } from './manifest.ts'
+import { openDataset, openPart, openUnlistedPart, readUnverifiedManifest } from './open.ts'
+import { signManifest, verifyManifest } from './signature.ts'
 import { createDatasetWriter, type PartContext } from './write.ts'
 import { encodeWriterKey } from './writer-key.ts'
 
@@ -342,6 +344,103 @@ describe('part of a dataset', () => {
       true,
     )
     await reader.close()
+  })
+})
+
+describe('numbers that are no places in the list', () => {
+  /** A version whose parts bear these numbers, and a manifest that says others, or none. */
+  async function writeNumbered(sealed: readonly number[], said: readonly (number | undefined)[]) {
+    const { datasetId } = head
+    const parts: ManifestPart[] = []
+    for (const [index, part] of sealed.entries()) {
+      const fixed = fixedPart({ datasetId, part, mediaType: 'text/csv' })
+      const name = `numbered-${fixed.fileId}.sealed`
+      const file = await createSealedFile({ path: join(folder, name), fixed, dek, slots: [slot] })
+      await file.write(Buffer.from(`${part}`))
+      const { fileId, fixedDigest, length, lastTag } = await file.close()
+      const number = said[index]
+      parts.push({
+        ...{ name, fileId, length, rows: null },
+        fixedDigest: Buffer.from(fixedDigest).toString('hex'),
+        lastTag: Buffer.from(lastTag).toString('hex'),
+        ...(number === undefined ? {} : { number }),
+      })
+    }
+    const manifest: Manifest = {
+      ...{ datasetId, version: 2, previous: head.manifestDigest, mediaType: 'text/csv', parts },
+    }
+    const jws = await signManifest(manifest, writer.sign)
+    const verified = verifyManifest(jws, writer.writerKey)
+    await writeFile(join(folder, `manifest-${verified.digest}.jws`), jws)
+    return headOf(verified, writer.writerKey)
+  }
+
+  it('are those in the files, in the order of the list', async () => {
+    const numbers = [2 ** 32 - 1, 1, 0]
+    const dataset = await openAt(await writeNumbered(numbers, [2 ** 32 - 1, undefined, 0]))
+    expect(dataset.parts.map(({ number }) => number)).toEqual(numbers)
+    expect((await readAll(dataset)).map(String)).toEqual(numbers.map(String))
+  })
+
+  it('are refused where a file has another', async () => {
+    for (const [sealed, said] of [
+      [[7], [8]],
+      [[7], [undefined]],
+      [[0], [7]],
+      [
+        [7, 8],
+        [8, 7],
+      ],
+    ] as const) {
+      const other = await writeNumbered(sealed, said)
+      expect(await codeOf(() => openAt(other))).toBe('PART_FOREIGN')
+    }
+  })
+
+  it('stay with parts that are kept, in any order, and new parts take others', async () => {
+    const base = await openAt(await writeNumbered([3, 2, 70], [3, 2, 70]))
+    const keep = base.parts.slice(0, 2).reverse()
+    const contents = [someBytes(10), someBytes(11), someBytes(12)]
+    const next = await openAt(await writeVersion({ folder, writer, base, keep, contents }))
+    expect(next.parts.map(({ number }) => number)).toEqual([2, 3, 4, 5, 6])
+    expect((await readAll(next)).slice(2)).toEqual(contents)
+  })
+})
+
+describe('a part that no manifest lists yet', () => {
+  const openUnlisted = (entry: ManifestPart, number = 1) =>
+    openUnlistedPart(folder, { datasetId: head.datasetId, number, entry }, dek)
+  const entryAt = async (index: number) => {
+    const entry = (await openAt()).manifest.parts[index]
+    if (entry === undefined) throw new Error(`no part ${index}`)
+    return entry
+  }
+
+  it('opens when it is what is said of it, and not otherwise', async () => {
+    const entry = await entryAt(1)
+    const reader = await openUnlisted(entry)
+    expect(reader.plaintextSize).toBe(500)
+    await reader.close()
+    for (const [change, code] of [
+      [{ fixedDigest: 'ab'.repeat(32) }, 'PART_CHANGED'],
+      [{ length: entry.length + 1 }, 'PART_CHANGED'],
+      [{ lastTag: 'ab'.repeat(16) }, 'PART_CHANGED'],
+      [{ fileId: newFileId() }, 'PART_FOREIGN'],
+      [{ name: 'nothing' }, 'PART_MISSING'],
+    ] as const) {
+      expect(await codeOf(() => openUnlisted({ ...entry, ...change }))).toBe(code)
+    }
+    expect(await codeOf(() => openUnlisted(entry, 2))).toBe('PART_FOREIGN')
+  })
+
+  it('is no link, no pipe and no folder, and is never waited for', async () => {
+    const entry = await entryAt(1)
+    await symlink(join(folder, entry.name), join(folder, 'link'))
+    spawnSync('mkfifo', [join(folder, 'pipe')])
+    await mkdir(join(folder, 'folder'))
+    expect(await codeOf(() => openUnlisted({ ...entry, name: 'link' }))).toBe('IO')
+    expect(await codeOf(() => openUnlisted({ ...entry, name: 'pipe' }))).toBe('PART_MISSING')
+    expect(await codeOf(() => openUnlisted({ ...entry, name: 'folder' }))).toBe('PART_MISSING')
   })
 })
 

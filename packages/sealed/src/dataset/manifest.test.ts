@@ -66,6 +66,20 @@ const manifestArbitrary: fc.Arbitrary<Manifest> = fc
             paths[index] ? { ...entry, path: `${index}/${paths[index]}` } : entry,
           ),
         ),
+      )
+      .chain(parts =>
+        // Beyond every place in the list, so that no part has the number of another's place.
+        fc
+          .uniqueArray(fc.integer({ min: 8, max: 2 ** 32 - 1 }), { minLength: 8, maxLength: 8 })
+          .chain(numbers =>
+            fc
+              .array(fc.boolean(), { minLength: 8, maxLength: 8 })
+              .map(numbered =>
+                parts.map((entry, index) =>
+                  numbered[index] ? { ...entry, number: numbers[index] ?? index } : entry,
+                ),
+              ),
+          ),
       ),
   })
   .map(({ digest, ...rest }) => ({ ...rest, previous: rest.version === 1 ? null : digest }))
@@ -181,6 +195,18 @@ describe('manifest', () => {
       ...['a\n', 'a\u007f', 'a\u0085', 'a\ud800', 'ä'.repeat(128), 'a/'.repeat(512)].map(path =>
         withPart({ path }),
       ),
+      ...[-1, 0.5, 2 ** 32, '0', null, undefined].map(number => withPart({ number })),
+      ...[
+        [1, undefined],
+        [undefined, 0],
+        [7, 7],
+      ].map(numbers => ({
+        ...manifest,
+        parts: manifest.parts.map((entry, index) => {
+          const number = numbers[index]
+          return number === undefined ? entry : { ...entry, number }
+        }),
+      })),
       withPart({ path: 7 }),
       withPart({ path: undefined }),
       ...[

@@ -25,13 +25,16 @@ export const MAX_MANIFEST_SIZE = 2 ** 26
 /** Highest version number. */
 export const MAX_DATASET_VERSION = 2 ** 32 - 1
 
+/** Highest part number: what a sealed file's header holds. */
+const MAX_PART_NUMBER = 2 ** 32 - 1
+
 const DIGITS_32 = /^[0-9a-f]{32}$/
 const DIGITS_64 = /^[0-9a-f]{64}$/
 const PART_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$/
 const MEDIA_TYPE = /^[\x20-\x7e]{1,255}$/
 const MIN_PART_LENGTH = HEADER_ALIGNMENT + PAYLOAD_HEADER_LENGTH + TAG_LENGTH
 
-/** What a manifest says of one part. Its place in the list is its part number. */
+/** What a manifest says of one part. */
 export interface ManifestPart {
   /** File name in the dataset's folder: `A-Z a-z 0-9 . _ -`, no dot in front, at most 255. */
   readonly name: string
@@ -46,6 +49,8 @@ export interface ManifestPart {
   readonly rows: number | null
   /** Where the file stands among the dataset's files, where that matters; see `isPartPath`. */
   readonly path?: string
+  /** Part number in the sealed file's header, where that is not the part's place in the list. */
+  readonly number?: number
 }
 
 /** One version of a dataset: the list of its parts. */
@@ -67,12 +72,12 @@ function fieldsOf(
   value: unknown,
   count: number,
   field: string,
-  optional?: string,
+  optional: readonly string[] = [],
 ): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw wrong(field, 'an object', Array.isArray(value) ? 'an array' : value)
   }
-  const keys = Object.keys(value).filter(key => key !== optional)
+  const keys = Object.keys(value).filter(key => !optional.includes(key))
   if (keys.length !== count) throw wrong(field, `${count} fields`, keys)
   return value as Record<string, unknown>
 }
@@ -91,8 +96,8 @@ function integerOf(value: unknown, min: number, max: number, field: string): num
 
 function partFrom(value: unknown, index: number): ManifestPart {
   const at = `parts[${index}]`
-  const fields = fieldsOf(value, 6, at, 'path')
-  const { name, fileId, fixedDigest, length, lastTag, rows, path } = fields
+  const fields = fieldsOf(value, 6, at, ['path', 'number'])
+  const { name, fileId, fixedDigest, length, lastTag, rows, path, number } = fields
   const checkedName = textOf(name, PART_NAME, `${at}.name`)
   if (/^manifest[-.]/.test(checkedName)) throw wrong(`${at}.name`, 'another name', name)
   return {
@@ -103,6 +108,9 @@ function partFrom(value: unknown, index: number): ManifestPart {
     lastTag: textOf(lastTag, DIGITS_32, `${at}.lastTag`),
     rows: rows === null ? null : integerOf(rows, 0, Number.MAX_SAFE_INTEGER, `${at}.rows`),
     ...(Object.hasOwn(fields, 'path') ? { path: partPathOf(path, `${at}.path`) } : {}),
+    ...(Object.hasOwn(fields, 'number')
+      ? { number: integerOf(number, 0, MAX_PART_NUMBER, `${at}.number`) }
+      : {}),
   }
 }
 
@@ -126,8 +134,22 @@ function partsFrom(value: unknown): ManifestPart[] {
       seen.add(part[field])
     }
   }
+  const numbers = new Set<number>()
+  for (const [index, part] of parts.entries()) {
+    const number = partNumber(part, index)
+    if (numbers.has(number)) throw wrong('parts', 'each part number once', number)
+    numbers.add(number)
+  }
   assertPathsOfTree(parts.flatMap(({ path }) => path ?? []))
   return parts
+}
+
+/**
+ * The part number that stands in a part's sealed file.
+ * @param index - The part's place in the manifest's list, from 0.
+ */
+export function partNumber(part: ManifestPart, index: number): number {
+  return part.number ?? index
 }
 
 /** Checks a manifest digest: 64 lower-case hexadecimal digits. Throws `MANIFEST_FORMAT`. */

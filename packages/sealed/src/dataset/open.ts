@@ -16,6 +16,7 @@ import {
   type ManifestPart,
   manifestNameOf,
   parseManifest,
+  partNumber,
 } from './manifest.ts'
 import { type VerifiedManifest, verifyManifest } from './signature.ts'
 import type { WriterKeyId } from './writer-key.ts'
@@ -26,7 +27,7 @@ const PARTS_AT_ONCE = 16
 export type VerifiedPart = Brand<
   {
     readonly path: string
-    /** Place in the manifest's list, from 0. */
+    /** Part number, which the sealed file's header bears too. */
     readonly number: number
     readonly datasetId: DatasetId
     readonly entry: ManifestPart
@@ -50,10 +51,10 @@ export type VerifiedDataset = Brand<
 >
 
 /** Opens a regular file; a pipe in its place is refused and never waited for. */
-async function openRegular(path: string, missing: DatasetCode): Promise<FileHandle> {
+async function openRegular(path: string, missing: DatasetCode, flags = 0): Promise<FileHandle> {
   const handle = await withStorage(`opening ${path}`, async () => {
     try {
-      return await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      return await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags)
     } catch (cause) {
       if (systemCode(cause) !== 'ENOENT') throw cause
       throw mismatch(missing, path, 'a file', 'none', { cause })
@@ -185,7 +186,7 @@ async function openParts(
   const opened: VerifiedPart[] = []
   while (opened.length < parts.length) {
     const batch = parts.slice(opened.length, opened.length + PARTS_AT_ONCE).map((entry, i) => {
-      const number = opened.length + i
+      const number = partNumber(entry, opened.length + i)
       return openExpectedPart({ path: join(folder, entry.name), number, datasetId, entry })
     })
     // Every file is closed again before the first failure is reported.
@@ -229,7 +230,29 @@ export async function openDataset(
  * @throws SealedFormatError `HEADER_MAC` for the wrong DEK or altered slots, `TAG`
  */
 export async function openPart(part: VerifiedPart, dek: Dek): Promise<SealedFileReader> {
-  const handle = await openRegular(part.path, 'PART_MISSING')
+  return await openAsExpected(part, dek)
+}
+
+/**
+ * Opens a file that no manifest lists yet, as the part that one is to list: the same is checked of
+ * it as by {@link openPart}. Whoever wrote it may be hostile: a link in its place is refused too.
+ * @throws DatasetError, SealedFormatError as {@link openPart}
+ */
+export async function openUnlistedPart(
+  folder: string,
+  part: Omit<ExpectedPart, 'path'>,
+  dek: Dek,
+): Promise<SealedFileReader> {
+  const path = join(folder, part.entry.name)
+  return await openAsExpected({ ...part, path }, dek, constants.O_NOFOLLOW)
+}
+
+async function openAsExpected(
+  part: ExpectedPart,
+  dek: Dek,
+  flags?: number,
+): Promise<SealedFileReader> {
+  const handle = await openRegular(part.path, 'PART_MISSING', flags)
   try {
     await verifyPart(handle, part)
     const reader = await withStorage(`reading ${part.path}`, () => readerOf(handle, dek))

@@ -21,6 +21,7 @@ import {
   type ManifestDigest,
   type ManifestPart,
   manifestNameOf,
+  partNumber,
 } from './manifest.ts'
 import type { VerifiedPart } from './open.ts'
 import { type SignManifest, signManifest, verifyManifest } from './signature.ts'
@@ -128,6 +129,7 @@ class FolderWriter implements DatasetWriter {
   readonly #mediaType: string
   // A hole is a part that is not closed yet.
   readonly #parts: (ManifestPart | undefined)[]
+  readonly #numbers: Set<number>
   readonly #written: { readonly path: string; readonly writer: SealedFileWriter }[] = []
   readonly #beginning = new Set<Promise<unknown>>()
   #state: 'open' | 'failed' | 'committed' | 'aborted' = 'open'
@@ -137,14 +139,16 @@ class FolderWriter implements DatasetWriter {
     this.#datasetId = options.datasetId
     this.#mediaType = options.mediaType
     this.#parts = options.keep.map(part => part.entry)
+    this.#numbers = new Set(options.keep.map(part => part.number))
   }
 
   async newPart(options: NewPartOptions): Promise<DatasetPartWriter> {
     this.#demandOpen()
-    const number = this.#parts.length
-    if (number >= MAX_PARTS) throw mismatch('LIMIT', 'parts', `at most ${MAX_PARTS}`, number + 1)
+    const index = this.#parts.length
+    if (index >= MAX_PARTS) throw mismatch('LIMIT', 'parts', `at most ${MAX_PARTS}`, index + 1)
     this.#parts.push(undefined)
-    const beginning = this.#orFail(() => this.#beginPart(number, options))
+    const place = { index, number: this.#takeNumber(index) }
+    const beginning = this.#orFail(() => this.#beginPart(place, options))
     this.#beginning.add(beginning)
     try {
       return await beginning
@@ -183,7 +187,18 @@ class FolderWriter implements DatasetWriter {
     }
   }
 
-  async #beginPart(number: number, options: NewPartOptions): Promise<DatasetPartWriter> {
+  /** A part's number is its place in the list, unless a part that was kept has that number. */
+  #takeNumber(index: number): number {
+    let number = index
+    while (this.#numbers.has(number)) number += 1
+    this.#numbers.add(number)
+    return number
+  }
+
+  async #beginPart(
+    { index, number }: { readonly index: number; readonly number: number },
+    options: NewPartOptions,
+  ): Promise<DatasetPartWriter> {
     const { mediaType, dek, segmentSize } = options
     const datasetId = this.#datasetId
     const fixed = fixedPart({
@@ -202,17 +217,18 @@ class FolderWriter implements DatasetWriter {
     // The dataset may have been aborted meanwhile.
     if (this.#state !== 'open') await writer.abort()
     this.#demandOpen()
-    return this.#partWriter({ name, number, path, writer, place: options.path })
+    return this.#partWriter({ name, index, number, path, writer, place: options.path })
   }
 
   #partWriter(part: {
     readonly name: string
+    readonly index: number
     readonly number: number
     readonly path: string
     readonly writer: SealedFileWriter
     readonly place: string | undefined
   }): DatasetPartWriter {
-    const { name, number, path, writer, place } = part
+    const { name, index, number, path, writer, place } = part
     return {
       name,
       number,
@@ -230,8 +246,9 @@ class FolderWriter implements DatasetWriter {
             lastTag: Buffer.from(summary.lastTag).toString('hex'),
             rows,
             ...(place === undefined ? {} : { path: place }),
+            ...(number === index ? {} : { number }),
           }
-          this.#parts[number] = entry
+          this.#parts[index] = entry
           return entry
         }),
     }
@@ -290,8 +307,8 @@ export interface DatasetWriterOptions {
   /** Media type of the dataset as a whole. */
   readonly mediaType: string
   /**
-   * The parts of the version before that the new version keeps: none, or its first ones in order,
-   * since a part's number is its place and is sealed into it.
+   * The parts of the version before that the new version keeps. A part's number is sealed into it:
+   * those that the manifest gives none are its first ones, in order.
    */
   readonly keep: readonly VerifiedPart[]
 }
@@ -303,7 +320,7 @@ export interface DatasetWriterOptions {
  */
 export function createDatasetWriter(options: DatasetWriterOptions): DatasetWriter {
   for (const [index, part] of options.keep.entries()) {
-    if (part.number !== index) {
+    if (partNumber(part.entry, index) !== part.number) {
       throw mismatch('PART_FOREIGN', 'number of a kept part', index, part.number)
     }
     if (part.datasetId !== options.datasetId) {

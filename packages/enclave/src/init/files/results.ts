@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { KmsError, MAX_PARTS_PER_REQUEST, type ReleasedKeys } from '@cloister/kms'
+import { MAX_PARTS_PER_REQUEST, type ReleasedKeys } from '@cloister/kms'
 import {
   createSealedFile,
   DatasetError,
@@ -11,6 +11,7 @@ import {
 import { forEachOf } from '../../image/files.ts'
 import {
   askedFor,
+  freshKeys,
   outputError,
   type PlannedOutput,
   type PlannedPart,
@@ -55,7 +56,8 @@ export async function sealFolder(
   const sealed = [await sealPart(output, first, opened.released.outputs)]
   for (let at = 0; at < others.length; at += MAX_PARTS_PER_REQUEST) {
     const batch = others.slice(at, at + MAX_PARTS_PER_REQUEST)
-    const keys = await keysFor(opened, output, batch)
+    const asked = batch.map(({ part }) => askedFor(part))
+    const keys = await freshKeys(opened.session, new Map([[output.output.datasetId, asked]]))
     await forEachOf(batch, AT_ONCE, async planned => {
       const entry = await sealPart(output, planned, keys)
       sealed[planned.part.fixed.part] = entry
@@ -83,22 +85,6 @@ async function filesOf(run: Run, output: PlannedOutput): Promise<readonly PlainF
   } catch (cause) {
     if (cause instanceof DatasetError) throw outputError(name, cause.message, cause)
     throw cause
-  }
-}
-
-/** Keys for files beyond the first: how many there are nobody knew before. */
-async function keysFor(
-  { session }: Opened,
-  { output }: PlannedOutput,
-  batch: readonly Planned[],
-): Promise<OutputKeys> {
-  const asked = new Map([[output.datasetId, batch.map(({ part }) => askedFor(part))]])
-  try {
-    return (await session.releaseOutputs(asked)).outputs
-  } catch (error) {
-    // Answered into the void: these keys were nobody's, and there are others.
-    if (!(error instanceof KmsError) || error.code !== 'REQUEST_REPLAYED') throw error
-    return (await session.releaseOutputs(asked)).outputs
   }
 }
 

@@ -1,0 +1,45 @@
+"""How a path is read and written, and what Spark is to be told of it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Sequence
+
+from .job import Dataset, scheme_of
+
+_SEALED = "sealed+"
+
+
+class CryptoMode(Enum):
+    """``SEALED``: a dataset of the job. ``PLAIN_TEXT``: any other file, as it is."""
+
+    SEALED = "sealed"
+    PLAIN_TEXT = "plain_text"
+
+    @classmethod
+    def parse(cls, text: str) -> CryptoMode:
+        """A mode by its name, in any case of letters."""
+        for mode in cls:
+            if text.lower() == mode.value:
+                return mode
+        wanted = " or ".join(mode.value for mode in cls)
+        raise ValueError(f"crypto_mode: wanted {wanted}, seen {text!r}")
+
+
+def located(path: str, mode: CryptoMode, datasets: Sequence[Dataset]) -> str:
+    """The path as Spark takes it, with the scheme that the mode asks for.
+
+    :param datasets: the job's. What is sealed is never given out as if it were plain text.
+    """
+    scheme = scheme_of(path)
+    if scheme == "" and not path.startswith("/"):
+        raise ValueError(f"path: wanted an absolute one or a URI, seen {path!r}")
+    if mode is CryptoMode.SEALED:
+        if scheme.startswith(_SEALED):
+            return path
+        return _SEALED + (path if scheme else f"file:{path}")
+    dataset = next((found for found in datasets if found.holds(path)), None)
+    if scheme.startswith(_SEALED) or dataset is not None:
+        which = "sealed" if dataset is None else f"the job's {dataset.kind} {dataset.name}"
+        raise ValueError(f"{path} is {which}: wanted crypto_mode sealed, seen plain_text")
+    return path if scheme else f"file:{path}"

@@ -1,0 +1,133 @@
+"""What is refused before Spark is asked; examples/spark-simple-query tries the rest, with Spark."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from typing import Any
+
+from cloister_spark import PPMLContext
+from cloister_spark.job import Dataset, job_datasets
+from cloister_spark.modes import CryptoMode, located
+
+SEALED, PLAIN = CryptoMode.SEALED, CryptoMode.PLAIN_TEXT
+JOB = (
+    Dataset("input", "people", "/in/people"),
+    Dataset("output", "result", "s3a://bucket/result"),
+)
+
+
+class ModesTest(unittest.TestCase):
+    def test_are_known_by_their_names(self) -> None:
+        self.assertIs(CryptoMode.parse("sealed"), SEALED)
+        self.assertIs(CryptoMode.parse("PLAIN_TEXT"), PLAIN)
+        for other in ["", "AES/CBC/PKCS5Padding", "AES_GCM_V1", "plain"]:
+            with self.assertRaisesRegex(ValueError, "wanted sealed or plain_text"):
+                CryptoMode.parse(other)
+
+    def test_give_paths_their_schemes(self) -> None:
+        for path, mode, wanted in [
+            ("/in/people", SEALED, "sealed+file:/in/people"),
+            ("file:/in/people", SEALED, "sealed+file:/in/people"),
+            ("s3a://bucket/x y", SEALED, "sealed+s3a://bucket/x y"),
+            ("sealed+hdfs://host/x", SEALED, "sealed+hdfs://host/x"),
+            ("/tmp/x", PLAIN, "file:/tmp/x"),
+            ("hdfs://host/in/people", PLAIN, "hdfs://host/in/people"),
+            ("/in/people2", PLAIN, "file:/in/people2"),
+        ]:
+            self.assertEqual(located(path, mode, JOB), wanted)
+
+    def test_never_take_what_is_sealed_for_plain_text(self) -> None:
+        for path in [
+            "/in/people",
+            "/in/people/",
+            "/in/people/part-00000-00.sealed",
+            "/in",
+            "/",
+            "/in/../in/./people",
+            "//in//people",
+            "/in/other/../people/x",
+            "file:///in/people",
+            "file:/in/people",
+            "FILE:/in/people",
+            "/in/peo*",
+            "/*/people/x",
+            "/in/{people,other}",
+            "/in/peopl?/x",
+            "/in/\\people",
+            "s3a://bucket/result/x",
+            "sealed+file:/tmp/x",
+        ]:
+            with self.assertRaisesRegex(ValueError, "wanted crypto_mode sealed"):
+                located(path, PLAIN, JOB)
+
+    def test_take_no_relative_path(self) -> None:
+        for mode in CryptoMode:
+            with self.assertRaisesRegex(ValueError, "wanted an absolute one"):
+                located("people", mode, JOB)
+
+
+class ContextTest(unittest.TestCase):
+    def test_takes_no_keys(self) -> None:
+        with self.assertRaisesRegex(ValueError, "ppml_args: .*by attestation.*kms_type, api_key$"):
+            PPMLContext("x", {"kms_type": "EHSMKeyManagementService", "api_key": "secret"})
+
+    def test_names_no_keys(self) -> None:
+        context = PPMLContext.__new__(PPMLContext)
+        for act in (
+            lambda: context.read("sealed", "AmyPK"),
+            lambda: context.write(None, "sealed", "AmyPK"),
+            lambda: context.textfile("/in/people", primary_key_name="AmyPK"),
+        ):
+            with self.assertRaisesRegex(ValueError, "primary_key_name: .*seen 'AmyPK'"):
+                act()
+
+    def test_reads_one_path_as_text(self) -> None:
+        context = PPMLContext.__new__(PPMLContext)
+        with self.assertRaisesRegex(ValueError, "several"):
+            context.textfile("/in/people,/tmp/x")
+
+
+class JobTest(unittest.TestCase):
+    def test_is_what_the_broker_tells(self) -> None:
+        reply = {
+            "version": 1,
+            "inputs": [{"name": "people", "folder": "/in/people"}],
+            "outputs": [{"name": "result", "folder": "s3a://bucket/result"}],
+        }
+        self.assertEqual(job_datasets(_broker({"ok": reply})), JOB)
+
+    def test_is_an_error_when_the_broker_says_so_or_goes(self) -> None:
+        for reply in [{"error": {"code": "MALFORMED", "message": "no"}}, None]:
+            with self.assertRaises(ConnectionError):
+                job_datasets(_broker(reply))
+
+    def test_is_nothing_outside_of_an_instance(self) -> None:
+        self.assertEqual(job_datasets(), ())
+
+
+def _broker(reply: Any) -> str:
+    """A broker of one connection, which has the reply to whatever it is asked."""
+    path = str(Path(tempfile.mkdtemp()) / "keys.sock")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+
+    def serve() -> None:
+        with server, server.accept()[0] as client:
+            client.recv(1024)
+            if reply is not None:
+                frame = json.dumps(reply).encode()
+                client.sendall(struct.pack(">I", len(frame)) + frame)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return path
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,115 @@
+package io.cloister.spark.broker;
+
+import static io.cloister.spark.broker.BrokerException.Code.PROTOCOL;
+import static io.cloister.spark.broker.BrokerException.Code.UNAVAILABLE;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.cloister.spark.sealed.Dek;
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ConcurrentLinkedQueue;
+
+/**
+ * Asks the key broker of this instance (docs/protocols/key-broker.md). Of any number of threads:
+ * each request has a connection for itself, since a task that Spark interrupts loses its own.
+ */
+public final class KeyBroker {
+  /** How a commit treats the parts that this program committed before. */
+  public enum Mode {
+    REPLACE,
+    APPEND
+  }
+
+  private static final int PAGE = 1000;
+  private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
+
+  private final Path socket;
+  private final ConcurrentLinkedQueue<Connection> idle = new ConcurrentLinkedQueue<>();
+
+  public KeyBroker(Path socket) {
+    this.socket = socket;
+  }
+
+  public Job job() throws IOException {
+    return Reply.job(ask(request("job")));
+  }
+
+  /** All parts of an input, in its manifest's order. */
+  public List<Part> parts(Job.Input input) throws IOException {
+    List<Part> parts = new ArrayList<>(input.parts());
+    while (parts.size() < input.parts()) {
+      ObjectNode request = request("parts").put("input", input.name());
+      List<Part> page = Reply.parts(ask(request.put("from", parts.size()).put("size", PAGE)));
+      if (page.isEmpty() || parts.size() + page.size() > input.parts()) {
+        throw new BrokerException(
+            PROTOCOL,
+            "parts of " + input.name() + ": wanted " + input.parts() + ", seen "
+                + (parts.size() + page.size()));
+      }
+      parts.addAll(page);
+    }
+    return parts;
+  }
+
+  /** The key of one of an input's files. */
+  public Dek open(String input, String fileId) throws IOException {
+    ObjectNode request = request("open").put("input", input);
+    request.putArray("files").add(fileId);
+    return Reply.dek(ask(request), fileId);
+  }
+
+  /** A key for a file that is about to be written. */
+  public CreatedFile create(String output, String fileId, String fixedDigest) throws IOException {
+    ObjectNode request = request("create").put("output", output);
+    request.putArray("files").addObject().put("fileId", fileId).put("fixedDigest", fixedDigest);
+    return Reply.created(ask(request), fileId);
+  }
+
+  /** Says which parts an output has, all at once. */
+  public void commit(String output, Mode mode, List<Part> parts) throws IOException {
+    ObjectNode request = request("commit").put("output", output);
+    request.put("mode", mode == Mode.REPLACE ? "replace" : "append");
+    var array = request.putArray("parts");
+    for (Part part : parts) {
+      ObjectNode item = array.addObject();
+      item.put("number", part.number()).put("name", part.name()).put("path", part.path());
+      item.put("fileId", part.fileId()).put("fixedDigest", part.fixedDigest());
+      item.put("length", part.length()).put("lastTag", part.lastTag());
+      if (part.knownRows().isPresent()) item.put("rows", part.rows());
+      else item.putNull("rows");
+    }
+    Reply.nothing(ask(request));
+  }
+
+  private static ObjectNode request(String ask) {
+    return JSON.objectNode().put("ask", ask);
+  }
+
+  private JsonNode ask(ObjectNode request) throws IOException {
+    ByteBuffer frame = Connection.frame(request);
+    JsonNode reply;
+    Connection connection = null;
+    try {
+      connection = idle.poll();
+      if (connection == null) connection = Connection.open(socket);
+      reply = connection.exchange(frame);
+    } catch (IOException cause) {
+      if (connection != null) connection.close();
+      if (cause instanceof BrokerException || isInterrupt(cause)) throw cause;
+      throw new BrokerException(UNAVAILABLE, "the key broker at " + socket, cause);
+    }
+    idle.add(connection);
+    return Reply.ok(reply);
+  }
+
+  private static boolean isInterrupt(IOException cause) {
+    return cause instanceof ClosedByInterruptException || cause instanceof InterruptedIOException;
+  }
+}

@@ -1,0 +1,60 @@
+package io.cloister.spark.fs;
+
+import io.cloister.spark.broker.Job;
+import io.cloister.spark.broker.KeyBroker;
+import io.cloister.spark.sealed.SealedException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/** The inputs and outputs of the job that this JVM is part of, as the key broker tells them. */
+public final class SealedJob {
+  private static final String BROKER_VARIABLE = "CLOISTER_KEY_BROKER";
+
+  private static SealedJob current;
+
+  private final List<InputDataset> inputs = new ArrayList<>();
+  private final List<OutputDataset> outputs = new ArrayList<>();
+
+  private SealedJob(KeyBroker broker) throws IOException {
+    Job job = broker.job();
+    for (Job.Input input : job.inputs()) inputs.add(new InputDataset(broker, input));
+    for (Job.Output output : job.outputs()) outputs.add(new OutputDataset(broker, output));
+  }
+
+  public static synchronized SealedJob current() throws IOException {
+    if (current == null) {
+      String socket = System.getenv(BROKER_VARIABLE);
+      if (socket == null) {
+        throw new IOException(
+            BROKER_VARIABLE + " is not set: sealed paths are there in an instance whose image has"
+                + " `entry.interface: keys`");
+      }
+      current = new SealedJob(new KeyBroker(Path.of(socket)));
+    }
+    return current;
+  }
+
+  /** Makes a job of another broker the current one. */
+  static synchronized void use(Path socket) throws IOException {
+    current = new SealedJob(new KeyBroker(socket));
+  }
+
+  /** The input that a place is in. */
+  Optional<InputDataset> input(Location place) {
+    return inputs.stream().filter(it -> it.folder().relative(place).isPresent()).findFirst();
+  }
+
+  /** The output that a place is in. */
+  public Optional<OutputDataset> output(Location place) {
+    return outputs.stream().filter(it -> it.folder().relative(place).isPresent()).findFirst();
+  }
+
+  /** That a path is not one that the job may be asked for. */
+  public static SealedException refuse(String act, Location place, String wanted) {
+    return new SealedException(
+        SealedException.Code.PATH, act + " " + place.sealed("") + ": wanted " + wanted);
+  }
+}

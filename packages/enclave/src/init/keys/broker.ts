@@ -1,0 +1,179 @@
+import {
+  type AttestedSession,
+  KmsConnectionError,
+  KmsError,
+  type ReleasedKeys,
+} from '@cloister/kms'
+import { pathOfPart, type VerifiedPart } from '@cloister/sealed'
+import { keyOfPart, type OpenedInput } from '../inputs.ts'
+import { freshKeys, mediaTypeOf } from '../outputs.ts'
+import { isAway } from '../recording-client.ts'
+import { BrokerError } from './errors.ts'
+import type { BrokerOutput } from './output.ts'
+import { parseRequest, type RequestTo } from './request.ts'
+
+/** What a broker answers from. */
+export interface BrokerOptions {
+  readonly session: Pick<AttestedSession, 'releaseOutputs'>
+  readonly released: ReleasedKeys
+  readonly inputs: readonly OpenedInput[]
+  readonly outputs: readonly BrokerOutput[]
+  /** Folders as the program sees them. */
+  readonly layout: {
+    readonly scratchFolder: string
+    inputFolder(name: string): string
+  }
+}
+
+/**
+ * Answers what a program asks about its job: which parts its inputs have, their keys, new keys for
+ * the sealed files that it writes, and which of these are an output's parts.
+ * @see docs/protocols/key-broker.md
+ */
+export class KeyBroker {
+  readonly #options: BrokerOptions
+  /** Parts by file id, by the input's name. */
+  readonly #files: ReadonlyMap<string, ReadonlyMap<string, VerifiedPart>>
+
+  constructor(options: BrokerOptions) {
+    this.#options = options
+    this.#files = new Map(
+      options.inputs.map(({ name, dataset }) => [
+        name,
+        new Map(dataset.parts.map(part => [part.entry.fileId, part])),
+      ]),
+    )
+  }
+
+  /** @throws BrokerError what is refused */
+  async answer(bytes: Uint8Array): Promise<object> {
+    const request = parseRequest(bytes)
+    switch (request.ask) {
+      case 'job':
+        return this.#job()
+      case 'parts':
+        return this.#parts(request)
+      case 'open':
+        return this.#open(request)
+      case 'create':
+        return await this.#create(request)
+      case 'commit':
+        return await this.#commit(request)
+    }
+  }
+
+  #job(): object {
+    const { inputs, outputs, layout } = this.#options
+    return {
+      version: 1,
+      inputs: inputs.map(({ name, format, dataset: { manifest, parts } }) => ({
+        ...{ name, datasetId: manifest.datasetId, version: manifest.version, format },
+        ...{ mediaType: manifest.mediaType, folder: layout.inputFolder(name) },
+        parts: parts.length,
+      })),
+      outputs: outputs.map(({ planned: { output, folder } }) => ({
+        ...{ name: output.name, datasetId: output.datasetId, format: output.format },
+        ...{
+          mediaType: mediaTypeOf(output),
+          folder: folder.folder,
+          partsFolder: folder.unfinished,
+        },
+      })),
+      scratchFolder: layout.scratchFolder,
+    }
+  }
+
+  #parts({ input, from, size }: RequestTo<'parts'>): object {
+    const { parts } = this.#input(input).dataset
+    return {
+      parts: parts.slice(from, from + size).map(({ number, entry, header }) => {
+        const { name, fileId, fixedDigest, length, lastTag, rows } = entry
+        const path = pathOfPart({ ...entry, number, mediaType: header.fixed.mediaType })
+        return { number, name, path, fileId, fixedDigest, length, lastTag, rows }
+      }),
+    }
+  }
+
+  #open({ input, files }: RequestTo<'open'>): object {
+    const { name } = this.#input(input)
+    const parts = this.#files.get(name)
+    const deks = files.map(fileId => {
+      const part = parts?.get(fileId)
+      if (part === undefined) {
+        throw new BrokerError('UNKNOWN_FILE', `input ${name} has no file ${fileId}`)
+      }
+      return [fileId, textOf(keyOfPart(name, part, this.#options.released).exposeBytes())] as const
+    })
+    return { deks: Object.fromEntries(deks) }
+  }
+
+  async #create({ output, files }: RequestTo<'create'>): Promise<object> {
+    const target = this.#output(output)
+    const { session } = this.#options
+    target.reserve(files)
+    try {
+      const asked = files.map(({ fileId, fixedDigest }) => ({
+        fileId,
+        fixedDigestHex: fixedDigest,
+      }))
+      const { datasetId } = target.planned.output
+      const keys = await freshKeys(session, new Map([[datasetId, asked]]))
+      const given = files.map(({ fileId, fixedDigest }) => {
+        const key = keys.get(fileId)
+        if (key === undefined) throw new BrokerError('DENIED', `no key came for file ${fileId}`)
+        target.give(fileId, { dek: key.dek, fixedDigest })
+        const { kmsId, cmkId, cmkVersion, wrappedDek } = key.slot
+        const slot = { kmsId, cmkId, cmkVersion, wrappedDek: textOf(wrappedDek) }
+        return [fileId, { dek: textOf(key.dek.exposeBytes()), slots: [slot] }] as const
+      })
+      return { files: Object.fromEntries(given) }
+    } catch (error) {
+      target.release(files)
+      throw refusalOf(error)
+    }
+  }
+
+  async #commit({ output, mode, parts }: RequestTo<'commit'>): Promise<object> {
+    await this.#output(output).commit(mode, parts)
+    return {}
+  }
+
+  #input(name: string): OpenedInput {
+    const { inputs } = this.#options
+    const input = inputs.find(candidate => candidate.name === name)
+    if (input !== undefined) return input
+    throw new BrokerError('UNKNOWN_INPUT', noneOf('input', name, inputs))
+  }
+
+  #output(name: string): BrokerOutput {
+    const { outputs } = this.#options
+    const output = outputs.find(({ planned }) => planned.output.name === name)
+    if (output !== undefined) return output
+    const names = outputs.map(({ planned }) => planned.output)
+    throw new BrokerError('UNKNOWN_OUTPUT', noneOf('output', name, names))
+  }
+}
+
+function noneOf(what: string, seen: string, named: readonly { readonly name: string }[]): string {
+  const wanted = named.map(({ name }) => name).join(', ') || 'none'
+  return `${what}s of the job: ${wanted}; seen ${JSON.stringify(seen)}`
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url')
+}
+
+/** What the key service said, in the broker's words. */
+function refusalOf(cause: unknown): unknown {
+  if (isAway(cause)) {
+    return new BrokerError('UNAVAILABLE', 'the key service does not answer', { cause })
+  }
+  if (cause instanceof KmsError) {
+    const reasons = cause.reasons.map(({ code, message }) => `${code}: ${message}`)
+    const message = [cause.message, ...reasons].join('; ')
+    return new BrokerError('DENIED', message, { cause })
+  }
+  if (cause instanceof KmsConnectionError)
+    return new BrokerError('DENIED', cause.message, { cause })
+  return cause
+}

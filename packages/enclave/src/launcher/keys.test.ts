@@ -1,0 +1,175 @@
+import { readdirSync } from 'node:fs'
+import { readUnverifiedManifest } from '@cloister/sealed'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { verifyReceipt } from '../receipt/verify.ts'
+import { FilesScene, hasPython } from './files-scene.test.support.ts'
+import { brokerDefinition, PRELUDE, UPPER_CASE } from './keys-scene.test.support.ts'
+import { findBubblewrap } from './start.ts'
+import { World } from './world.test.support.ts'
+
+const isSandboxed = findBubblewrap() !== undefined
+const canRun = hasPython && isSandboxed
+
+let world: World
+
+beforeAll(async () => {
+  if (hasPython) world = await World.start({ definition: brokerDefinition() })
+})
+
+afterAll(async () => {
+  await world?.stop()
+})
+
+/** A step of an instance, as an event. */
+interface Stepping {
+  readonly kind: string
+  readonly step?: string
+}
+
+const run = async (program: string) => {
+  const scene = await FilesScene.make(world, [`${PRELUDE}${program}`])
+  return { scene, outcome: await scene.launch() }
+}
+
+describe.runIf(hasPython)('a program that asks for keys as it goes', () => {
+  it.each([
+    { name: 'in a sandbox', withoutSandbox: false, run: isSandboxed },
+    { name: 'without one', withoutSandbox: true, run: true },
+  ])('reads sealed inputs and writes sealed outputs, $name', async options => {
+    if (!options.run) return
+    const files = { 'people.csv': 'name\nada\n', 'notes/a b.txt': 'x'.repeat(20_000), empty: '' }
+    const scene = await FilesScene.make(world, [UPPER_CASE], files)
+    const outcome = await scene.launch({ withoutSandbox: options.withoutSandbox })
+    expect(outcome).toMatchObject({ outcome: 'completed', exitCode: 0, stderr: '' })
+    if (outcome.outcome !== 'completed') return
+    expect(await scene.results()).toEqual({
+      ...{ 'people.csv': 'NAME\nADA\n', 'notes/a b.txt': 'X'.repeat(20_000), empty: '' },
+    })
+    const summary = await verifyReceipt(outcome.receipt, {
+      roots: [world.platform.trustRoot],
+      kmsIdentityKeys: [world.kms.pin.identityKey],
+    })
+    expect(summary).toMatchObject({
+      inputs: [{ name: 'people', version: 1 }],
+      outputs: [{ name: 'result', version: 1, rows: null }],
+    })
+    const names = readdirSync(scene.outputFolder).map(name => name.replace(/[0-9a-f]{32,}/, '#'))
+    expect(names.filter(name => !/^part-\d{5,}-#\.sealed$/.test(name)).sort()).toEqual([
+      ...['manifest-#.jws', 'manifest.jws', 'receipt.jws'],
+    ])
+    expect(names).toHaveLength(6)
+  })
+
+  it.runIf(canRun)('is told its job, and what it has to know of each part', async () => {
+    const { scene, outcome } = await run(`
+broker.commit(result, [])
+print(json.dumps([job, broker.parts('people'), os.environ['CLOISTER_KEY_BROKER']]))
+`)
+    expect(outcome).toMatchObject({ outcome: 'completed' })
+    const [job, parts, path] = JSON.parse(outcome.stdout)
+    const { inputs, outputs } = scene.job
+    const mediaType = 'application/octet-stream'
+    expect(job).toEqual({
+      version: 1,
+      inputs: [{ ...inputs[0], mediaType, folder: '/in/people', parts: 2 }],
+      outputs: [
+        {
+          ...{ name: 'result', datasetId: outputs[0]?.datasetId, format: 'files', mediaType },
+          ...{ folder: '/out/result', partsFolder: job.outputs[0].partsFolder },
+        },
+      ],
+      scratchFolder: '/tmp',
+    })
+    expect(job.outputs[0].partsFolder).toMatch(/^\/out\/result\/\.unfinished-[0-9a-f]{16}$/)
+    const manifest = await readUnverifiedManifest(scene.inputFolder)
+    expect(parts).toEqual(manifest.parts.map((part, number) => ({ number, ...part })))
+    expect(path).toBe('/run/keys.sock')
+    // A dataset without parts is one, where the program says so.
+    expect(await scene.results()).toEqual({})
+  })
+
+  it.runIf(canRun)('says what an output consists of: more, or something else', async () => {
+    const { scene, outcome } = await run(`
+one = broker.write(result, 'one', b'1', number=7)
+broker.commit(result, [one])
+two = broker.write(result, 'a/two', b'2', number=4294967295)
+Broker().commit(result, [two])
+three = broker.write(result, 'three', b'3', number=0)
+broker.commit(result, [three, one], 'replace')
+broker.commit(result, [two])
+broker.write(result, 'never', b'never committed')
+`)
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(await scene.results()).toEqual({ three: '3', one: '1', 'a/two': '2' })
+    const { parts } = await readUnverifiedManifest(scene.outputFolder)
+    expect(parts.map(({ number }) => number)).toEqual([0, 7, 4294967295])
+    // What was not committed is not there.
+    const sealed = readdirSync(scene.outputFolder).filter(name => name.endsWith('.sealed'))
+    expect(sealed.sort()).toEqual(parts.map(({ name }) => name).sort())
+  })
+
+  it.runIf(canRun)('asks from many threads, also while the key service is away', async () => {
+    const scene = await FilesScene.make(world, [
+      `${PRELUDE}
+from concurrent.futures import ThreadPoolExecutor
+time.sleep(1)
+def task(number):
+    return Broker().write(result, f'{number % 7}/{number}.txt', str(number).encode() * number)
+with ThreadPoolExecutor(16) as pool:
+    broker.commit(result, list(pool.map(task, range(200))))
+`,
+    ])
+    const onEvent = async (event: Stepping) => {
+      if (event.step !== 'program-started') return
+      await world.kms.close()
+      setTimeout(() => void world.restart(), 2500)
+    }
+    const outcome = await scene.launch({ onEvent: event => void onEvent(event) })
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    const results = await scene.results()
+    expect(Object.keys(results)).toHaveLength(200)
+    expect(results['3/199.txt']).toBe('199'.repeat(199))
+  })
+
+  it.runIf(canRun)('writes the next version in place of the one before', async () => {
+    const scene = await FilesScene.make(world, [UPPER_CASE])
+    expect(await scene.launch()).toMatchObject({ outcome: 'completed' })
+    expect(await scene.launch()).toMatchObject({ outcome: 'completed' })
+    const { version, parts } = await readUnverifiedManifest(scene.outputFolder)
+    expect([version, parts.length]).toEqual([2, 2])
+    expect(Object.keys(await scene.results())).toEqual(['notes/a b.txt', 'people.csv'])
+  })
+})
+
+describe.runIf(canRun)('a job whose program asks for keys leaves nothing', () => {
+  it.each([
+    ['ends with another code', 'broker.commit(result, [one]); sys.exit(42)', 'PROGRAM', 42],
+    ['is killed', 'broker.commit(result, [one]); os.kill(os.getpid(), 9)', 'PROGRAM', 137],
+    ['commits nothing', '', 'OUTPUT', 70],
+  ])('when it %s', async (_what, then, code, exitCode) => {
+    const { scene, outcome } = await run(`one = broker.write(result, 'one', b'1')\n${then}\n`)
+    expect(outcome).toMatchObject({ outcome: 'failed', exitCode, failure: { code } })
+    expect(readdirSync(scene.outputFolder)).toEqual([])
+  })
+
+  it('when the key service refuses a key, which the program is told', async () => {
+    const scene = await FilesScene.make(world, [
+      `${PRELUDE}
+print('ready', flush=True)
+while True:
+    try:
+        broker.write(result, secrets.token_hex(8), b'')
+    except Refused as refused:
+        print(refused)
+        sys.exit(3)
+`,
+    ])
+    const onEvent = (event: Stepping) => {
+      if (event.step === 'program-started') void world.owner.disableKey(scene.keyId)
+    }
+    const outcome = await scene.launch({ onEvent })
+    expect(outcome).toMatchObject({ outcome: 'failed', exitCode: 3 })
+    expect(outcome.stdout).toMatch(/^ready\nDENIED: .*KEY_DISABLED/)
+    expect(readdirSync(scene.outputFolder)).toEqual([])
+  })
+})
