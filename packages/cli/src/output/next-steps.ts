@@ -9,7 +9,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'run a job over the data, with its result under an open key: cloister run --help',
   'KmsError KEY_DISABLED': 'ask the owner of the key why it is disabled',
   'KmsError UNAUTHENTICATED':
-    'look at which credential the home folder holds; an account of its own is opened by cloister kms enrol',
+    'look at which credential the home folder holds, or at --operator-token-file: a token that was replaced is worth nothing; an account of its own is opened by cloister kms enrol',
   'KmsError NOT_ALLOWED': 'cloister account show says what this credential may do',
   'KmsError WITHDRAWN':
     'run another image; cloister policy withdraw --list shows what is withdrawn',
