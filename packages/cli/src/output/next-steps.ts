@@ -59,6 +59,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'a dataset consists of files alone: take links, pipes and odd names out of the folder',
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
+  'ImageError EXISTS': 'name another folder, or remove that one',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
   'BackendError TOOL_MISSING': 'install it, or say where it is: docs/gramine.md, docs/occlum.md',
   'BackendError MEASUREMENT':
@@ -71,8 +72,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
   'ImageError SECRET':
     'keep it out of the image, under exclude; a file that only looks like a secret is named under allowedSecrets, with its SHA-256 and a reason',
-  'LockError LOCK_MISSING': 'cloister enclave lock',
-  'LockError LOCK_STALE': 'cloister enclave lock',
+  'LockError LOCK_MISSING': 'cloister enclave lock DEFINITION; enclave.yaml where none is given',
+  'LockError LOCK_STALE': 'cloister enclave lock DEFINITION; enclave.yaml where none is given',
   'LockError LOCK_FORMAT': 'put the lock back from version control, or remove it and lock again',
   'LockError ARTEFACT_MISSING': 'cloister enclave lock fetches what the store lacks',
   'LockError ARTEFACT_CHANGED':
