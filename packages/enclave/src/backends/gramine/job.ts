@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { PassThrough, type Writable } from 'node:stream'
 import { ownProcessFault } from '../../image/own-process.ts'
 import { INSTANCE_NAME } from '../../instance/layout.ts'
-import { endOf, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
+import { endOf, requireJobsEnd, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
 import {
   absolute,
@@ -95,7 +95,7 @@ async function runIn(
     try {
       const started = pid === undefined ? Promise.reject(notStarted) : Promise.resolve(pid)
       started.catch(() => {})
-      return await endOf({ process: child, status, kill, pid: started }, options)
+      return requireJobsEnd(await endOf({ process: child, status, kill, pid: started }, options))
     } catch (error) {
       throw pid === undefined ? notStarted : error
     } finally {
