@@ -236,7 +236,7 @@ function secretOf({ runSecret }: ReleasedKeys): Dek {
 
 async function open(run: JobRun): Promise<Opened> {
   const { assignment, layout, planned, step } = run
-  const { job, pin, place } = assignment
+  const { job, pin, place, manifest } = assignment
   const session = await attest(run)
   const asked = await partsToAskFor(job, layout, pin.kmsId)
   // Drawn here: nobody else's run has this id, so nobody else's instances have its secret.
@@ -245,10 +245,11 @@ async function open(run: JobRun): Promise<Opened> {
   await step('released')
   const inputs = await openInputs(job, layout, released)
   await step('inputs-opened')
+  const { ports = [] } = manifest.entry.executor ?? {}
   const together =
     place === undefined || runId === undefined
       ? undefined
-      : { runId, executors: place.executors, secret: secretOf(released) }
+      : { runId, executors: place.executors, ports, secret: secretOf(released) }
   return { session, released, inputs, together }
 }
 

@@ -41,6 +41,8 @@ export interface Opened {
 export interface DriversRun {
   readonly runId: string
   readonly executors: number
+  /** At which instances reach each other. */
+  readonly ports: readonly number[]
   readonly secret: Dek
 }
 

@@ -38,7 +38,7 @@ export class Switchboard {
     this.#inbound.set(name, inbound)
     const options = { mode, maxConnections: MAX_CONNECTIONS, allowHalfOpen: true }
     const relay = await openRelaySocket(socket, options, (inner, track) => {
-      inner.once('error', () => inner.destroy())
+      inner.on('error', () => inner.destroy())
       readLine(inner, MAX_NAME, line => {
         const path = line === undefined ? undefined : this.#inbound.get(line)
         if (path === undefined) {
@@ -47,6 +47,7 @@ export class Switchboard {
         }
         const outer = connect({ path, allowHalfOpen: true })
         track(outer)
+        outer.on('error', () => inner.destroy())
         // Whoever goes without a word takes the other with it.
         inner.once('close', () => outer.destroySoon())
         outer.once('close', () => inner.destroySoon())

@@ -9,6 +9,7 @@ import { addressesOf, DRIVER } from '../../instance/together.ts'
 import { keyOfPart, type OpenedInput } from '../inputs.ts'
 import { freshKeys, mediaTypeOf } from '../outputs.ts'
 import { isAway } from '../recording-client.ts'
+import type { DriversRun } from '../running.ts'
 import { BrokerError } from './errors.ts'
 import type { BrokerOutput } from './output.ts'
 import { parseRequest, type RequestTo } from './request.ts'
@@ -25,7 +26,7 @@ export interface BrokerOptions {
     inputFolder(name: string): string
   }
   /** The run, where the job runs as several instances. */
-  readonly run?: { readonly runId: string; readonly executors: number }
+  readonly run?: Pick<DriversRun, 'runId' | 'executors' | 'ports'>
 }
 
 /**
@@ -95,11 +96,11 @@ export class KeyBroker {
   #run(executor: string | undefined): object {
     const { run } = this.#options
     if (run === undefined) return { role: 'alone' }
-    const { runId, executors } = run
+    const { runId, executors, ports } = run
     const addresses = addressesOf(executors)
     const name = executor ?? DRIVER
     return {
-      ...{ role: executor === undefined ? 'driver' : 'executor', name, runId, executors },
+      ...{ role: executor === undefined ? 'driver' : 'executor', name, runId, executors, ports },
       ...{ address: addresses.get(name), driver: addresses.get(DRIVER) },
     }
   }
