@@ -57,7 +57,14 @@ export async function teeOfImage(image: string): Promise<'sim' | 'sgx'> {
 export interface RunJobOptions
   extends Pick<
     LaunchOptions,
-    'onEvent' | 'signal' | 'passOnSignals' | 'stdin' | 'stdout' | 'stderr' | 'withoutSandbox'
+    | 'onEvent'
+    | 'signal'
+    | 'passOnSignals'
+    | 'stdin'
+    | 'stdout'
+    | 'stderr'
+    | 'withoutSandbox'
+    | 'executors'
   > {
   readonly job: JobFile
   readonly pin: KmsPin

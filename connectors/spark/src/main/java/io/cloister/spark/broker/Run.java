@@ -13,6 +13,11 @@ public record Run(
     EXECUTOR
   }
 
+  /** An executor's id, as Spark wants it: a number. */
+  public String executorId() {
+    return name.replaceFirst("^executor-", "");
+  }
+
   static Run alone() {
     return new Run(Role.ALONE, "", "", 0, List.of(), "", "");
   }

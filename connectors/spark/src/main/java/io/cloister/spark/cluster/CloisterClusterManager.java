@@ -12,15 +12,17 @@ import org.apache.spark.scheduler.TaskSchedulerImpl;
 import org.apache.spark.scheduler.local.LocalSchedulerBackend;
 
 /**
- * {@code spark.master=cloister}: executors are the other instances of the job, which start by
+ * {@code spark.master=spark-cloister}: executors are the other instances of the job, which start by
  * themselves; where there are none, this JVM's threads.
  */
 public final class CloisterClusterManager implements ExternalClusterManager {
+  // spark-submit takes none that does not begin with a name it knows.
+  private static final String MASTER = "spark-cloister";
   private static final AtomicBoolean USED = new AtomicBoolean();
 
   @Override
   public boolean canCreate(String master) {
-    return master.equals("cloister");
+    return master.equals(MASTER);
   }
 
   @Override
@@ -55,7 +57,7 @@ public final class CloisterClusterManager implements ExternalClusterManager {
     try {
       return Instance.here();
     } catch (IOException cause) {
-      throw new UncheckedIOException("spark.master=cloister: wanted an instance's init", cause);
+      throw new UncheckedIOException("spark.master=" + MASTER + ": wanted an instance's init", cause);
     }
   }
 }

@@ -76,9 +76,9 @@ public final class CloisterPlugin implements SparkPlugin {
       Run run = instance.run();
       // A JVM that is driver and executor in one has been looked at as the driver.
       if (run.role() == Run.Role.ALONE) return;
-      if (!run.name().equals(plugin.executorID())) {
+      if (!run.executorId().equals(plugin.executorID())) {
         throw new IllegalStateException(
-            "Cloister: wanted executor " + run.name() + ", seen " + plugin.executorID());
+            "Cloister: wanted executor " + run.executorId() + ", seen " + plugin.executorID());
       }
       Settings.requireForExecutor(plugin.conf(), instance);
       try {

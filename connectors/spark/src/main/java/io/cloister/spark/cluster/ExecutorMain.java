@@ -38,7 +38,7 @@ public final class ExecutorMain {
   static List<String> arguments(Run run, String driver) {
     return List.of(
         "--driver-url", driver,
-        "--executor-id", run.name(),
+        "--executor-id", run.executorId(),
         "--hostname", run.address(),
         "--bind-address", run.address(),
         "--cores", Integer.toString(Runtime.getRuntime().availableProcessors()),

@@ -31,7 +31,6 @@ final class Settings {
           conf.get("spark.blockManager.port", "unset"));
       // Another port than the first is nobody's, and Spark would try the next ones.
       settings.require("spark.port.maxRetries", "0");
-      settings.require("spark.io.encryption.enabled", "true");
       settings.require("spark.shuffle.service.enabled", "false", "false");
       settings.require("spark.dynamicAllocation.enabled", "false", "false");
     }
@@ -42,7 +41,6 @@ final class Settings {
   static void requireForExecutor(SparkConf conf, Instance instance) {
     Settings settings = new Settings(conf);
     settings.requireScratch(instance.scratchFolder());
-    settings.require("spark.io.encryption.enabled", "true");
     settings.refuse();
   }
 
