@@ -7,10 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import { buildImage } from '../image/build.ts'
+import { verifyImage } from '../image/verify.ts'
 import type { LaunchEvent } from './event.ts'
 import { FilesScene, hasPython } from './files-scene.test.support.ts'
 import { brokerDefinition, PRELUDE } from './keys-scene.test.support.ts'
-import { findBubblewrap } from './start.ts'
+import { type InstanceResult, launchInstance } from './instance.ts'
+import { findBubblewrap, strongestConfinement } from './start.ts'
+import { Switchboard } from './switchboard.ts'
 import { World } from './world.test.support.ts'
 
 const PORT = 7078
@@ -200,6 +203,36 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
+  it('has no executor of another image, under this job or under one of its own', async () => {
+    const scene = await make(2)
+    const other = await verifyImage(await imageAlone('other', { ...definition(), name: 'other' }))
+    const bubblewrap = findBubblewrap() ?? ''
+    const confinement = await strongestConfinement(bubblewrap)
+    if (confinement === 'none') throw new Error('there is no sandbox')
+    const rogues: Promise<InstanceResult>[] = []
+    const onEvent = (event: LaunchEvent) => {
+      if (event.kind !== 'run') return
+      const place = { role: 'executor', executors: 2, number: 3, runId: event.runId } as const
+      const own = { ...scene.job, measurement: other.measurement }
+      for (const job of [scene.job, own]) {
+        const options = {
+          ...{ imageFolder: other.folder, job, pin: world.kms.pin, platform: world.platform },
+          ...{ inputs: { people: scene.inputFolder }, outputs: { result: scene.outputFolder } },
+          ...{ onEvent: () => {}, among: { place, switchboard: new Switchboard() } },
+        }
+        rogues.push(
+          launchInstance(options, { image: other, enclosure: { bubblewrap, confinement } }),
+        )
+      }
+    }
+    expect(await scene.launch({ executors: 2, onEvent })).toMatchObject({ outcome: 'completed' })
+    expect(await scene.results()).toEqual(UPPER)
+    expect(await Promise.all(rogues)).toMatchObject([
+      { outcome: 'failed', failure: { code: 'MEASUREMENT' } },
+      { outcome: 'failed', failure: { code: 'RELEASE_DENIED' } },
+    ])
+  })
+
   it('wants an image that has executors, and a number of them that can be', async () => {
     const scene = await make(1)
     for (const executors of [0, 1.5, 17]) {
@@ -208,18 +241,23 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     await expect(scene.launch({ executors: 1, withoutSandbox: true })).rejects.toMatchObject({
       code: 'SANDBOX',
     })
-    const folder = join(world.folder, 'alone')
-    await mkdir(folder)
-    const image = await buildImage({
-      definition: brokerDefinition(),
-      baseDir: fileURLToPath(new URL('..', import.meta.url)),
-      out: join(folder, 'image'),
-      signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
-    })
-    const asked = scene.launch({ executors: 1, imageFolder: image.folder })
+    const imageFolder = await imageAlone('alone', brokerDefinition())
+    const asked = scene.launch({ executors: 1, imageFolder })
     await expect(asked).rejects.toMatchObject({ code: 'EXECUTORS' })
   })
 })
+
+async function imageAlone(name: string, of: EnclaveDefinition): Promise<string> {
+  const folder = join(world.folder, name)
+  await mkdir(folder)
+  const { folder: image } = await buildImage({
+    definition: of,
+    baseDir: fileURLToPath(new URL('..', import.meta.url)),
+    out: join(folder, 'image'),
+    signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
+  })
+  return image
+}
 
 /** Every byte of the files below a folder. */
 async function bytesBelow(folder: string): Promise<Buffer> {

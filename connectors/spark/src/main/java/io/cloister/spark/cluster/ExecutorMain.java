@@ -1,6 +1,9 @@
 package io.cloister.spark.cluster;
 
 import io.cloister.spark.broker.Run;
+import java.io.IOException;
+import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.util.List;
 import org.apache.spark.SecurityManager;
 import org.apache.spark.SparkConf;
@@ -16,6 +19,7 @@ import scala.Option;
  */
 public final class ExecutorMain {
   private static final long PAUSE_MS = 200;
+  private static final int QUIET_MS = 1000;
 
   private ExecutorMain() {}
 
@@ -49,7 +53,8 @@ public final class ExecutorMain {
   /** A program may do other things before it begins with Spark: its driver is waited for. */
   static void awaitDriver(Run run, String driver) throws InterruptedException {
     SparkConf conf = new SparkConf(false).set("spark.rpc.askTimeout", "10s");
-    conf.set("spark.rpc.numRetries", "1").set("spark.rpc.io.maxRetries", "0");
+    conf.set("spark.rpc.io.maxRetries", "0");
+    while (!listens(run)) Thread.sleep(PAUSE_MS);
     SecurityManager security = new SecurityManager(conf, Option.empty(), package$.MODULE$.AUTH_SECRET_FILE());
     RpcEnv rpc =
         RpcEnv.create("awaitDriver", run.address(), run.address(), -1, conf, security, 0, true);
@@ -58,6 +63,18 @@ public final class ExecutorMain {
     } finally {
       rpc.shutdown();
       rpc.awaitTermination();
+    }
+  }
+
+  /** Init takes each connection, and ends those that lead to no port where the driver listens. */
+  private static boolean listens(Run run) throws InterruptedException {
+    try (Socket socket = new Socket(run.driver(), run.ports().get(0))) {
+      socket.setSoTimeout(QUIET_MS);
+      return socket.getInputStream().read() >= 0;
+    } catch (SocketTimeoutException open) {
+      return true;
+    } catch (IOException notYet) {
+      return false;
     }
   }
 

@@ -10,7 +10,7 @@ final class Instance {
   private final Run run;
   private final String scratchFolder;
 
-  private Instance(Run run, String scratchFolder) {
+  Instance(Run run, String scratchFolder) {
     this.run = run;
     this.scratchFolder = scratchFolder;
   }
