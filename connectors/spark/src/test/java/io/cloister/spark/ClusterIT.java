@@ -19,11 +19,14 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.api.java.function.MapFunction;
+import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -42,6 +45,16 @@ import org.junit.jupiter.api.io.TempDir;
 class ClusterIT {
   private static final String RUN_ID = "5a".repeat(16);
   private static final int ROWS = 20_000;
+
+  /** Why the executor without the plugin was removed, as Spark's driver tells it. */
+  public static final class Removals extends SparkListener {
+    static final List<String> OF_EXECUTOR_2 = new CopyOnWriteArrayList<>();
+
+    @Override
+    public void onExecutorRemoved(SparkListenerExecutorRemoved removed) {
+      if (removed.executorId().equals("2")) OF_EXECUTOR_2.add(removed.reason());
+    }
+  }
 
   @TempDir private static Path folder;
   private static TestBroker broker;
@@ -106,6 +119,7 @@ class ClusterIT {
             .config("spark.driver.port", ports.get(0).toString())
             .config("spark.blockManager.port", ports.get(1).toString())
             .config("spark.port.maxRetries", 0)
+            .config("spark.extraListeners", Removals.class.getName())
             .config("spark.ui.enabled", false)
             .config("spark.local.dir", scratch.toString())
             .config("spark.sql.warehouse.dir", scratch.resolve("warehouse").toUri().toString())
@@ -166,7 +180,8 @@ class ClusterIT {
     assertEquals(Set.of("1"), executorsAtWork(8, 50));
     Process without = executors.get(1);
     assertTrue(without.waitFor(60, TimeUnit.SECONDS));
-    assertFalse(without.exitValue() == 0);
+    String why = "refused: it has not loaded io.cloister.spark.cluster.CloisterPlugin";
+    assertEquals(List.of(why), Removals.OF_EXECUTOR_2);
   }
 
   @Test
