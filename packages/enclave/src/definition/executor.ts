@@ -1,4 +1,4 @@
-import { type Static, Type } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import { Argv, strict } from './fields.ts'
 
 /** Ports below are for whoever owns the network: Linux's ip_unprivileged_port_start. */
@@ -17,6 +17,3 @@ export const ExecutorSchema = Type.Object(
   },
   strict,
 )
-
-/** What further instances of a job run, as measured. */
-export type MeasuredExecutor = Static<typeof ExecutorSchema>

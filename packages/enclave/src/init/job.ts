@@ -67,7 +67,10 @@ export async function readAssignment(
     ? await readAs('JOB', layout.placeFile, parsePlace)
     : undefined
   if (place !== undefined && manifest.entry.executor === undefined) {
-    throw new InstanceError('JOB', 'the image has no entry.executor, and runs as one instance alone')
+    throw new InstanceError(
+      'JOB',
+      'the image has no entry.executor, and runs as one instance alone',
+    )
   }
   return { job, pin, manifest, instanceName, place, ...asAllowed(job, manifest) }
 }

@@ -22,8 +22,6 @@ import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.t
 import { openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
-import { serveAsExecutor } from './together/executor.ts'
-import { openMesh } from './together/mesh.ts'
 import { workWithMessages } from './messages/work.ts'
 import { openWayOut } from './network.ts'
 import {
@@ -40,6 +38,8 @@ import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
 import type { Quotes, Surroundings } from './surroundings.ts'
+import { serveAsExecutor } from './together/executor.ts'
+import { openMesh } from './together/mesh.ts'
 
 /** What a run needs of the process around it. */
 export interface RunOptions {
@@ -303,7 +303,10 @@ function requestsOf(
   const all = [...inputs].flatMap(([datasetId, parts]) =>
     parts.map((part, index) => ({ datasetId, part, index })),
   )
-  const ordered = [...all.filter(({ index }) => index === 0), ...all.filter(({ index }) => index > 0)]
+  const ordered = [
+    ...all.filter(({ index }) => index === 0),
+    ...all.filter(({ index }) => index > 0),
+  ]
   for (const { datasetId, part } of ordered) {
     if (room === 0) {
       requests.push(new Map())

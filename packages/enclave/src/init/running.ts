@@ -18,10 +18,7 @@ export interface Run {
   /** Given the program, so that it can be ended with the instance. */
   readonly onProgram: (program: RunningProgram) => void
   /** Connects this instance with the others of its run. */
-  readonly openMesh: (
-    secret: Dek,
-    onKeys?: (socket: Socket, from: string) => void,
-  ) => Promise<void>
+  readonly openMesh: (secret: Dek, onKeys?: (socket: Socket, from: string) => void) => Promise<void>
   /** Tells the launcher that executors of this run may be started. */
   readonly tellRun: (runId: string) => Promise<void>
   /** Ends what the program left running, right after its own end. */

@@ -10,8 +10,8 @@ import { buildImage } from '../image/build.ts'
 import { verifyImage } from '../image/verify.ts'
 import type { LaunchEvent } from './event.ts'
 import { FilesScene, hasPython } from './files-scene.test.support.ts'
-import { brokerDefinition, PRELUDE } from './keys-scene.test.support.ts'
 import { type InstanceResult, launchInstance } from './instance.ts'
+import { brokerDefinition, PRELUDE } from './keys-scene.test.support.ts'
 import { findBubblewrap, strongestConfinement } from './start.ts'
 import { Switchboard } from './switchboard.ts'
 import { World } from './world.test.support.ts'
@@ -189,7 +189,11 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
       FILES,
     )
     const outcome = await scene.launch({ executors: 2 })
-    expect(outcome).toMatchObject({ outcome: 'failed', exitCode: 137, failure: { code: 'PROGRAM' } })
+    expect(outcome).toMatchObject({
+      outcome: 'failed',
+      exitCode: 137,
+      failure: { code: 'PROGRAM' },
+    })
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
 

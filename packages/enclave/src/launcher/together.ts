@@ -1,10 +1,5 @@
 import { PassThrough } from 'node:stream'
-import {
-  executorName,
-  MAX_EXECUTORS,
-  numbersOf,
-  type Place,
-} from '../instance/together.ts'
+import { executorName, MAX_EXECUTORS, numbersOf, type Place } from '../instance/together.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
 import {

@@ -4,7 +4,12 @@ import { join, resolve } from 'node:path'
 import { PassThrough, type Writable } from 'node:stream'
 import { ownProcessFault } from '../../image/own-process.ts'
 import { INSTANCE_NAME } from '../../instance/layout.ts'
-import { endOf, requireJobsEnd, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
+import {
+  endOf,
+  type InstanceEnd,
+  requireJobsEnd,
+  requireNotAborted,
+} from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
 import {
   absolute,

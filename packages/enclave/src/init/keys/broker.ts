@@ -68,7 +68,10 @@ export class KeyBroker {
         return await this.#create(request)
       case 'commit':
         if (executor === undefined) return await this.#commit(request)
-        throw new BrokerError('DENIED', `an output's parts are the driver's to say; seen ${executor}`)
+        throw new BrokerError(
+          'DENIED',
+          `an output's parts are the driver's to say; seen ${executor}`,
+        )
     }
   }
 

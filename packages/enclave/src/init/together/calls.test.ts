@@ -1,5 +1,6 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readLine } from '../../launcher/read-line.ts'
 import { takeCalls } from './calls-in.ts'
 import { offerCall } from './calls-out.ts'
-import { type Call, callOf, identityOf, keyOf } from './ciphers.ts'
+import { type Call, callOf, identityOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
 
 let folder: string
 let servers: Server[]
@@ -61,7 +62,9 @@ async function instance(name: string, its = secret, hasKeys = false): Promise<nu
     await takeCalls({
       ...{ path: join(folder, `${name}.sock`), secret: its, name, address: '127.0.0.1' },
       ...{ names: NAMES, ports: [port], onRefused: why => refused.push(why) },
-      ...(hasKeys ? { onKeys: (socket: Socket, from: string) => answer(socket, `keys of ${from}`) } : {}),
+      ...(hasKeys
+        ? { onKeys: (socket: Socket, from: string) => answer(socket, `keys of ${from}`) }
+        : {}),
     }),
   )
   return port
@@ -86,6 +89,20 @@ async function said(call: Call, its = secret): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
+/** A key and a certificate of its own, as a host would make them. */
+function selfSigned(): readonly [string, string] {
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+      ...['-keyout', key, '-out', cert, '-subj', '/CN=host', '-days', '1'],
+    ],
+    { stdio: 'ignore' },
+  )
+  return [readFileSync(key, 'utf8'), readFileSync(cert, 'utf8')]
+}
+
 describe('a call between instances', () => {
   it('leads to the program of the one that is meant, and shows the host nothing', async () => {
     const port = await instance('executor-1')
@@ -100,7 +117,7 @@ describe('a call between instances', () => {
   it('for keys leads to who has them, by the name that its key proves', async () => {
     await instance('driver', secret, true)
     const call = { from: 'executor-2', to: 'driver', purpose: 'keys' } as const
-    expect(await said(call)).toBe('keys of executor-2')
+    expect(await said(call)).toBe('it is keys of executor-2')
     await instance('executor-1')
     expect(await said({ ...call, to: 'executor-1' })).toBe('')
   })
@@ -134,17 +151,24 @@ describe('a call between instances', () => {
 
   it('says nothing to a host that answers by itself, in plaintext or with a certificate', async () => {
     const heard: Buffer[] = []
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const key = privateKey.export({ type: 'pkcs8', format: 'pem' })
-    const tls = createTlsServer({ key, pskCallback: () => Buffer.alloc(32), minVersion: 'TLSv1.3' })
-    tls.on('secureConnection', socket => socket.on('data', bytes => heard.push(bytes)))
-    tls.on('tlsClientError', () => {})
+    const believed: string[] = []
+    const [key, cert] = selfSigned()
+    const certified = createTlsServer({ key, cert, minVersion: 'TLSv1.3' })
+    const keyed = createTlsServer({ ...TLS_OPTIONS, pskCallback: () => Buffer.alloc(32) })
+    for (const tls of [certified, keyed]) {
+      tls.on('secureConnection', socket => {
+        socket.on('error', () => {})
+        socket.on('data', bytes => heard.push(bytes))
+      })
+      tls.on('tlsClientError', error => believed.push(error.message))
+    }
     const plain = createServer(socket => {
       socket.on('error', () => {})
       socket.end('HTTP/1.1 200 OK\r\n\r\n')
     })
     for (const [name, server] of [
-      ['tls', createServer(socket => tls.emit('connection', socket))],
+      ['certified', createServer(socket => certified.emit('connection', socket))],
+      ['keyed', createServer(socket => keyed.emit('connection', socket))],
       ['plain', plain],
     ] as const) {
       servers.push(server)
@@ -154,6 +178,7 @@ describe('a call between instances', () => {
       expect(await said({ from: 'driver', to: 'executor-1', purpose: 7078 }), name).toBe('')
     }
     expect(heard).toEqual([])
+    expect(believed.length).toBeGreaterThan(0)
   })
 })
 

@@ -69,7 +69,12 @@ describe('the secret of a run', () => {
     const stranger = await world.enrol()
     const { keyId } = await stranger.createKey({ mode: 'attested-only' })
     const [result] = scene.job.outputs
-    const second = { name: 'second', datasetId: newDatasetId(), cmkId: keyId, format: 'csv' } as const
+    const second = {
+      name: 'second',
+      datasetId: newDatasetId(),
+      cmkId: keyId,
+      format: 'csv',
+    } as const
     const job = { ...scene.job, outputs: [...(result === undefined ? [] : [result]), second] }
     await allow(scene.owner, scene.keyId, job)
     const session = await scene.attest(job)
