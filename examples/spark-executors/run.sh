@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A query by Spark as a driver and two executors, each an attested instance; compared with the same job
-# as one instance. --executors N for another number.
+# as one instance. run.sh --executors N for another number of them.
 source "$(dirname "$0")/../lib.sh"
 executors=2
 if [ "${1:-}" = --executors ]; then executors="$2"; fi
@@ -13,11 +13,11 @@ node "$example/generate.mjs" 3000 >people.csv
 seal people.csv people
 build
 
-# As one instance: it has the keys of one, and its threads are all there is.
-if [ -z "${SKIP_ALONE:-}" ]; then run people result; else cloister policy add --key people --job job.yaml --tee sim; cloister policy add --key results --job job.yaml --tee sim; fi
+# As one instance, to compare with.
+run people result
 mv result alone
 
-# The same job, the same image, the same policies: a driver and executors.
+# The same job by the same image, under the same policies: a driver and executors.
 cloister run job.yaml --executors "$executors"
 cloister receipt verify sealed/result/receipt.jws --allow-simulated-platform >receipt.txt
 cloister decrypt sealed/result result --files --dataset "$result"
@@ -28,4 +28,4 @@ rows() {
 }
 diff <(rows alone) <(rows result)
 [ "$(rows result | wc -l)" -gt 100 ]
-echo "$name: the result is what one instance makes, row by row" >&2
+echo "$name: $executors executors make what one instance makes, row by row" >&2
