@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 import type { SimPlatform } from '@cloister/attestation'
 import type { Mounts } from '../definition/mounts.ts'
-import { verifyImage } from '../image/verify.ts'
+import { type OpenedImage, openImage, type VerifiedImage, verifyFiles } from '../image/verify.ts'
 import type { InstanceUsage } from './cgroup/group.ts'
 import type { Enclosure } from './enclosure.ts'
 import { type InstanceEnd, requireJobsEnd, requireNotAborted } from './ending.ts'
@@ -23,12 +23,15 @@ import { launchTogether } from './together.ts'
 
 /** What {@link launch} needs. */
 export interface LaunchOptions extends JobOfLaunch {
-  readonly imageFolder: string
+  /** The image's folder; or the image, where it was opened already. Its files are verified here. */
+  readonly image: string | OpenedImage
   /** The host's folders that the image asks for, by its names. */
   readonly hostFolders?: Readonly<Record<string, string>>
   /** Plays the processor that quotes. */
   readonly platform: SimPlatform
   readonly onEvent?: (event: LaunchEvent) => void
+  /** Called when the image was verified, and before anything of it is started. Where it throws, nothing is. */
+  readonly onVerified?: () => Promise<void>
   /** Ends the instance. */
   readonly signal?: AbortSignal
   /** Passes this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 on to the instance. */
@@ -68,7 +71,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   requireMemory(job)
   await requireDatasets(job, options)
   const [image, enclosure] = await Promise.all([
-    verifyImage(options.imageFolder),
+    verified(options.image),
     availableEnclosure(options),
     removeStaleRuns(),
   ])
@@ -76,6 +79,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   await requireFolders('host', mounts.unprotectedHostFolders ?? [], hostFoldersOf(options))
   onEvent({ kind: 'image', measurement: image.measurement, debug: identity.debug })
   warnOfHostFolders(mounts, onEvent)
+  await options.onVerified?.()
   requireNotAborted(signal)
   const watched = { ...options, job, onEvent }
   const prepared = { image, enclosure }
@@ -85,6 +89,10 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
       ? await launchInstance(watched, prepared)
       : await launchTogether({ ...watched, executors }, prepared)
   return { ...requireJobsEnd(result), isolation: result.isolation, usage: result.usage }
+}
+
+async function verified(image: LaunchOptions['image']): Promise<VerifiedImage> {
+  return await verifyFiles(typeof image === 'string' ? await openImage(image) : image)
 }
 
 /** The strongest enclosure that is to be had here, or none if that is accepted. */

@@ -220,7 +220,7 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
       const own = { ...scene.job, measurement: other.measurement }
       for (const job of [scene.job, own]) {
         const options = {
-          ...{ imageFolder: other.folder, job, pin: world.kms.pin, platform: world.platform },
+          ...{ image: other.folder, job, pin: world.kms.pin, platform: world.platform },
           ...{ inputs: { people: scene.inputFolder }, outputs: { result: scene.outputFolder } },
           ...{ onEvent: () => {}, among: { place, switchboard: new Switchboard() } },
         }
@@ -245,8 +245,8 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     await expect(scene.launch({ executors: 1, withoutSandbox: true })).rejects.toMatchObject({
       code: 'SANDBOX',
     })
-    const imageFolder = await imageAlone('alone', brokerDefinition())
-    const asked = scene.launch({ executors: 1, imageFolder })
+    const image = await imageAlone('alone', brokerDefinition())
+    const asked = scene.launch({ executors: 1, image })
     await expect(asked).rejects.toMatchObject({ code: 'EXECUTORS' })
   })
 })
