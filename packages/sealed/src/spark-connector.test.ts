@@ -49,6 +49,9 @@ const ATTACKS = [
   'SealedVectorsTest.refusesAnyBitThatIsFlippedAndAnyCut',
   'FaultsIT.leavesNothingOfAnAttemptThatFailed',
   'FaultsIT.leavesNoKeyAndNoPlaintextBehind',
+  'ClusterIT.givesNoTaskToAnExecutorWithoutThePlugin',
+  'ClusterIT.comesToTheSameWhenAnExecutorIsKilled',
+  'SettingsTest.namesWhatIsOtherwise',
 ] as const
 
 /** Tests that passed, by class and method. */

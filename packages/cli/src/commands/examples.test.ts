@@ -192,6 +192,27 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
     expect(Buffer.concat(bytes).includes('Developer')).toBe(false)
   })
 
+  it.runIf(SLOW)('spark-executors finds with executors what one instance finds', async () => {
+    const name = 'spark-executors'
+    const said = await run(name)
+    for (const executor of ['executor-1', 'executor-2']) {
+      expect(said).toContain(`${executor}: attested`)
+      expect(said).toContain(`${executor}: program-started`)
+    }
+    expect(said).not.toContain('executor-3')
+    const people = lines(await text(name, 'people.csv')).slice(1)
+    const same = people.map(line => line.split(',').slice(1).join(',').toUpperCase())
+    const wanted = [...counted(same)].flatMap(([group, count]) => {
+      const names = people.filter(line => line.toUpperCase().endsWith(`,${group}`))
+      const different = new Set(names).size
+      return count > 1 && different === count ? [`${group},${(count * (count - 1)) / 2}`] : []
+    })
+    const files = await readdir(made(name, 'result', 'pairs'))
+    const pairs = await Promise.all(files.map(file => text(name, 'result', 'pairs', file)))
+    expect(pairs.flatMap(lines).sort()).toEqual(expect.arrayContaining(wanted))
+    expect(wanted.length).toBeGreaterThan(100)
+  })
+
   it.runIf(SLOW)('spark-two-parties gives each its result, and neither the other’s', async () => {
     const name = 'spark-two-parties'
     const said = await run(name)

@@ -193,6 +193,18 @@ describe.runIf(canRun)('a program that knows nothing of Cloister', { timeout: 30
     expect(said).toMatch(/KeyboardInterrupt[\s\S]*\[PROGRAM\]/)
   })
 
+  it('is no job of several instances where its image has no executors', async () => {
+    const job = await allowed('alone.yaml', jobFile())
+    const asked = await cloister('run', job, '--executors', '2')
+    expect([asked.code, asked.stderr]).toEqual([
+      ...[EXIT.refused, expect.stringMatching(/entry\.executor[\s\S]*\[EXECUTORS\]/)],
+    ])
+    for (const odd of ['0', '-1', 'two', '1.5']) {
+      const refused = await cloister('run', job, `--executors=${odd}`)
+      expect([odd, refused.code]).toEqual([odd, EXIT.usage])
+    }
+  })
+
   it('is given no arguments but those that its image allows', async () => {
     const job = await allowed('odd.yaml', jobFile({ argument: '../../etc/passwd' }))
     const refused = await cloister('run', job)

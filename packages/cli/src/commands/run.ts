@@ -19,6 +19,7 @@ import { UsageError } from '../usage-error.ts'
 interface RunFlags extends GlobalFlags {
   readonly withoutSandbox?: true
   readonly libpal?: string
+  readonly executors?: number
 }
 
 /** How a job ended; where the enclave was simulated, also in what. */
@@ -35,6 +36,11 @@ export function addRunCommand(program: Command): void {
       'UNPROTECTED: as a plain process, which sees and changes this machine as you do',
     )
     .option('--libpal <file>', "on SGX: Gramine's libpal.so (default: as installed)")
+    .option(
+      '--executors <number>',
+      'Spark: runs it as a driver and so many executors, each an instance by itself',
+      numberOf,
+    )
     .addHelpText(
       'after',
       `
@@ -46,6 +52,7 @@ is this command's; 128 and the signal's number where it was ended.
 Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
+  cloister run job.yaml --executors 2
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {
@@ -58,6 +65,13 @@ Examples:
       if (result.outcome === 'failed') throw failureOf(job, result, said?.text())
       tellResult(session, job, result, said?.text())
     })
+}
+
+/** How many there can be, whoever runs the job says. */
+function numberOf(text: string): number {
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text)
+  const message = `--executors: wanted a number from 1, seen ${JSON.stringify(text)}`
+  throw new UsageError(message, 'as in --executors 2')
 }
 
 async function runWatched(
@@ -95,12 +109,16 @@ async function runWatched(
 }
 
 /** What runs a job: the TEE that its image was made for decides. */
-async function runnerOf(session: Session, job: JobFile, { withoutSandbox, libpal }: RunFlags) {
+async function runnerOf(session: Session, job: JobFile, flags: RunFlags) {
+  const { withoutSandbox, libpal, executors } = flags
   type Common = Parameters<typeof runJobOnSgx>[0]
   const tee = await teeOfImage(job.image)
   if (tee === 'sgx') {
     if (withoutSandbox === true) {
       throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
+    }
+    if (executors !== undefined) {
+      throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
     }
     const pal = requireGraminePal(libpal)
     return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
@@ -109,7 +127,10 @@ async function runnerOf(session: Session, job: JobFile, { withoutSandbox, libpal
   const platform = await simulatedPlatform(session.home)
   const { stdin } = process
   return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
-    runJobFile({ ...common, platform, stdin, withoutSandbox: withoutSandbox === true })
+    runJobFile({
+      ...{ ...common, platform, stdin, withoutSandbox: withoutSandbox === true },
+      ...(executors === undefined ? {} : { executors }),
+    })
 }
 
 /** A query's result is in its output; what its runner prints is no result. */
@@ -161,6 +182,10 @@ function describe(event: LaunchEvent): readonly string[] {
       return ['quoted']
     case 'step':
       return [event.step]
+    case 'run':
+      return [`run ${event.runId}`]
+    case 'executor':
+      return [`${event.name}: ${'step' in event ? event.step : `process ${event.pid}`}`]
     case 'warning':
       return [`warning: ${event.message}`]
   }

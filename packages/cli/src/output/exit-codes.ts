@@ -103,6 +103,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'LaunchError FOLDER': EXIT.usage,
   'LaunchError SANDBOX': EXIT.refused,
   'LaunchError MEMORY': EXIT.refused,
+  'LaunchError EXECUTORS': EXIT.refused,
   'LockError DOWNLOAD': EXIT.unreachable,
   'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
   'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,

@@ -100,6 +100,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RootKeyError WRONG_PASSPHRASE': 'try again with the passphrase the key service was started with',
   'LaunchError SANDBOX':
     'install bubblewrap, or allow it namespaces: docs/run.md; for programs that you trust with this machine, --without-sandbox',
+  'LaunchError EXECUTORS':
+    'the warnings above say why executors ended; images that have none: entry.executor in docs/spark.md',
   'LaunchError MEMORY': 'declare more under resources of the image, or run it on a larger machine',
   'InstanceError PROGRAM':
     'what the program said stands above: mend the program, the query or the data',

@@ -37,6 +37,10 @@ function* rules(
 
 function* entries({ entry }: EnclaveDefinition): Generator<Inconsistency> {
   yield* rules(entry.arguments, ['entry', 'arguments'])
+  if (entry.executor !== undefined && entry.interface !== 'keys') {
+    const message = 'executors ask the driver for keys: wanted interface keys'
+    yield { steps: ['entry', 'executor'], message }
+  }
   for (const [name, other] of Object.entries(entry.others ?? {})) {
     const steps = ['entry', 'others', name]
     if (name === MAIN_ENTRY) {

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { ExecutorSchema } from './executor.ts'
 import { Argv, Flag, strict, Text } from './fields.ts'
 
 const Rule = Type.Object(
@@ -64,6 +65,7 @@ export const EntrySchema = Type.Object(
     signals: Type.Optional(PassedSignals),
     standardInput: Type.Optional(Flag),
     ...COMMAND,
+    executor: Type.Optional(ExecutorSchema),
     others: Type.Optional(
       Type.Record(Type.String({ pattern: EntryName }), Type.Object(COMMAND, strict), {
         ...strict,
@@ -86,6 +88,8 @@ export const MeasuredEntrySchema = Type.Object(
     standardInput: Type.Boolean(),
     program: Argv,
     arguments: Rules,
+    /** What further instances of a job run, where the image has such. */
+    executor: Type.Optional(ExecutorSchema),
     others: Type.Record(
       Type.String({ pattern: EntryName }),
       Type.Object({ program: Argv, arguments: Rules }, strict),

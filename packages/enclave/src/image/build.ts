@@ -105,6 +105,7 @@ function measuredEntry({ entry }: EnclaveDefinition): ImageManifest['entry'] {
     standardInput: entry.standardInput ?? false,
     program: entry.program,
     arguments: entry.arguments ?? [],
+    ...(entry.executor === undefined ? {} : { executor: entry.executor }),
     others: Object.fromEntries(others),
   }
 }

@@ -100,7 +100,9 @@ async function putLocked(
 /** The files that the image's commands begin with. */
 export function entryPaths({ entry }: EnclaveDefinition): readonly string[] {
   const others = Object.values(entry.others ?? {}).map(({ program }) => program)
-  return [entry.init ?? INIT_COMMAND, entry.program, ...others].map(([path = '']) => path)
+  const executor = entry.executor === undefined ? [] : [entry.executor.program]
+  const all = [entry.init ?? INIT_COMMAND, entry.program, ...executor, ...others]
+  return all.map(([path = '']) => path)
 }
 
 function putPackage(

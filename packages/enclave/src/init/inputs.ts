@@ -8,6 +8,7 @@ import {
   HEADER_PREFIX_LENGTH,
   MANIFEST_NAME,
   MAX_MANIFEST_SIZE,
+  MAX_PARTS,
   type Manifest,
   openDataset,
   openPart,
@@ -38,12 +39,14 @@ export interface OpenedInput {
 /**
  * What to ask keys for: the parts that a folder's manifest lists, and their slots. Nothing of it is
  * verified; the key service opens no slot that was moved, and {@link openInputs} verifies the rest.
+ * @param most - How many of each input.
  * @throws InstanceError INPUT
  */
 export async function partsToAskFor(
   job: JobStatement,
   layout: InstanceLayout,
   kmsId: string,
+  most = MAX_PARTS,
 ): Promise<ReadonlyMap<string, readonly InputPart[]>> {
   const parts = new Map<string, readonly InputPart[]>()
   for (const { name, datasetId } of job.inputs) {
@@ -53,7 +56,7 @@ export async function partsToAskFor(
       await orInput(name, async () => {
         const manifest = await unverifiedManifest(folder)
         const asked: InputPart[] = []
-        for (const part of manifest.parts) {
+        for (const part of manifest.parts.slice(0, most)) {
           asked.push(await unverifiedPart(join(folder, part.name), kmsId))
         }
         return asked

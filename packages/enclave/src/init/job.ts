@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import {
   encodeJobStatement,
@@ -13,6 +14,7 @@ import { type ImageManifest, parseManifest } from '../image/manifest.ts'
 import { ownProcessFault } from '../image/own-process.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
 import { INSTANCE_NAME, type InstanceLayout } from '../instance/layout.ts'
+import { type Place, parsePlace } from '../instance/together.ts'
 
 /** What an instance is to do, for whom, as which image. */
 export interface Assignment {
@@ -25,6 +27,8 @@ export interface Assignment {
   readonly command: readonly string[]
   /** The program's environment, as the image's rules allow it. */
   readonly environment: Readonly<Record<string, string>>
+  /** Its place among the instances of the job; undefined where it is the only one. */
+  readonly place: Place | undefined
 }
 
 /**
@@ -59,7 +63,16 @@ export async function readAssignment(
     throw new InstanceError('PIN', `the job does not name the key service ${pin.kmsId}`)
   }
   requireFits(job, manifest)
-  return { job, pin, manifest, instanceName, ...asAllowed(job, manifest) }
+  const place = existsSync(layout.placeFile)
+    ? await readAs('JOB', layout.placeFile, parsePlace)
+    : undefined
+  if (place !== undefined && manifest.entry.executor === undefined) {
+    throw new InstanceError(
+      'JOB',
+      'the image has no entry.executor, and runs as one instance alone',
+    )
+  }
+  return { job, pin, manifest, instanceName, place, ...asAllowed(job, manifest) }
 }
 
 /** A job asks for no more memory than the image may use, and has the datasets that it mounts. */

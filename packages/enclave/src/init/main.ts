@@ -94,7 +94,7 @@ async function work(status: StatusLine, surroundings: Surroundings): Promise<nev
         program = started
       },
     })
-    await status.tell({ kind: 'done', receipt })
+    await status.tell(receipt === undefined ? { kind: 'served' } : { kind: 'done', receipt })
     process.exit(0)
   } catch (error) {
     const signal = error instanceof ProgramError ? error.end.signal : null

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { parseQuote } from '@cloister/attestation'
 import {
@@ -10,8 +11,10 @@ import {
   MAX_PARTS_PER_REQUEST,
   type ReleasedKeys,
 } from '@cloister/kms'
+import type { Dek } from '@cloister/sealed'
 import { InstanceError } from '../instance/failure.ts'
 import type { InstanceStatus, Step } from '../instance/status.ts'
+import type { Place } from '../instance/together.ts'
 import { signReceipt } from '../receipt/sign.ts'
 import { canChangeUser } from './child.ts'
 import { workWithFiles } from './files/work.ts'
@@ -35,6 +38,8 @@ import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
 import type { Quotes, Surroundings } from './surroundings.ts'
+import { serveAsExecutor } from './together/executor.ts'
+import { openMesh } from './together/mesh.ts'
 
 /** What a run needs of the process around it. */
 export interface RunOptions {
@@ -56,6 +61,9 @@ const SAME_PROCESS: InstanceStatus = {
   message: "the program runs in init's process: both are measured, and nothing keeps them apart",
 }
 
+/** An executor's place. */
+type ExecutorPlace = Extract<Place, { readonly role: 'executor' }>
+
 /** A job under way, as init sees it. */
 interface JobRun extends Run {
   readonly quotes: Quotes
@@ -68,9 +76,9 @@ interface JobRun extends Run {
 /**
  * One job, from beginning to receipt. Nothing of its data is opened before the key service released
  * keys on evidence, and no output has its name before its head has moved.
- * @returns the receipt, a compact JWS
+ * @returns the receipt, a compact JWS; undefined for an executor, whose driver has it
  */
-export async function runJob(options: RunOptions): Promise<string> {
+export async function runJob(options: RunOptions): Promise<string | undefined> {
   assertUntouched()
   const { layout, isOneProcess } = options.surroundings
   if (isOneProcess) assertNoArguments()
@@ -80,6 +88,10 @@ export async function runJob(options: RunOptions): Promise<string> {
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
   const run = runOf(options, { layout, assignment, client, planned, step })
   await step('job-read')
+  const { place } = assignment
+  if (place?.role === 'executor') {
+    return await serve(run, place).finally(() => client.close())
+  }
   try {
     await makeFolders(planned)
     const opened = await open(run)
@@ -132,6 +144,16 @@ function runOf(
       }
       await step('program-started')
     },
+    openMesh: async (secret, onKeys) => {
+      const { place } = assignment
+      if (place === undefined || entry.executor === undefined) return
+      const { ports } = entry.executor
+      await openMesh({
+        ...{ place, secret, layout, ports, asAnotherUser, onRefused: refusals(tell) },
+        ...(onKeys === undefined ? {} : { onKeys }),
+      })
+    },
+    tellRun: runId => tell({ kind: 'run', runId }),
     onProgram: program => {
       makeFirstVictim(program)
       for (const signal of entry.signals) process.on(signal, () => program.kill(signal))
@@ -142,6 +164,19 @@ function runOf(
       if (!isOneProcess) await endRemainingProcesses()
       await step('program-ended')
     },
+  }
+}
+
+/** Most refused callers that are told of: the host can make any number. */
+const MOST_TOLD = 16
+
+function refusals(tell: RunOptions['tell']): (why: string) => void {
+  let told = 0
+  return why => {
+    told += 1
+    if (told > MOST_TOLD) return
+    const message = `a caller without the secret of this run was refused: ${why}`
+    void tell({ kind: 'warning', code: 'PEER_REFUSED', message })
   }
 }
 
@@ -181,9 +216,46 @@ class UnpublishedError extends InstanceError {
   }
 }
 
+/** An executor's whole life: it has its driver's keys, file by file, and none of its own. */
+async function serve(run: JobRun, place: ExecutorPlace): Promise<undefined> {
+  const { assignment, layout, planned, step } = run
+  const session = await attest(run)
+  const inputs = await partsToAskFor(assignment.job, layout, assignment.pin.kmsId, 1)
+  const outputs = outputPartsToAskFor(planned)
+  const released = await session.release({ inputs, outputs, runId: place.runId })
+  for (const dek of released.inputs.values()) dek.dispose()
+  for (const { dek } of released.outputs.values()) dek.dispose()
+  await step('released')
+  await serveAsExecutor(run, place, secretOf(released))
+}
+
+function secretOf({ runSecret }: ReleasedKeys): Dek {
+  if (runSecret !== undefined) return runSecret
+  throw new InstanceError('NETWORK', 'the key service gave the run no secret')
+}
+
 async function open(run: JobRun): Promise<Opened> {
-  const { assignment, layout, planned, quotes, tee, step } = run
-  const { job, pin } = assignment
+  const { assignment, layout, planned, step } = run
+  const { job, pin, place, manifest } = assignment
+  const session = await attest(run)
+  const asked = await partsToAskFor(job, layout, pin.kmsId)
+  // Drawn here: nobody else's run has this id, so nobody else's instances have its secret.
+  const runId = place === undefined ? undefined : randomBytes(16).toString('hex')
+  const released = await releaseAll(session, asked, planned, runId)
+  await step('released')
+  const inputs = await openInputs(job, layout, released)
+  await step('inputs-opened')
+  const { ports = [] } = manifest.entry.executor ?? {}
+  const together =
+    place === undefined || runId === undefined
+      ? undefined
+      : { runId, executors: place.executors, ports, secret: secretOf(released) }
+  return { session, released, inputs, together }
+}
+
+async function attest(run: JobRun): Promise<AttestedSession> {
+  const { assignment, quotes, tee, step } = run
+  const { job } = assignment
   const session = await AttestedSession.attest({
     client: run.client,
     tee,
@@ -197,12 +269,7 @@ async function open(run: JobRun): Promise<Opened> {
   await step('attested')
   // Once more before anything secret is here: a signal of the first instant takes effect late.
   assertNoInspector()
-  const asked = await partsToAskFor(job, layout, pin.kmsId)
-  const released = await releaseAll(session, asked, planned)
-  await step('released')
-  const inputs = await openInputs(job, layout, released)
-  await step('inputs-opened')
-  return { session, released, inputs }
+  return session
 }
 
 /** Asks for all keys, in as many requests as it takes: outputs' with the first. */
@@ -210,10 +277,12 @@ async function releaseAll(
   session: AttestedSession,
   inputs: ReadonlyMap<string, readonly InputPart[]>,
   planned: readonly PlannedOutput[],
+  runId: string | undefined,
 ): Promise<ReleasedKeys> {
   const outputs = outputPartsToAskFor(planned)
   const [first = new Map(), ...others] = requestsOf(inputs, MAX_PARTS_PER_REQUEST - outputs.size)
-  const released = await session.release({ inputs: first, outputs })
+  const run = runId === undefined ? {} : { runId }
+  const released = await session.release({ inputs: first, outputs, ...run })
   const deks = new Map(released.inputs)
   const heads = new Map(released.heads)
   for (const more of others) {
@@ -224,25 +293,30 @@ async function releaseAll(
   return { ...released, inputs: deks, heads }
 }
 
-/** Splits what is asked for into requests of at most `most` parts. */
+/** Splits what is asked for into requests of at most `most` parts; the first is of every dataset. */
 function requestsOf(
   inputs: ReadonlyMap<string, readonly InputPart[]>,
   most: number,
 ): readonly ReadonlyMap<string, readonly InputPart[]>[] {
   const requests: Map<string, InputPart[]>[] = []
   let room = 0
-  for (const [datasetId, parts] of inputs) {
-    for (const part of parts) {
-      if (room === 0) {
-        requests.push(new Map())
-        room = most
-      }
-      const request = requests.at(-1)
-      const asked = request?.get(datasetId)
-      if (asked === undefined) request?.set(datasetId, [part])
-      else asked.push(part)
-      room -= 1
+  const all = [...inputs].flatMap(([datasetId, parts]) =>
+    parts.map((part, index) => ({ datasetId, part, index })),
+  )
+  const ordered = [
+    ...all.filter(({ index }) => index === 0),
+    ...all.filter(({ index }) => index > 0),
+  ]
+  for (const { datasetId, part } of ordered) {
+    if (room === 0) {
+      requests.push(new Map())
+      room = most
     }
+    const request = requests.at(-1)
+    const asked = request?.get(datasetId)
+    if (asked === undefined) request?.set(datasetId, [part])
+    else asked.push(part)
+    room -= 1
   }
   return requests
 }

@@ -1,5 +1,6 @@
+import type { Socket } from 'node:net'
 import type { AttestedSession, ReleasedKeys } from '@cloister/kms'
-import type { ManifestPart } from '@cloister/sealed'
+import type { Dek, ManifestPart } from '@cloister/sealed'
 import type { InstanceLayout } from '../instance/layout.ts'
 import type { OpenedInput } from './inputs.ts'
 import type { Assignment } from './job.ts'
@@ -16,6 +17,10 @@ export interface Run {
   readonly beforeProgram: () => Promise<void>
   /** Given the program, so that it can be ended with the instance. */
   readonly onProgram: (program: RunningProgram) => void
+  /** Connects this instance with the others of its run. */
+  readonly openMesh: (secret: Dek, onKeys?: (socket: Socket, from: string) => void) => Promise<void>
+  /** Tells the launcher that executors of this run may be started. */
+  readonly tellRun: (runId: string) => Promise<void>
   /** Ends what the program left running, right after its own end. */
   readonly afterProgram: () => Promise<void>
 }
@@ -25,6 +30,17 @@ export interface Opened {
   readonly session: AttestedSession
   readonly released: ReleasedKeys
   readonly inputs: readonly OpenedInput[]
+  /** The run that this driver begins, where the job runs as several instances. */
+  readonly together: DriversRun | undefined
+}
+
+/** A run of several instances. */
+export interface DriversRun {
+  readonly runId: string
+  readonly executors: number
+  /** At which instances reach each other. */
+  readonly ports: readonly number[]
+  readonly secret: Dek
 }
 
 /** What a program's work came to: sealed files, whole, not yet under their names. */

@@ -30,6 +30,12 @@ export interface InstanceLayout {
   readonly kmsSocket: string
   /** Socket that leads to the hosts that the image may connect to. */
   readonly networkSocket: string
+  /** The instance's place among those of its job, where it is not alone. */
+  readonly placeFile: string
+  /** Socket that leads to the other instances of the run. */
+  readonly peersSocket: string
+  /** Socket at which the other instances arrive; init makes it. */
+  readonly inboundSocket: string
   /** Socket at which a program of interface `keys` asks for keys. */
   readonly brokerSocket: string
   /** Scratch space, gone with the instance. */
@@ -54,6 +60,9 @@ export function layoutBelow(base: string): InstanceLayout {
     launcherFile: join(base, 'job', 'launcher'),
     kmsSocket: join(base, 'run', 'kms.sock'),
     networkSocket: join(base, 'run', 'network.sock'),
+    placeFile: join(base, 'job', 'place.json'),
+    peersSocket: join(base, 'run', 'peers.sock'),
+    inboundSocket: join(base, 'run', 'inbound', 'peers.sock'),
     brokerSocket: join(base, 'run', 'keys.sock'),
     scratchFolder: join(base, 'tmp'),
     inputFolder: name => join(base, 'in', name),

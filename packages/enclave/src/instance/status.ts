@@ -36,7 +36,11 @@ const statusSchema = Type.Union([
     strict,
   ),
   Type.Object({ kind: Type.Literal('warning'), code: text, message: text }, strict),
+  /** A driver has begun a run: executors may be started. */
+  Type.Object({ kind: Type.Literal('run'), runId: Type.String() }, strict),
   Type.Object({ kind: Type.Literal('done'), receipt: Type.String() }, strict),
+  /** An executor has ended well. */
+  Type.Object({ kind: Type.Literal('served') }, strict),
   Type.Object(
     {
       kind: Type.Literal('failed'),

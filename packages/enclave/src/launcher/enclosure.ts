@@ -6,7 +6,7 @@ import { type Isolation, isolationOf } from './isolation.ts'
 import { layOutPlainly } from './plain.ts'
 import { hasMemoryLimits, hasProcessLimits, limiterOf } from './process-limits.ts'
 import { groupName, type RunFolder } from './run-folder.ts'
-import type { Users } from './sandbox.ts'
+import type { PeerSockets, Users } from './sandbox.ts'
 import { type StartedInstance, startSandboxed, startWithoutSandbox } from './start.ts'
 
 const MIB = 1024 * 1024
@@ -31,6 +31,8 @@ export interface EnclosedThings {
   readonly kmsSocket: string
   /** Socket that leads to the hosts that the image names, where it names any. */
   readonly networkSocket: string | undefined
+  /** What leads to the other instances of the job, where there are any. */
+  readonly peers: PeerSockets | undefined
   readonly image: VerifiedImage
   /** Host folders by dataset name. */
   readonly inputs: Readonly<Record<string, string>>

@@ -25,6 +25,9 @@ export type InstanceEnd = {
     }
 )
 
+/** How an executor ended whose driver needs it no more. */
+export type ServedEnd = { readonly outcome: 'served'; readonly exitCode: 0 }
+
 /** An instance to be followed, however it has itself quoted. */
 export type WatchedInstance = Omit<StartedInstance, 'quotes'>
 
@@ -40,7 +43,10 @@ export interface Watching {
  * Follows an instance to its end.
  * @throws LaunchError `STATUS` when it did not say how it ended, `ABORTED` when it was called off
  */
-export async function endOf(started: WatchedInstance, options: Watching): Promise<InstanceEnd> {
+export async function endOf(
+  started: WatchedInstance,
+  options: Watching,
+): Promise<InstanceEnd | ServedEnd> {
   const { onEvent, signal } = options
   const { process: child } = started
   child.stdout?.pipe(options.stdout ?? process.stdout, { end: false })
@@ -50,7 +56,8 @@ export async function endOf(started: WatchedInstance, options: Watching): Promis
   signal?.addEventListener('abort', abort, { once: true })
   let last: InstanceStatus | undefined
   readStatus(started, status => {
-    if (status.kind === 'step' || status.kind === 'warning') onEvent(status)
+    const isUnderWay = status.kind === 'step' || status.kind === 'warning' || status.kind === 'run'
+    if (isUnderWay) onEvent(status)
     else last = status
   })
   started.pid.then(
@@ -66,6 +73,7 @@ export async function endOf(started: WatchedInstance, options: Watching): Promis
     if (last?.kind === 'done' && code === 0) {
       return { outcome: 'completed', receipt: last.receipt, exitCode: 0 }
     }
+    if (last?.kind === 'served' && code === 0) return { outcome: 'served', exitCode: 0 }
     if (last?.kind === 'failed') {
       const { failure, exitCode } = last
       return { outcome: 'failed', failure, signal: last.signal, exitCode }
@@ -106,6 +114,12 @@ function collect(stream: NodeJS.ReadableStream | null): () => string {
     if (text.length < MAX_COMPLAINTS) text += bytes.toString('utf8')
   })
   return () => text.slice(0, MAX_COMPLAINTS)
+}
+
+/** An end that is its job's too. @throws LaunchError `STATUS` for that of an executor */
+export function requireJobsEnd(end: InstanceEnd | ServedEnd): InstanceEnd {
+  if (end.outcome !== 'served') return end
+  throw new LaunchError('STATUS', 'the instance says that it was an executor')
 }
 
 /** @throws LaunchError `ABORTED` */

@@ -8,4 +8,11 @@ export type LaunchEvent =
   | { readonly kind: 'started'; readonly pid: number }
   | { readonly kind: 'quoted' }
   | { readonly kind: 'step'; readonly step: Step }
+  /** The driver has begun a run of several instances. */
+  | { readonly kind: 'run'; readonly runId: string }
+  /** Of one of its executors: its process, as the host sees it, or a step. */
+  | ({ readonly kind: 'executor'; readonly name: string } & (
+      | { readonly pid: number }
+      | { readonly step: Step }
+    ))
   | { readonly kind: 'warning'; readonly code: string; readonly message: string }

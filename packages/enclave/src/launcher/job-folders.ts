@@ -7,6 +7,7 @@ import {
   type KmsPin,
   parseJobStatement,
 } from '@cloister/kms'
+import { encodePlace, type Place } from '../instance/together.ts'
 import { LaunchError } from './errors.ts'
 import type { RunFolder } from './run-folder.ts'
 
@@ -80,13 +81,14 @@ export async function requireFolders(
 /** Writes what init reads of a job, and gives the folder it is in. */
 export async function writeJob(
   folder: RunFolder,
-  { job, pin }: Pick<JobOfLaunch, 'job' | 'pin'>,
+  { job, pin, place }: Pick<JobOfLaunch, 'job' | 'pin'> & { readonly place?: Place | undefined },
 ): Promise<string> {
   const jobFolder = join(folder.path, 'job')
   await mkdir(jobFolder)
   await writeFile(join(jobFolder, 'job.json'), encodeJobStatement(job))
   await writeFile(join(jobFolder, 'kms.json'), JSON.stringify(pin))
   await writeFile(join(jobFolder, 'name'), folder.name)
+  if (place !== undefined) await writeFile(join(jobFolder, 'place.json'), encodePlace(place))
   return jobFolder
 }
 

@@ -63,10 +63,11 @@ describe.runIf(hasPython)('a program that asks for keys as it goes', () => {
   it.runIf(canRun)('is told its job, and what it has to know of each part', async () => {
     const { scene, outcome } = await run(`
 broker.commit(result, [])
-print(json.dumps([job, broker.parts('people'), os.environ['CLOISTER_KEY_BROKER']]))
+print(json.dumps([job, broker.parts('people'), os.environ['CLOISTER_KEY_BROKER'], broker.ask('run')]))
 `)
     expect(outcome).toMatchObject({ outcome: 'completed' })
-    const [job, parts, path] = JSON.parse(outcome.stdout)
+    const [job, parts, path, place] = JSON.parse(outcome.stdout)
+    expect(place).toEqual({ role: 'alone' })
     const { inputs, outputs } = scene.job
     const mediaType = 'application/octet-stream'
     expect(job).toEqual({

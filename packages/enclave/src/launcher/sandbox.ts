@@ -18,6 +18,14 @@ const OWN_NAMES = new Set<string>(MOUNT_POINTS)
 /** Capabilities of init in its own user namespace: to become the program, and to reach its files. */
 const INIT_CAPABILITIES = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID']
 
+/** What leads to the other instances of a job, and lets them in. */
+export interface PeerSockets {
+  /** Socket of the launcher's. */
+  readonly socket: string
+  /** Folder in which init makes its own. */
+  readonly inboundFolder: string
+}
+
 /** What a sandbox is made of. */
 export interface SandboxPlan {
   readonly users: Users
@@ -30,6 +38,8 @@ export interface SandboxPlan {
   readonly kmsSocket: string
   /** Socket that leads to the hosts that the image names, where it names any. */
   readonly networkSocket: string | undefined
+  /** What leads to the other instances of the job, where there are any. */
+  readonly peers: PeerSockets | undefined
   /** Host folders by dataset name. */
   readonly inputs: Readonly<Record<string, string>>
   /** Host folders by dataset name. */
@@ -77,6 +87,12 @@ export async function bubblewrapArguments(
     ...(plan.networkSocket === undefined
       ? []
       : ['--bind', plan.networkSocket, '/run/network.sock']),
+    ...(plan.peers === undefined
+      ? []
+      : [
+          ...['--bind', plan.peers.socket, '/run/peers.sock'],
+          ...['--bind', plan.peers.inboundFolder, '/run/inbound'],
+        ]),
     ...['--ro-bind', plan.jobFolder, '/job'],
     // Of itself bubblewrap makes folders for its own user alone.
     ...['--perms', privately, '--dir', '/in', '--perms', privately, '--dir', '/out'],

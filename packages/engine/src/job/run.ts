@@ -68,6 +68,7 @@ export interface RunJobOptions
     | 'stdout'
     | 'stderr'
     | 'withoutSandbox'
+    | 'executors'
   > {
   readonly job: JobFile
   readonly pin: KmsPin

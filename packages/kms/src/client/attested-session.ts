@@ -51,6 +51,11 @@ export interface OutputPart {
 export interface ReleaseParts {
   readonly inputs: ReadonlyMap<string, readonly InputPart[]>
   readonly outputs: ReadonlyMap<string, readonly OutputPart[]>
+  /**
+   * Of a job that runs as several instances: the run, 32 hexadecimal digits, whose secret is asked
+   * for. Parts of every dataset of the job must be asked for with it.
+   */
+  readonly runId?: string
 }
 
 /** What was released, all of it verified. */
@@ -61,6 +66,8 @@ export interface ReleasedKeys {
   readonly outputs: ReadonlyMap<string, { readonly dek: Dek; readonly slot: Slot }>
   /** By dataset id, of inputs and outputs; `null` for a dataset that has none yet. */
   readonly heads: ReadonlyMap<string, Head | null>
+  /** What the instances of the run have in common, where it was asked for: 32 secret bytes. */
+  readonly runSecret: Dek | undefined
   /** Compact JWS by the key service, as it came. */
   readonly statement: string
   readonly at: Date
@@ -174,7 +181,7 @@ export class AttestedSession {
    * @throws KmsConnectionError STATEMENT when the answer is not the key service's about this request
    */
   async release(parts: ReleaseParts): Promise<ReleasedKeys> {
-    return await this.#ask(parts, {})
+    return await this.#ask(parts, parts.runId === undefined ? {} : { runId: parts.runId })
   }
 
   /**
@@ -188,7 +195,7 @@ export class AttestedSession {
 
   async #ask(
     parts: ReleaseParts,
-    more: { readonly continues?: EarlierRelease },
+    more: { readonly continues?: EarlierRelease; readonly runId?: string },
   ): Promise<ReleasedKeys> {
     const { kmsId } = this.#client.pin
     const receiveKey = encodePublicKey(this.#receiveKey)

@@ -62,6 +62,7 @@ export async function openReleasedKeys(
 ): Promise<{
   readonly inputs: ReadonlyMap<string, Dek>
   readonly outputs: ReadonlyMap<string, { readonly dek: Dek; readonly slot: Slot }>
+  readonly runSecret: Dek | undefined
 }> {
   return await believing('released keys', async () => {
     const keys = parseAs('released keys', releasedKeysSchema, await decryptWith(receiveKey, jwe))
@@ -81,7 +82,9 @@ export async function openReleasedKeys(
         requireSame('key of the slot', cmkId, outputs.get(fileId)?.slot.cmkId)
       }
     }
-    return { inputs, outputs }
+    requireSame('run secret', parts.runId !== undefined, keys.runSecret !== undefined)
+    const runSecret = keys.runSecret === undefined ? undefined : dekFrom(keys.runSecret)
+    return { inputs, outputs, runSecret }
   })
 }
 

@@ -127,6 +127,8 @@ export const releaseRequestSchema = object({
   ),
   /** Of a request for keys of further output files, which may come after the token has expired. */
   continues: Type.Optional(object(earlierRelease)),
+  /** Of a job that runs as several instances: which run of it this instance says it belongs to. */
+  runId: Type.Optional(hexId),
 })
 
 /** Payload of a heads request. */
@@ -195,6 +197,8 @@ export const headsMovedSchema = object({
 export const releasedKeysSchema = object({
   inputs: Type.Record(hexId, dek),
   outputs: Type.Record(hexId, object({ dek, slot: slotSchema })),
+  /** Of a request with a run id. */
+  runSecret: Type.Optional(dek),
 })
 
 /** Endorsements as JSON: members as in PCS collateral, bytes in base64url. */

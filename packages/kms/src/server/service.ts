@@ -11,6 +11,7 @@ import type { StoredIdentity } from './identity/stored-identity.ts'
 import type { Keys } from './keys/index.ts'
 import type { Metrics, OutstandingChallenges, WeakSwitch } from './observe/index.ts'
 import type { Policies, Withdrawals } from './policy/index.ts'
+import type { RunSecrets } from './release/run-secrets.ts'
 import type { Store } from './store/index.ts'
 
 /** All that the acts of a key service work with. */
@@ -38,6 +39,7 @@ export interface KmsService {
   readonly auditToken: StandingToken
   readonly operatorToken: StandingToken
   readonly challenges: Challenges
+  readonly runSecrets: RunSecrets
   readonly collateral: CollateralFolder
   readonly roots: readonly TrustRoot[]
   /**

@@ -41,6 +41,7 @@ import {
 } from './observe/index.ts'
 import { openRootAndStore } from './open-root-and-store.ts'
 import { Policies, Withdrawals } from './policy/index.ts'
+import { RunSecrets } from './release/run-secrets.ts'
 import { readRestoredAt } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
 import type { KmsService } from './service.ts'
@@ -203,6 +204,7 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       auditToken: await StandingToken.open(store, secrets, dataDir, AUDIT_TOKEN_FILE),
       operatorToken: await StandingToken.open(store, secrets, dataDir, OPERATOR_TOKEN_FILE),
       challenges: new Challenges(identity.kmsId, root.derive('challenge'), restoredAt),
+      runSecrets: new RunSecrets(identity.kmsId, root.derive('run-secret')),
       restoredAt,
       collateral: new CollateralFolder(options.collateralDir),
       roots: options.roots,

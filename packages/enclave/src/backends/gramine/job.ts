@@ -5,7 +5,12 @@ import { join, resolve } from 'node:path'
 import { PassThrough, type Writable } from 'node:stream'
 import { ownProcessFault } from '../../image/own-process.ts'
 import { launcherAddress } from '../../instance/launcher-address.ts'
-import { endOf, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
+import {
+  endOf,
+  type InstanceEnd,
+  requireJobsEnd,
+  requireNotAborted,
+} from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
 import {
   absolute,
@@ -108,7 +113,7 @@ async function runIn(
     try {
       const started = pid === undefined ? Promise.reject(notStarted) : Promise.resolve(pid)
       started.catch(() => {})
-      return await endOf({ process: child, status, kill, pid: started }, options)
+      return requireJobsEnd(await endOf({ process: child, status, kill, pid: started }, options))
     } catch (error) {
       throw pid === undefined ? notStarted : error
     } finally {

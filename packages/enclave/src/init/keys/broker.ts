@@ -5,9 +5,11 @@ import {
   type ReleasedKeys,
 } from '@cloister/kms'
 import { pathOfPart, type VerifiedPart } from '@cloister/sealed'
+import { addressesOf, DRIVER } from '../../instance/together.ts'
 import { keyOfPart, type OpenedInput } from '../inputs.ts'
 import { freshKeys, mediaTypeOf } from '../outputs.ts'
 import { isAway } from '../recording-client.ts'
+import type { DriversRun } from '../running.ts'
 import { BrokerError } from './errors.ts'
 import type { BrokerOutput } from './output.ts'
 import { parseRequest, type RequestTo } from './request.ts'
@@ -23,6 +25,8 @@ export interface BrokerOptions {
     readonly scratchFolder: string
     inputFolder(name: string): string
   }
+  /** The run, where the job runs as several instances. */
+  readonly run?: Pick<DriversRun, 'runId' | 'executors' | 'ports'>
 }
 
 /**
@@ -45,12 +49,17 @@ export class KeyBroker {
     )
   }
 
-  /** @throws BrokerError what is refused */
-  async answer(bytes: Uint8Array): Promise<object> {
+  /**
+   * @param executor - The name of the executor that asks, where it is not this instance's program.
+   * @throws BrokerError what is refused
+   */
+  async answer(bytes: Uint8Array, executor?: string): Promise<object> {
     const request = parseRequest(bytes)
     switch (request.ask) {
       case 'job':
         return this.#job()
+      case 'run':
+        return this.#run(executor)
       case 'parts':
         return this.#parts(request)
       case 'open':
@@ -58,7 +67,11 @@ export class KeyBroker {
       case 'create':
         return await this.#create(request)
       case 'commit':
-        return await this.#commit(request)
+        if (executor === undefined) return await this.#commit(request)
+        throw new BrokerError(
+          'DENIED',
+          `an output's parts are the driver's to say; seen ${executor}`,
+        )
     }
   }
 
@@ -80,6 +93,18 @@ export class KeyBroker {
         },
       })),
       scratchFolder: layout.scratchFolder,
+    }
+  }
+
+  #run(executor: string | undefined): object {
+    const { run } = this.#options
+    if (run === undefined) return { role: 'alone' }
+    const { runId, executors, ports } = run
+    const addresses = addressesOf(executors)
+    const name = executor ?? DRIVER
+    return {
+      ...{ role: executor === undefined ? 'driver' : 'executor', name, runId, executors, ports },
+      ...{ address: addresses.get(name), driver: addresses.get(DRIVER) },
     }
   }
 

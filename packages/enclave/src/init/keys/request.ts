@@ -31,6 +31,7 @@ const CommittedPart = Type.Object(
 
 const Request = Type.Union([
   Type.Object({ ask: Type.Literal('job') }, strict),
+  Type.Object({ ask: Type.Literal('run') }, strict),
   Type.Object(
     {
       ask: Type.Literal('parts'),

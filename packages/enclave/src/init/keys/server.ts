@@ -11,7 +11,7 @@ const MAX_CONNECTIONS = 512
 const MAX_HELD_BYTES = 64 * 1024 * 1024
 
 /** Answers one request. @throws BrokerError what is to be refused */
-type Answer = (request: Uint8Array) => Promise<object>
+export type Answer = (request: Uint8Array) => Promise<object>
 
 /**
  * The broker's end of its socket: takes requests off each connection, one after the other, and gives
@@ -28,7 +28,7 @@ export class BrokerServer {
   private constructor(answer: Answer) {
     this.#answer = answer
     // Whoever has sent its last request still gets its replies.
-    this.#server = createServer({ allowHalfOpen: true }, socket => void this.#serve(socket))
+    this.#server = createServer({ allowHalfOpen: true }, socket => void this.serve(socket))
     this.#server.maxConnections = MAX_CONNECTIONS
   }
 
@@ -56,7 +56,15 @@ export class BrokerServer {
     await closed
   }
 
-  async #serve(socket: Socket): Promise<void> {
+  /**
+   * Serves a connection to its end.
+   * @param answer - What answers this one, where it is not as the others.
+   */
+  async serve(socket: Socket, answer: Answer = this.#answer): Promise<void> {
+    if (this.#sockets.size >= MAX_CONNECTIONS) {
+      socket.destroy()
+      return
+    }
     const reader = new FrameReader()
     let heldBytes = 0
     const hold = (bytes: number) => {
@@ -73,7 +81,7 @@ export class BrokerServer {
         if (this.#heldBytes > MAX_HELD_BYTES) {
           throw new BrokerError('MALFORMED', 'unfinished requests hold too much memory')
         }
-        for (const request of requests) await send(socket, await this.#replyTo(request))
+        for (const request of requests) await send(socket, await this.#replyTo(request, answer))
       }
     } catch (error) {
       // Anything else is a connection that its other end broke off.
@@ -86,9 +94,9 @@ export class BrokerServer {
   }
 
   /** @throws BrokerError MALFORMED, after which nothing that comes along the connection is read */
-  async #replyTo(request: Uint8Array): Promise<object> {
+  async #replyTo(request: Uint8Array, answer: Answer): Promise<object> {
     try {
-      return { ok: await this.#answer(request) }
+      return { ok: await answer(request) }
     } catch (error) {
       if (error instanceof BrokerError && error.code !== 'MALFORMED') return refusal(error)
       if (!(error instanceof BrokerError)) this.failure ??= error

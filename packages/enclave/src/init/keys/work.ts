@@ -3,13 +3,13 @@ import { InstanceError } from '../../instance/failure.ts'
 import { PROGRAM_UID } from '../../instance/layout.ts'
 import { tryParts } from '../inputs.ts'
 import { requireGoodEnd, startProgram } from '../program.ts'
-import type { Opened, Run, Worked } from '../running.ts'
+import type { DriversRun, Opened, Run, Worked } from '../running.ts'
 import { KeyBroker } from './broker.ts'
 import { BrokerOutput } from './output.ts'
 import { BrokerServer } from './server.ts'
 
 /** Tells the program where its broker listens. */
-const BROKER_VARIABLE = 'CLOISTER_KEY_BROKER'
+export const BROKER_VARIABLE = 'CLOISTER_KEY_BROKER'
 
 /**
  * The work of a program that opens and seals files itself and asks init for keys as it goes, from as
@@ -17,13 +17,17 @@ const BROKER_VARIABLE = 'CLOISTER_KEY_BROKER'
  * @throws ProgramError, InstanceError, DatasetError, SealedFormatError
  */
 export async function workWithKeys(run: Run, opened: Opened): Promise<Worked> {
-  const { inputs, released, session } = opened
+  const { inputs, released, session, together } = opened
   for (const input of inputs) await tryParts(input, released)
   const outputs = run.planned.map(planned => new BrokerOutput(planned))
   try {
     await runBesideBroker(
       run,
-      new KeyBroker({ session, released, inputs, outputs, layout: run.layout }),
+      new KeyBroker({
+        ...{ session, released, inputs, outputs, layout: run.layout },
+        ...(together === undefined ? {} : { run: together }),
+      }),
+      together,
     )
     const parts = new Map<string, readonly ManifestPart[]>()
     for (const output of outputs) parts.set(output.planned.output.name, await output.finish())
@@ -34,12 +38,22 @@ export async function workWithKeys(run: Run, opened: Opened): Promise<Worked> {
 }
 
 /** Runs the program to its good end; the broker answers for as long as it runs. */
-async function runBesideBroker(run: Run, broker: KeyBroker): Promise<void> {
+async function runBesideBroker(
+  run: Run,
+  broker: KeyBroker,
+  together: DriversRun | undefined,
+): Promise<void> {
   const { plan, layout } = run
   const path = layout.brokerSocket
   const uid = plan.asAnotherUser ? PROGRAM_UID : undefined
   const server = await BrokerServer.listen(path, uid, request => broker.answer(request))
   try {
+    if (together !== undefined) {
+      await run.openMesh(together.secret, (socket, from) => {
+        void server.serve(socket, request => broker.answer(request, from))
+      })
+      await run.tellRun(together.runId)
+    }
     await run.beforeProgram()
     const environment = { ...plan.environment, [BROKER_VARIABLE]: path }
     const program = startProgram({ ...plan, environment }, 'none')

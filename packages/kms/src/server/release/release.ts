@@ -15,6 +15,7 @@ import { releaseTranscript } from '../../protocol/transcript.ts'
 import { type Act, deniedUnproven, perform } from '../acts.ts'
 import { provenRows } from '../audit/index.ts'
 import { type DekContext, KeyError } from '../keys/index.ts'
+import type { Secret } from '../root/index.ts'
 import type { KmsService } from '../service.ts'
 import { consume, type StoredHead, type StoreTransaction } from '../store/index.ts'
 import { authorise, type Instance, openRequest, type SignedRequest } from './authorise.ts'
@@ -84,6 +85,7 @@ export async function release(service: KmsService, jws: string): Promise<string>
     tee: token.tee,
     tcbStatus: token.tcbStatus,
     ...(payload.continues === undefined ? {} : { continues: payload.continues.releaseIndex }),
+    ...(payload.runId === undefined ? {} : { runId: payload.runId }),
   })
   const { value: gathered, auditIndex } = await perform(service, act, 'released', at, async tx => {
     const use = { id: `${token.tokenId}.${payload.jti}`, expiresAt: jtiExpiresAt }
@@ -96,7 +98,10 @@ export async function release(service: KmsService, jws: string): Promise<string>
     )
   })
   service.metrics.released(gathered.inputs.size + gathered.outputs.size)
-  const keys = await encrypted(gathered, payload.receiveKey)
+  const { runId, receiveKey } = payload
+  const runSecret =
+    runId === undefined ? undefined : service.runSecrets.of(instance.token.jobDigest, runId)
+  const keys = await encrypted(gathered, runSecret, receiveKey)
   const { kmsId, privateKey } = service.identity
   const { heads } = gathered
   const { logKey, checkpoint, proofs } = await provenRows(service, [auditIndex])
@@ -130,6 +135,9 @@ async function authorised(
   at: Date,
 ): Promise<Authorised> {
   const { continues, inputs, outputs } = request.payload
+  if (continues !== undefined && request.payload.runId !== undefined) {
+    throw new KmsError('MALFORMED', 'a request that continues a release asks for no run secret')
+  }
   if (continues === undefined) {
     const instance = await authorise(service, request, at)
     return { instance, jtiExpiresAt: instance.token.expiresAt, asOf: { at, countedBy: new Set() } }
@@ -155,6 +163,7 @@ async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> 
   const gathered: Gathered = { inputs: new Map(), outputs: new Map(), heads: {} }
   const asked = [...payload.inputs, ...payload.outputs].map(({ datasetId }) => datasetId)
   const heads = await headsOf(tx, asked)
+  if (payload.runId !== undefined) requireWholeJob(scope, new Set(asked))
   try {
     for (const input of payload.inputs) {
       await gatherInput(scope, input, heads.get(input.datasetId), gathered)
@@ -172,6 +181,19 @@ async function gather(scope: Scope, payload: ReleaseRequest): Promise<Gathered> 
   }
   for (const [datasetId, head] of heads) gathered.heads[datasetId] = head ? headJson(head) : null
   return gathered
+}
+
+/**
+ * Whoever has a run's secret is told data of all its datasets by the others: so each key's owner is
+ * to permit it, and not only the owners of those that this one asks for.
+ */
+function requireWholeJob({ instance, reasons }: Scope, asked: ReadonlySet<string>): void {
+  const { inputs, outputs } = instance.job
+  for (const { name, datasetId } of [...inputs, ...outputs]) {
+    if (asked.has(datasetId)) continue
+    const message = `a run's secret goes with keys of all datasets of the job; not asked for: "${name}"`
+    reasons.push({ code: 'RUN_DATASET', message })
+  }
 }
 
 async function gatherInput(
@@ -281,13 +303,20 @@ export function headJson({ datasetId, version, manifestDigest, writerKey }: Stor
   return { datasetId, version, manifestDigest, writerKey }
 }
 
-async function encrypted(gathered: Gathered, receiveKey: string): Promise<string> {
+async function encrypted(
+  gathered: Gathered,
+  runSecret: Secret | undefined,
+  receiveKey: string,
+): Promise<string> {
   const inputs = Object.fromEntries([...gathered.inputs].map(([id, dek]) => [id, textOf(dek)]))
   const outputs = Object.fromEntries(
     [...gathered.outputs].map(([id, { dek, slot }]) => [id, { dek: textOf(dek), slot }]),
   )
+  const run = runSecret === undefined ? {} : { runSecret: runSecret.with(toBase64Url) }
   dispose(gathered)
-  return await encryptTo(parsePublicKey('receiving key', receiveKey), { inputs, outputs })
+  runSecret?.dispose()
+  const keys = { inputs, outputs, ...run }
+  return await encryptTo(parsePublicKey('receiving key', receiveKey), keys)
 }
 
 function textOf(dek: Dek): string {

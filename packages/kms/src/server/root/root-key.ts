@@ -14,6 +14,7 @@ export type RootPurpose =
   | 'import-token'
   | 'credential'
   | 'challenge'
+  | 'run-secret'
   | 'ehsm-wrap'
   | 'ehsm-import'
 

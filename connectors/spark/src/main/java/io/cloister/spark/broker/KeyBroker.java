@@ -41,6 +41,11 @@ public final class KeyBroker {
     return Reply.job(ask(request("job")));
   }
 
+  /** This instance's place among those of the job. */
+  public Run run() throws IOException {
+    return Reply.run(ask(request("run")));
+  }
+
   /** All parts of an input, in its manifest's order. */
   public List<Part> parts(Job.Input input) throws IOException {
     List<Part> parts = new ArrayList<>(input.parts());

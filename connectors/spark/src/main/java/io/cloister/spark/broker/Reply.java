@@ -77,6 +77,29 @@ final class Reply {
         output.text("mediaType"), output.text("folder"), output.text("partsFolder"));
   }
 
+  static Run run(JsonNode ok) throws BrokerException {
+    if (ok.path("role").asText().equals("alone")) {
+      new Reply(ok, "run", "role");
+      return Run.alone();
+    }
+    Reply run =
+        new Reply(
+            ok, "run", "role", "name", "runId", "executors", "ports", "address", "driver");
+    List<Integer> ports = new ArrayList<>();
+    for (JsonNode port : run.array("ports")) ports.add(port.asInt());
+    return new Run(
+        run.role(), run.text("name"), run.text("runId"), run.count("executors"),
+        List.copyOf(ports), run.text("address"), run.text("driver"));
+  }
+
+  private Run.Role role() throws BrokerException {
+    return switch (text("role")) {
+      case "driver" -> Run.Role.DRIVER;
+      case "executor" -> Run.Role.EXECUTOR;
+      default -> throw wrong("role driver or executor", text("role"));
+    };
+  }
+
   static List<Part> parts(JsonNode ok) throws BrokerException {
     List<Part> parts = new ArrayList<>();
     for (JsonNode item : new Reply(ok, "parts", "parts").array("parts")) parts.add(part(item));

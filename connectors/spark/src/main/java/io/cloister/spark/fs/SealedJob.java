@@ -14,6 +14,7 @@ public final class SealedJob {
   private static final String BROKER_VARIABLE = "CLOISTER_KEY_BROKER";
 
   private static SealedJob current;
+  private static KeyBroker broker;
 
   private final List<InputDataset> inputs = new ArrayList<>();
   private final List<OutputDataset> outputs = new ArrayList<>();
@@ -25,21 +26,28 @@ public final class SealedJob {
   }
 
   public static synchronized SealedJob current() throws IOException {
-    if (current == null) {
+    if (current == null) current = new SealedJob(broker());
+    return current;
+  }
+
+  /** The key broker of this instance. */
+  public static synchronized KeyBroker broker() throws IOException {
+    if (broker == null) {
       String socket = System.getenv(BROKER_VARIABLE);
       if (socket == null) {
         throw new IOException(
             BROKER_VARIABLE + " is not set: sealed paths are there in an instance whose image has"
                 + " `entry.interface: keys`");
       }
-      current = new SealedJob(new KeyBroker(Path.of(socket)));
+      broker = new KeyBroker(Path.of(socket));
     }
-    return current;
+    return broker;
   }
 
   /** Makes a job of another broker the current one. */
   static synchronized void use(Path socket) throws IOException {
-    current = new SealedJob(new KeyBroker(socket));
+    broker = new KeyBroker(socket);
+    current = new SealedJob(broker);
   }
 
   /** The input that a place is in. */

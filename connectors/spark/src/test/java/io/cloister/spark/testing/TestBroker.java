@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.cloister.spark.broker.Part;
+import io.cloister.spark.broker.Run;
 import io.cloister.spark.sealed.Dek;
 import io.cloister.spark.sealed.FixedPart;
 import io.cloister.spark.sealed.SealedException;
@@ -28,6 +29,7 @@ import java.util.Base64;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
@@ -146,7 +148,7 @@ public final class TestBroker implements Closeable {
   }
 
   private final Path root;
-  private final ServerSocketChannel server;
+  private final List<ServerSocketChannel> servers = new CopyOnWriteArrayList<>();
   private final List<SocketChannel> connections = new CopyOnWriteArrayList<>();
   private final Map<String, byte[]> keys = new ConcurrentHashMap<>();
   private final Map<String, Input> inputs = new LinkedHashMap<>();
@@ -159,9 +161,26 @@ public final class TestBroker implements Closeable {
 
   public TestBroker(Path root) throws IOException {
     this.root = root;
-    server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
-    server.bind(UnixDomainSocketAddress.of(socket()));
-    Thread thread = new Thread(this::serve, "test-broker");
+    listen(socket(), JSON.createObjectNode().put("role", "alone"));
+  }
+
+  /** The socket of an instance that is told this of its run. */
+  public Path socket(Run run) throws IOException {
+    Path path = root.resolve("broker-" + run.name());
+    ObjectNode told = JSON.createObjectNode();
+    told.put("role", run.role().name().toLowerCase(Locale.ROOT)).put("name", run.name());
+    told.put("runId", run.runId()).put("executors", run.executors());
+    told.put("address", run.address()).put("driver", run.driver());
+    run.ports().forEach(told.putArray("ports")::add);
+    listen(path, told);
+    return path;
+  }
+
+  private void listen(Path path, ObjectNode run) throws IOException {
+    ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+    server.bind(UnixDomainSocketAddress.of(path));
+    servers.add(server);
+    Thread thread = new Thread(() -> serve(server, run), "test-broker");
     thread.setDaemon(true);
     thread.start();
   }
@@ -218,12 +237,12 @@ public final class TestBroker implements Closeable {
     return HexFormat.of().formatHex(bytes);
   }
 
-  private void serve() {
+  private void serve(ServerSocketChannel server, ObjectNode run) {
     try {
       while (true) {
         SocketChannel connection = server.accept();
         connections.add(connection);
-        Thread thread = new Thread(() -> answer(connection), "test-broker-connection");
+        Thread thread = new Thread(() -> answer(connection, run), "test-broker-connection");
         thread.setDaemon(true);
         thread.start();
       }
@@ -232,13 +251,13 @@ public final class TestBroker implements Closeable {
     }
   }
 
-  private void answer(SocketChannel connection) {
+  private void answer(SocketChannel connection, ObjectNode run) {
     try (connection) {
       DataInputStream in = new DataInputStream(Channels.newInputStream(connection));
       DataOutputStream out = new DataOutputStream(Channels.newOutputStream(connection));
       while (true) {
         byte[] request = in.readNBytes(in.readInt());
-        byte[] reply = JSON.writeValueAsBytes(reply(JSON.readTree(request)));
+        byte[] reply = JSON.writeValueAsBytes(reply(JSON.readTree(request), run));
         out.writeInt(reply.length);
         out.write(reply);
         out.flush();
@@ -250,7 +269,7 @@ public final class TestBroker implements Closeable {
     }
   }
 
-  private synchronized ObjectNode reply(JsonNode request) throws IOException {
+  private synchronized ObjectNode reply(JsonNode request, ObjectNode run) throws IOException {
     ObjectNode reply = JSON.createObjectNode();
     String ask = request.get("ask").textValue();
     asked.add(ask);
@@ -259,6 +278,7 @@ public final class TestBroker implements Closeable {
           "ok",
           switch (ask) {
             case "job" -> job();
+            case "run" -> run;
             case "parts" -> parts(request);
             case "open" -> open(request);
             case "create" -> create(request);
@@ -382,7 +402,7 @@ public final class TestBroker implements Closeable {
 
   @Override
   public void close() throws IOException {
-    server.close();
+    for (ServerSocketChannel server : servers) server.close();
     for (SocketChannel connection : connections) connection.close();
   }
 }
