@@ -78,7 +78,7 @@ class MasterKeysTest(unittest.TestCase):
             ({"encryption_algorithm": "AES_GCM_CTR_V1"}, "wanted AES_GCM_V1"),
             ({"plaintext_footer": True}, "wanted Parquet with an encrypted footer"),
         ]:
-            config = pe.EncryptionConfiguration("keys/footer", column_keys, **options)
+            config = pe.EncryptionConfiguration("keys/footer", column_keys=column_keys, **options)
             properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
             pq.write_table(TABLE, self.file, encryption_properties=properties)
             with self.assertRaisesRegex(ValueError, wanted):

@@ -4,11 +4,13 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.cloister.spark.fs.Location;
 import io.cloister.spark.fs.SealedJob;
+import io.cloister.spark.fs.TaskRefusal;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.security.AccessControlException;
 import org.apache.parquet.crypto.DecryptionKeyRetriever;
 import org.apache.parquet.crypto.FileDecryptionProperties;
 import org.apache.parquet.crypto.FileEncryptionProperties;
@@ -73,6 +75,16 @@ public final class ModularCryptoFactory extends PropertiesDrivenCryptoFactory {
 
   @Override
   public FileDecryptionProperties getFileDecryptionProperties(Configuration conf, Path path) {
+    try {
+      return decryption(conf, path);
+    } catch (ParquetCryptoRuntimeException refusal) {
+      // Where Spark is told to skip corrupt files, it skips those with any exception of this kind.
+      TaskRefusal.of(new AccessControlException(refusal.getMessage()));
+      throw refusal;
+    }
+  }
+
+  private FileDecryptionProperties decryption(Configuration conf, Path path) {
     assertNothingSkipped(conf);
     datasetId(conf, path);
     EncryptedFooter footer;
