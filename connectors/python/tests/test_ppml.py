@@ -29,7 +29,7 @@ class ModesTest(unittest.TestCase):
         self.assertIs(CryptoMode.parse("sealed"), SEALED)
         self.assertIs(CryptoMode.parse("PLAIN_TEXT"), PLAIN)
         self.assertIs(CryptoMode.parse("aes_gcm_v1"), CryptoMode.AES_GCM_V1)
-        with self.assertRaisesRegex(ValueError, "cloister encrypt FILE FOLDER --key KEY"):
+        with self.assertRaisesRegex(ValueError, "encrypt FILE.cbc .* --unauthenticated-cbc DATA_KEY"):
             CryptoMode.parse("AES/CBC/PKCS5Padding")
         for other in ["", "AES_CBC", "plain"]:
             with self.assertRaisesRegex(ValueError, "wanted sealed or plain_text"):

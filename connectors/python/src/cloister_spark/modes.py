@@ -9,9 +9,9 @@ from .job import Dataset, scheme_of
 
 _SEALED = "sealed+"
 _NO_CBC = (
-    "nothing in .cbc files was ever authenticated, so none is read in an instance. Decrypt them where "
-    "they were made (the older stack's `Encrypt --action decrypt`), seal what comes out with "
-    "`cloister encrypt FILE FOLDER --key KEY`, and read it with crypto_mode sealed"
+    "nothing in .cbc files was ever authenticated, so none is read in an instance. Import them outside, "
+    "`cloister encrypt FILE.cbc FOLDER --key KEY --unauthenticated-cbc DATA_KEY_FILE`, and read the "
+    "dataset with crypto_mode sealed"
 )
 
 
