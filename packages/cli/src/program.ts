@@ -38,6 +38,10 @@ const FAMILIES: readonly Family[] = [
   },
   { names: ['attest'], load: async () => (await import('./commands/attest.ts')).addAttestCommands },
   { names: ['pccs'], load: async () => (await import('./commands/pccs.ts')).addPccsCommands },
+  {
+    names: ['cluster'],
+    load: async () => (await import('./commands/cluster.ts')).addClusterCommands,
+  },
   { names: ['doctor'], load: async () => (await import('./commands/doctor.ts')).addDoctorCommand },
 ]
 

@@ -1,10 +1,9 @@
-import { rename, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { bundle } from '@cloister/enclave'
 import { RUN_BUNDLE } from './bundle.ts'
+import { makeBundle } from './make-bundle.ts'
 
 // Run by `npm run build`.
-const entry = fileURLToPath(new URL('run-command.js', import.meta.url))
-const file = fileURLToPath(RUN_BUNDLE)
-await writeFile(`${file}.tmp`, await bundle({ entry, external: [] }))
-await rename(`${file}.tmp`, file)
+await makeBundle(
+  fileURLToPath(new URL('run-command.js', import.meta.url)),
+  fileURLToPath(RUN_BUNDLE),
+)

@@ -221,8 +221,9 @@ export function parseYamlAs<Schema extends TSchema>(
 export async function readYamlFile(path: string): Promise<string> {
   let bytes: Uint8Array
   try {
-    const { size } = await stat(path)
-    if (size > MAX_LENGTH) throw new Error(`it is longer than ${MAX_LENGTH} bytes`)
+    const stats = await stat(path)
+    if (stats.isDirectory()) throw new Error('it is a folder, wanted a file')
+    if (stats.size > MAX_LENGTH) throw new Error(`it is longer than ${MAX_LENGTH} bytes`)
     bytes = await readFile(path)
   } catch (cause) {
     const reason = cause instanceof Error ? `: ${cause.message}` : ''

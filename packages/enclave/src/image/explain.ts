@@ -86,7 +86,7 @@ function explain(entry: ImageEntry, origins: Origins): Explanation {
 /**
  * Says why a file, or everything in a folder, is in an image. What is said was measured with it.
  * @param path - Absolute path in the image; everything where none is given.
- * @throws ImageError; with `MISSING` for a path that the image does not have
+ * @throws ImageError; with `ABSENT` for a path that the image does not have
  */
 export async function explainImage(folder: string, path = '/'): Promise<readonly Explanation[]> {
   const { manifest, origins } = await readOrigins(folder)
@@ -94,7 +94,7 @@ export async function explainImage(folder: string, path = '/'): Promise<readonly
   const entries = manifest.files.filter(
     entry => wanted === '' || entry.path === wanted || entry.path.startsWith(`${wanted}/`),
   )
-  if (entries.length === 0) throw new ImageError('MISSING', `/${wanted} is not in the image`)
+  if (entries.length === 0) throw new ImageError('ABSENT', `/${wanted} is not in the image`)
   return entries
     .filter(({ type, path: at }) => type !== 'dir' || at === wanted)
     .map(entry => explain(entry, origins))

@@ -298,7 +298,7 @@ describe('what is said of an image', () => {
       rule: 'substitute',
       leadsTo: '/usr/bin',
     })
-    await expect(explainImage(folder, '/nosuch')).rejects.toMatchObject({ code: 'MISSING' })
+    await expect(explainImage(folder, '/nosuch')).rejects.toMatchObject({ code: 'ABSENT' })
   })
 
   it('is believed only as it was measured', async () => {

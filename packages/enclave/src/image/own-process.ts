@@ -21,7 +21,7 @@ export function ownProcessFault(
   const other = commands.find(({ program }) => !isModuleOf(tree, node, program))
   if (other !== undefined) {
     const seen = other.program.join(' ')
-    return `entry.program: wanted ${node} and a module (.mjs, .cjs, .js), seen ${seen}`
+    return `entry.program: wanted ${node} and a module of the image (.mjs, .cjs, .js), seen ${seen}`
   }
   if (!isPossible(entry.interface)) return 'entry.interface: wanted files or messages'
   if (entry.standardInput) return 'entry.standardInput: the program has none'
@@ -42,13 +42,17 @@ function isPossible(kind: ImageManifest['entry']['interface']): boolean {
   }
 }
 
-/** The program's Node need not have the same path as init's, but it is the same file. */
+/**
+ * The program's Node need not have the same path as init's, but it is the same file. The module is
+ * the image's: at other paths is what the host lets in, or a job's data.
+ */
 function isModuleOf(
   tree: ImageTree,
   node: string,
   [command = '', script = '']: readonly string[],
 ): boolean {
-  return fileAt(tree, command) === fileAt(tree, node) && /^\/.*\.[cm]?js$/.test(script)
+  if (fileAt(tree, command) !== fileAt(tree, node)) return false
+  return /\.[cm]?js$/.test(script) && fileAt(tree, script) !== undefined
 }
 
 /** SHA-256 of the file that a path leads to. */

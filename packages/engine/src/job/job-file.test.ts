@@ -74,6 +74,18 @@ describe('a job file', () => {
     }
   })
 
+  it('that is a folder, or is not there, is refused by its name', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'cloister-job-'))
+    try {
+      const seen = await readJobFile(folder).catch((error: unknown) => error)
+      expect(seen).toBeInstanceOf(EngineError)
+      expect(seen).toMatchObject({ code: 'JOB', message: expect.stringContaining(folder) })
+      await expect(readJobFile(join(folder, 'job.yaml'))).rejects.toMatchObject({ code: 'ENOENT' })
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
   it('that says nothing of what to do, two things, or something odd is refused where it stands', () => {
     expect(refusal('')).toMatch(/wanted queries, or the arguments/)
     const both = 'queries: [{ output: result, sql: SELECT 1 }]\narguments: []\n'
