@@ -48,7 +48,8 @@ describe.each(Object.entries(LAYOUTS))('a .cbc file with a header %s', (_, heade
   it.each(KEYS)('is read under a data key of its text', async key => {
     for (const length of [0, 1, 15, 16, 17, 3_000_000]) {
       const plaintext = randomBytes(length)
-      expect(await read(Buffer.concat([header(), bodyOf(plaintext, key)]), key)).toEqual(plaintext)
+      const seen = await read(Buffer.concat([header(), bodyOf(plaintext, key)]), key)
+      expect(seen.equals(plaintext), `${length} bytes`).toBe(true)
     }
   })
 
