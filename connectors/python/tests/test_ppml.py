@@ -9,11 +9,13 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cloister_spark import PPMLContext
 from cloister_spark.job import Dataset, job_datasets
 from cloister_spark.modes import CryptoMode, located
+from cloister_spark.primary_keys import PrimaryKeys
 
 SEALED, PLAIN = CryptoMode.SEALED, CryptoMode.PLAIN_TEXT
 JOB = (
@@ -26,7 +28,10 @@ class ModesTest(unittest.TestCase):
     def test_are_known_by_their_names(self) -> None:
         self.assertIs(CryptoMode.parse("sealed"), SEALED)
         self.assertIs(CryptoMode.parse("PLAIN_TEXT"), PLAIN)
-        for other in ["", "AES/CBC/PKCS5Padding", "AES_GCM_V1", "plain"]:
+        self.assertIs(CryptoMode.parse("aes_gcm_v1"), CryptoMode.AES_GCM_V1)
+        with self.assertRaisesRegex(ValueError, "encrypt FILE.cbc .* --unauthenticated-cbc DATA_KEY"):
+            CryptoMode.parse("AES/CBC/PKCS5Padding")
+        for other in ["", "AES_CBC", "plain"]:
             with self.assertRaisesRegex(ValueError, "wanted sealed or plain_text"):
                 CryptoMode.parse(other)
 
@@ -76,6 +81,67 @@ class ContextTest(unittest.TestCase):
     def test_takes_no_keys(self) -> None:
         with self.assertRaisesRegex(ValueError, "ppml_args: .*by attestation.*kms_type, api_key$"):
             PPMLContext("x", {"kms_type": "EHSMKeyManagementService", "api_key": "secret"})
+        for name in [
+            "spark.bigdl.kms.type",
+            "spark.bigdl.kms.ehs.key",
+            "spark.bigdl.primaryKey.AmyPK.kms.apiKey",
+            "spark.bigdl.primaryKey.AmyPK.plainText",
+        ]:
+            with self.assertRaisesRegex(ValueError, f"by attestation.*seen {name}$"):
+                PrimaryKeys.parse({}, [(name, "secret")])
+        for what, value in [
+            ("spark.bigdl.primaryKey.AmyPK.material", "c2VjcmV0"),
+            ("spark.bigdl.kms.key.primary", "/ppml/data/primary"),
+        ]:
+            with self.assertRaisesRegex(ValueError, f"{what}: .*seen something else$"):
+                PrimaryKeys.parse({}, [(what, value)])
+
+    def test_takes_names_of_master_keys(self) -> None:
+        two = PrimaryKeys.parse(
+            {},
+            [
+                ("spark.bigdl.primaryKey.AmyPK.material", "keys/amy"),
+                ("spark.bigdl.primaryKey.BobPK.material", "bob/pk"),
+                ("spark.app.name", "x"),
+            ],
+        )
+        self.assertEqual((two.resolve("AmyPK"), two.resolve("BobPK")), ("keys/amy", "bob/pk"))
+        self.assertEqual(two.resolve("keys/other"), "keys/other")
+        with self.assertRaisesRegex(ValueError, "wanted one of .*AmyPK.*BobPK.*, seen none"):
+            two.resolve("")
+        with self.assertRaisesRegex(ValueError, "wanted AmyPK or BobPK or INPUT/FILE, seen 'EvePK'"):
+            two.resolve("EvePK")
+        for one in [
+            PrimaryKeys.parse({"primary_key_material": "keys/footer"}, ()),
+            PrimaryKeys.parse({}, [("spark.bigdl.kms.key.primary", "keys/footer")]),
+        ]:
+            self.assertEqual((one.resolve(""), one.resolve("defaultKey")), ("keys/footer",) * 2)
+        self.assertEqual(PrimaryKeys({}).resolve(""), "")
+
+    def test_tells_parquet_the_mode_and_the_key(self) -> None:
+        context = _context(PrimaryKeys({"AmyPK": "keys/amy"}))
+        factory = {"parquet.crypto.factory.class": "io.cloister.spark.parquet.ModularCryptoFactory"}
+        key = {"parquet.encryption.footer.key": "keys/amy"}
+        context.read("AES_GCM_V1", "AmyPK").parquet("/in/people")
+        self.assertEqual(
+            context.spark.read.calls, [(factory | key, "parquet", "sealed+file:/in/people")]
+        )
+        frame = _Recorder.of_frame()
+        context.write(frame, "AES_GCM_CTR_V1").parquet("/out/result")
+        algorithm = {"parquet.encryption.algorithm": "AES_GCM_CTR_V1"}
+        self.assertEqual(
+            frame.write.calls, [(factory | key | algorithm, "parquet", "sealed+file:/out/result")]
+        )
+
+    def test_has_parquet_alone_encrypted_by_parquet(self) -> None:
+        context = _context(PrimaryKeys({}))
+        for act in (
+            lambda: context.read("AES_GCM_V1").csv("/in/people"),
+            lambda: context.write(_Recorder.of_frame(), "AES_GCM_V1").json("/out/result"),
+            lambda: context.textfile("/in/people", crypto_mode="AES_GCM_V1"),
+        ):
+            with self.assertRaisesRegex(ValueError, "AES_GCM_V1: wanted parquet"):
+                act()
 
     def test_names_no_keys(self) -> None:
         context = PPMLContext.__new__(PPMLContext)
@@ -109,6 +175,34 @@ class JobTest(unittest.TestCase):
 
     def test_is_nothing_outside_of_an_instance(self) -> None:
         self.assertEqual(job_datasets(), ())
+
+
+class _Recorder:
+    """What of Spark's readers and writers is called."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.calls: list[Any] = []
+
+    @staticmethod
+    def of_frame() -> Any:
+        return SimpleNamespace(write=_Recorder())
+
+    def option(self, key: str, value: Any) -> _Recorder:
+        self.options[key] = value
+        return self
+
+    def parquet(self, path: str) -> None:
+        self.calls.append((self.options, "parquet", path))
+
+    csv = json = parquet
+
+
+def _context(keys: PrimaryKeys) -> Any:
+    context: Any = PPMLContext.__new__(PPMLContext)
+    context.spark = SimpleNamespace(read=_Recorder())
+    context._keys, context._datasets = keys, ()
+    return context
 
 
 def _broker(reply: Any) -> str:

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
+import { createCipheriv, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -67,6 +68,25 @@ describe('a first job, step by step', () => {
     const kept = await cloister('decrypt', 'people', 'out.csv', '--dataset', sealed.datasetId)
     expect(kept.code).toBe(3)
     expect(kept.stderr).toContain('KEY_ATTESTED_ONLY')
+
+    // What the older stack left: a folder of parts, under one data key, and nothing authentic in it.
+    const [part, oldKey] = oldPart('name,age\nada,36\n')
+    await mkdir(join(folder, 'old'))
+    await writeFile(join(folder, 'old', '.meta'), '{}')
+    await writeFile(join(folder, 'old', 'part-00000.csv.cbc'), part)
+    await writeFile(join(folder, 'old-key'), `${oldKey}\n`)
+    const asOld = ['encrypt', 'old', 'imported', '--key', 'results']
+    const imported = await cloister(...asOld, '--unauthenticated-cbc', 'old-key')
+    expect(imported).toMatchObject({ code: 0 })
+    expect(imported.stderr).toContain('UNAUTHENTICATED INPUT')
+    expect((await cloister('decrypt', 'imported', 'plain', '--files')).code).toBe(0)
+    expect(await readdir(join(folder, 'plain'))).toEqual(['part-00000.csv'])
+    const plain = await readFile(join(folder, 'plain', 'part-00000.csv'), 'utf8')
+    expect(plain).toBe('name,age\nada,36\n')
+    await writeFile(join(folder, 'old', 'part-00001.csv'), 'name,age\n')
+    const other = await cloister(...asOld, '--unauthenticated-cbc', 'old-key')
+    expect(other).toMatchObject({ code: 2 })
+    expect(other.stderr).toContain('wanted files that end in .cbc, seen part-00001.csv')
 
     const image = await json<{ measurement: string }>('enclave', 'build', 'query-runner', 'image')
     const seen = await json<{ measurement: string }>('enclave', 'inspect', 'image')
@@ -173,6 +193,16 @@ resources: { memoryMiB: 512 }
     expect(wrong.stderr).toContain('next: what the program said')
   })
 })
+
+/** A `.cbc` file of the older stack, and its data key's text. */
+function oldPart(plaintext: string): readonly [Uint8Array, string] {
+  const text = randomBytes(32).toString('base64')
+  const iv = randomBytes(16)
+  const cipher = createCipheriv('aes-128-cbc', text.slice(16, 32), iv)
+  const body = Buffer.concat([cipher.update(plaintext), cipher.final()])
+  const head = Buffer.from([0x80, ...Buffer.alloc(8), ...iv])
+  return [Buffer.concat([head, body, Buffer.alloc(32)]), text]
+}
 
 describe('with --json', () => {
   it('there is one object on standard error, whatever goes wrong', async () => {

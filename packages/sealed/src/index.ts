@@ -77,6 +77,7 @@ export {
   type VerifiedHeader,
   verifyHeader,
 } from './header.ts'
+export { type CbcCode, CbcError, readUnauthenticatedCbc } from './legacy/unauthenticated-cbc.ts'
 export {
   ciphertextLength,
   DEFAULT_SEGMENT_SIZE,

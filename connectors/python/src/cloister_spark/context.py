@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from .job import Dataset, job_datasets
 from .modes import CryptoMode, located
+from .primary_keys import PrimaryKeys
 
 if TYPE_CHECKING:
     from pyspark import RDD, SparkConf
@@ -16,7 +17,7 @@ _COMMIT_PROTOCOL = (
     "spark.sql.sources.commitProtocolClass",
     "io.cloister.spark.commit.SealedCommitProtocol",
 )
-_KEYS = "the job's keys come from the key service, by attestation, and the job says which"
+_CRYPTO_FACTORY = ("parquet.crypto.factory.class", "io.cloister.spark.parquet.ModularCryptoFactory")
 
 OptionValue = Union[str, bool, int, float, None]
 
@@ -25,8 +26,11 @@ class PPMLContext:
     """Reads and writes the job's sealed datasets, and other files, by Spark.
 
     :param app_name: as Spark shows it.
-    :param ppml_args: none: it named key services, accounts and keys. What is in it is refused.
-    :param spark_conf: Spark's configuration; keys of the older stack's (``spark.bigdl.…``) are refused.
+    :param ppml_args: ``primary_key_material``, a master key of Parquet as ``INPUT/FILE``. What named key
+        services and accounts is refused.
+    :param spark_conf: Spark's configuration. Of the older stack's keys those that name master keys are
+        taken, ``spark.bigdl.primaryKey.NAME.material`` and ``spark.bigdl.kms.key.primary``, both as
+        ``INPUT/FILE``; others (``spark.bigdl.…``) are refused.
     """
 
     def __init__(
@@ -35,13 +39,12 @@ class PPMLContext:
         ppml_args: Optional[Mapping[str, str]] = None,
         spark_conf: Optional[SparkConf] = None,
     ) -> None:
-        _refuse("ppml_args", list(ppml_args or {}))
+        PrimaryKeys.parse(ppml_args or {}, ())
         from pyspark import SparkConf
         from pyspark.sql import SparkSession
 
         conf = spark_conf or SparkConf()
-        of_keys = [key for key, _ in conf.getAll() if key.startswith("spark.bigdl.")]
-        _refuse("spark_conf", of_keys)
+        self._keys = PrimaryKeys.parse(ppml_args or {}, conf.getAll())
         conf.set(*_COMMIT_PROTOCOL)
         self.spark: SparkSession = (
             SparkSession.builder.appName(app_name).config(conf=conf).getOrCreate()
@@ -52,15 +55,23 @@ class PPMLContext:
 
     def read(self, crypto_mode: str = "sealed", primary_key_name: str = "") -> DatasetReader:
         """Reads what lies at a path: see :class:`DatasetReader`."""
-        mode = _mode(crypto_mode, primary_key_name)
-        return DatasetReader(self.spark.read, mode, self._datasets)
+        mode, options = self._mode(crypto_mode, primary_key_name)
+        reader = DatasetReader(self.spark.read, mode, self._datasets)
+        for name, value in options.items():
+            reader.option(name, value)
+        return reader
 
     def write(
         self, dataframe: DataFrame, crypto_mode: str = "sealed", primary_key_name: str = ""
     ) -> DatasetWriter:
         """Writes a data frame to a path: see :class:`DatasetWriter`."""
-        mode = _mode(crypto_mode, primary_key_name)
-        return DatasetWriter(dataframe.write, mode, self._datasets)
+        mode, options = self._mode(crypto_mode, primary_key_name)
+        if mode.is_modular:
+            options["parquet.encryption.algorithm"] = mode.value
+        writer = DatasetWriter(dataframe.write, mode, self._datasets)
+        for name, value in options.items():
+            writer.option(name, value)
+        return writer
 
     def textfile(
         self,
@@ -70,7 +81,8 @@ class PPMLContext:
         primary_key_name: str = "",
     ) -> RDD[str]:
         """The lines of text files."""
-        mode = _mode(crypto_mode, primary_key_name)
+        mode, _ = self._mode(crypto_mode, primary_key_name)
+        _require_format(mode, "text")
         if "," in path:
             raise ValueError(f"path: Spark would take {path!r} for several")
         place = located(path, mode, self._datasets)
@@ -79,6 +91,21 @@ class PPMLContext:
     def sql(self, sql_text: str) -> DataFrame:
         """What a query gives, over the session's views and tables."""
         return self.spark.sql(sql_text)
+
+    def _mode(self, crypto_mode: str, primary_key_name: str) -> Tuple[CryptoMode, Dict[str, str]]:
+        """The mode, and what Parquet is told of it."""
+        mode = CryptoMode.parse(crypto_mode)
+        if not mode.is_modular:
+            if primary_key_name != "":
+                raise ValueError(
+                    f"primary_key_name: the job says each dataset's key; seen {primary_key_name!r}"
+                )
+            return mode, {}
+        options = dict([_CRYPTO_FACTORY])
+        key = self._keys.resolve(primary_key_name)
+        if key != "":
+            options["parquet.encryption.footer.key"] = key
+        return mode, options
 
 
 class DatasetReader:
@@ -102,21 +129,22 @@ class DatasetReader:
         return self
 
     def csv(self, path: str) -> DataFrame:
-        return self._reader.csv(self._located(path))
+        return self._reader.csv(self._located(path, "csv"))
 
     def json(self, path: str) -> DataFrame:
-        return self._reader.json(self._located(path))
+        return self._reader.json(self._located(path, "json"))
 
     def parquet(self, path: str) -> DataFrame:
-        return self._reader.parquet(self._located(path))
+        return self._reader.parquet(self._located(path, "parquet"))
 
     def orc(self, path: str) -> DataFrame:
-        return self._reader.orc(self._located(path))
+        return self._reader.orc(self._located(path, "orc"))
 
     def text(self, path: str) -> DataFrame:
-        return self._reader.text(self._located(path))
+        return self._reader.text(self._located(path, "text"))
 
-    def _located(self, path: str) -> str:
+    def _located(self, path: str, file_format: str) -> str:
+        _require_format(self._mode, file_format)
         return located(path, self._mode, self._datasets)
 
 
@@ -146,30 +174,25 @@ class DatasetWriter:
         return self
 
     def csv(self, path: str) -> None:
-        self._writer.csv(self._located(path))
+        self._writer.csv(self._located(path, "csv"))
 
     def json(self, path: str) -> None:
-        self._writer.json(self._located(path))
+        self._writer.json(self._located(path, "json"))
 
     def parquet(self, path: str) -> None:
-        self._writer.parquet(self._located(path))
+        self._writer.parquet(self._located(path, "parquet"))
 
     def orc(self, path: str) -> None:
-        self._writer.orc(self._located(path))
+        self._writer.orc(self._located(path, "orc"))
 
     def text(self, path: str) -> None:
-        self._writer.text(self._located(path))
+        self._writer.text(self._located(path, "text"))
 
-    def _located(self, path: str) -> str:
+    def _located(self, path: str, file_format: str) -> str:
+        _require_format(self._mode, file_format)
         return located(path, self._mode, self._datasets)
 
 
-def _mode(crypto_mode: str, primary_key_name: str) -> CryptoMode:
-    if primary_key_name != "":
-        raise ValueError(f"primary_key_name: {_KEYS}; seen {primary_key_name!r}")
-    return CryptoMode.parse(crypto_mode)
-
-
-def _refuse(what: str, seen: Sequence[Any]) -> None:
-    if seen:
-        raise ValueError(f"{what}: {_KEYS}; seen {', '.join(map(str, seen))}")
+def _require_format(mode: CryptoMode, seen: str) -> None:
+    if mode.is_modular and seen != "parquet":
+        raise ValueError(f"crypto_mode {mode.value}: wanted parquet, seen {seen}")

@@ -8,20 +8,39 @@ from typing import Sequence
 from .job import Dataset, scheme_of
 
 _SEALED = "sealed+"
+_NO_CBC = (
+    "nothing in .cbc files was ever authenticated, so none is read in an instance. Import them outside, "
+    "`cloister encrypt FILE.cbc FOLDER --key KEY --unauthenticated-cbc DATA_KEY_FILE`, and read the "
+    "dataset with crypto_mode sealed"
+)
 
 
 class CryptoMode(Enum):
-    """``SEALED``: a dataset of the job. ``PLAIN_TEXT``: any other file, as it is."""
+    """How files are protected.
+
+    ``SEALED``: a dataset of the job. ``PLAIN_TEXT``: any other file, as it is. ``AES_GCM_V1`` and
+    ``AES_GCM_CTR_V1``: Parquet in a dataset of the job, whose files are encrypted themselves as well,
+    by Parquet modular encryption.
+    """
 
     SEALED = "sealed"
     PLAIN_TEXT = "plain_text"
+    AES_GCM_V1 = "AES_GCM_V1"
+    AES_GCM_CTR_V1 = "AES_GCM_CTR_V1"
+
+    @property
+    def is_modular(self) -> bool:
+        """Whether Parquet encrypts."""
+        return self in (CryptoMode.AES_GCM_V1, CryptoMode.AES_GCM_CTR_V1)
 
     @classmethod
     def parse(cls, text: str) -> CryptoMode:
         """A mode by its name, in any case of letters."""
         for mode in cls:
-            if text.lower() == mode.value:
+            if text.lower() == mode.value.lower():
                 return mode
+        if text.lower() == "aes/cbc/pkcs5padding":
+            raise ValueError(f"crypto_mode {text!r}: {_NO_CBC}")
         wanted = " or ".join(mode.value for mode in cls)
         raise ValueError(f"crypto_mode: wanted {wanted}, seen {text!r}")
 
@@ -34,7 +53,7 @@ def located(path: str, mode: CryptoMode, datasets: Sequence[Dataset]) -> str:
     scheme = scheme_of(path)
     if scheme == "" and not path.startswith("/"):
         raise ValueError(f"path: wanted an absolute one or a URI, seen {path!r}")
-    if mode is CryptoMode.SEALED:
+    if mode is not CryptoMode.PLAIN_TEXT:
         if scheme.startswith(_SEALED):
             return path
         return _SEALED + (path if scheme else f"file:{path}")

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import {
   openOwnDataset,
@@ -9,7 +9,13 @@ import {
   sealFiles,
   unverifiedDatasetId,
 } from '@cloister/kms'
-import { datasetIdFrom, filesBelow, MANIFEST_NAME, type PlainFile } from '@cloister/sealed'
+import {
+  datasetIdFrom,
+  filesBelow,
+  MANIFEST_NAME,
+  type PlainFile,
+  readUnauthenticatedCbc,
+} from '@cloister/sealed'
 import type { Command } from 'commander'
 import { writeFolder } from '../files/write-folder.ts'
 import { writeWhole } from '../files/write-whole.ts'
@@ -36,6 +42,10 @@ export function addDatasetCommands(program: Command): void {
     .requiredOption('--key <key>', 'id or alias of the CMK its data key is wrapped under')
     .option('--dataset <id>', 'the dataset of which this becomes the next version')
     .option('--no-names', "leave the files' names out; they can be read without a key")
+    .option(
+      '--unauthenticated-cbc <file>',
+      "the files are the older stack's .cbc, under the data key in <file>: anybody may have changed them",
+    )
     .addHelpText(
       'after',
       `
@@ -44,13 +54,18 @@ A program in an enclave finds the files under their names. A folder needs names.
 Examples:
   cloister encrypt people.csv sealed/people --key people
   cloister encrypt images/ sealed/images --key people
-  cloister encrypt people-may.csv sealed/people --key people --dataset 9a41…`,
+  cloister encrypt people-may.csv sealed/people --key people --dataset 9a41…
+  cloister encrypt people.csv.cbc sealed/people --key people --unauthenticated-cbc data-key.txt`,
     )
     .action(async (plain: string, folder: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<EncryptFlags>()
       const session = new Session(flags)
       const ownerKey = await session.ownerKey()
-      const files = await filesOf(plain, flags.names)
+      const found = await filesOf(plain, flags.names)
+      const cbc = flags.unauthenticatedCbc
+      const files = cbc === undefined ? found : withoutCbc(found)
+      const dataKey = cbc === undefined ? undefined : (await readFile(cbc, 'latin1')).trim()
+      if (dataKey !== undefined) session.printer.note(UNAUTHENTICATED)
       const progress = startProgress(
         'sealing',
         files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
@@ -64,6 +79,9 @@ Examples:
             folder,
             ...(flags.dataset === undefined ? {} : { datasetId: datasetIdFrom(flags.dataset) }),
             mediaType: mediaTypeOf(files),
+            ...(dataKey === undefined
+              ? {}
+              : { read: (file: string) => readUnauthenticatedCbc(file, dataKey) }),
             ownerKey,
             onProgress: (bytes: number) => progress.update(bytes),
           }
@@ -73,7 +91,7 @@ Examples:
         })
         .finally(() => progress.stop())
       session.printer.result(
-        { folder, ...head },
+        { folder, ...head, ...(dataKey === undefined ? {} : { unauthenticatedInput: true }) },
         () => `dataset ${head.datasetId} version ${head.version} in ${folder}`,
       )
     })
@@ -138,6 +156,24 @@ interface EncryptFlags extends GlobalFlags {
   readonly key: string
   readonly dataset?: string
   readonly names: boolean
+  readonly unauthenticatedCbc?: string
+}
+
+const UNAUTHENTICATED =
+  'UNAUTHENTICATED INPUT: nothing in .cbc files says that they are as they were written. Look at the data'
+
+/** The older stack's files under the names that they had before; its notes beside them are no data. */
+function withoutCbc(files: readonly PlainFile[]): readonly PlainFile[] {
+  const data = files.filter(({ path }) => !/^[._]/.test(basename(path)))
+  const other = data.find(({ path }) => !path.endsWith('.cbc'))
+  if (other !== undefined || data.length === 0) {
+    const seen = other?.path ?? 'none'
+    throw new UsageError(
+      `--unauthenticated-cbc: wanted files that end in .cbc, seen ${seen}`,
+      'name the folder or file that the older stack wrote',
+    )
+  }
+  return data.map(file => ({ ...file, path: file.path.slice(0, -'.cbc'.length) }))
 }
 
 /** The one file, or those below a folder. @throws UsageError, DatasetError PLAIN_FILE */

@@ -41,6 +41,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   LockError: EXIT.usage,
   SealedFormatError: EXIT.notAuthentic,
   DatasetError: EXIT.notAuthentic,
+  CbcError: EXIT.usage,
   QuoteFormatError: EXIT.notAuthentic,
   CollateralError: EXIT.notAuthentic,
   EvidenceError: EXIT.notAuthentic,

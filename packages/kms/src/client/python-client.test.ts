@@ -100,6 +100,13 @@ describe('the Python client', () => {
     expect(code, said).toBe(0)
   })
 
+  // PyArrow is there only where the tools are.
+  it.skipIf(tools === undefined)('tests.test_parquet', { timeout: 120_000 }, async () => {
+    const { code, said } = await run(['-m', 'unittest', 'tests.test_parquet'])
+    expect(said).toMatch(/Ran [1-9]\d* tests?/)
+    expect(code, said).toBe(0)
+  })
+
   it.skipIf(tools === undefined)('is typed throughout', { timeout: 120_000 }, async () => {
     const { code, said } = await run(['-m', 'mypy', '--strict', '--cache-dir', folder, 'src'])
     expect(code, said).toBe(0)

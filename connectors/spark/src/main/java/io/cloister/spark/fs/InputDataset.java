@@ -40,6 +40,14 @@ final class InputDataset {
     return folder;
   }
 
+  String name() {
+    return input.name();
+  }
+
+  String datasetId() {
+    return input.datasetId();
+  }
+
   synchronized PartTree<Part> tree() throws IOException {
     if (tree == null) tree = new PartTree<>(broker.parts(input), Part::path);
     return tree;

@@ -44,6 +44,10 @@ public final class OutputDataset {
     return folder;
   }
 
+  String datasetId() {
+    return output.datasetId();
+  }
+
   /** The way from the output's folder to a place in it. */
   public String relative(Location place) {
     return folder.relative(place).orElseThrow();

@@ -4,10 +4,10 @@ import io.cloister.spark.broker.Job;
 import io.cloister.spark.broker.KeyBroker;
 import io.cloister.spark.sealed.SealedException;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.apache.hadoop.fs.Path;
 
 /** The inputs and outputs of the job that this JVM is part of, as the key broker tells them. */
 public final class SealedJob {
@@ -39,13 +39,13 @@ public final class SealedJob {
             BROKER_VARIABLE + " is not set: sealed paths are there in an instance whose image has"
                 + " `entry.interface: keys`");
       }
-      broker = new KeyBroker(Path.of(socket));
+      broker = new KeyBroker(java.nio.file.Path.of(socket));
     }
     return broker;
   }
 
   /** Makes a job of another broker the current one. */
-  static synchronized void use(Path socket) throws IOException {
+  static synchronized void use(java.nio.file.Path socket) throws IOException {
     broker = new KeyBroker(socket);
     current = new SealedJob(broker);
   }
@@ -58,6 +58,24 @@ public final class SealedJob {
   /** The output that a place is in. */
   public Optional<OutputDataset> output(Location place) {
     return outputs.stream().filter(it -> it.folder().relative(place).isPresent()).findFirst();
+  }
+
+  /** Where a file of an input is, as Spark names it. */
+  public Optional<Path> inputFile(String input, String path) throws IOException {
+    for (InputDataset candidate : inputs) {
+      if (candidate.name().equals(input) && candidate.part(path).isPresent()) {
+        return Optional.of(candidate.folder().sealed(path));
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** The id of the dataset that a place is in. */
+  public String datasetId(Location place) {
+    return input(place)
+        .map(InputDataset::datasetId)
+        .or(() -> output(place).map(OutputDataset::datasetId))
+        .orElseThrow(() -> new IllegalArgumentException("no dataset of the job is at " + place));
   }
 
   /** That a path is not one that the job may be asked for. */

@@ -10,10 +10,10 @@ import org.apache.spark.util.TaskCompletionListener;
  * whether to skip a file, and some readers, ORC's for one, wrap what they are thrown: so a task in
  * which something was refused fails when it ends, whatever became of the exception.
  */
-final class TaskRefusal {
+public final class TaskRefusal {
   private TaskRefusal() {}
 
-  static AccessControlException of(AccessControlException refusal) {
+  public static AccessControlException of(AccessControlException refusal) {
     TaskContext task = TaskContext.get();
     TaskCompletionListener fail =
         ended -> {

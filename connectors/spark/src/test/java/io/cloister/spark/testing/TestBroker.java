@@ -47,13 +47,14 @@ public final class TestBroker implements Closeable {
   /** An input of the job: its parts as the manifest has them, and the keys of all. */
   public final class Input {
     private final String name;
-    private final String datasetId = id();
+    private final String datasetId;
     private final Path folder;
     private final String mediaType;
     public final List<Part> parts = new CopyOnWriteArrayList<>();
 
-    Input(String name, String mediaType) throws IOException {
+    Input(String name, String datasetId, String mediaType) throws IOException {
       this.name = name;
+      this.datasetId = datasetId;
       this.mediaType = mediaType;
       folder = Files.createDirectories(root.resolve("in").resolve(name));
     }
@@ -128,7 +129,7 @@ public final class TestBroker implements Closeable {
 
     /** The committed parts, as another job's input of the same name and more. */
     public Input asInput(String inputName) throws IOException {
-      Input input = new Input(inputName, mediaType);
+      Input input = new Input(inputName, datasetId, mediaType);
       for (Map.Entry<String, byte[]> file : plaintexts().entrySet()) {
         input.add(file.getKey(), file.getValue());
       }
@@ -190,7 +191,7 @@ public final class TestBroker implements Closeable {
   }
 
   public synchronized Input input(String name, String mediaType) throws IOException {
-    Input input = new Input(name, mediaType);
+    Input input = new Input(name, id(), mediaType);
     inputs.put(name, input);
     return input;
   }
