@@ -3,10 +3,11 @@
 source "$(dirname "$0")/../spark/lib.sh"
 
 begin_spark
-node "$example/generate.mjs" tables "${1:-0.01}"
+node "$example/generate.mjs" tables "${1:-0.05}"
 seal tables tables
 build "$spark/enclave.yaml"
 run tables result >inside.txt
 plainly main tables tables
 compare_rows
+node "$example/check.mjs" tables result
 paste <(grep query inside.txt) <(grep query outside.txt | cut -d: -f2) | sed 's/$/ outside/'

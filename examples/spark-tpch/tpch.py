@@ -30,5 +30,5 @@ for number, text in zip(QUERIES[1::2], QUERIES[2::2]):
     if not asked or number in asked:
         folder = f"{result}/q{int(number):02}"
         query = spark.sql(text.strip().rstrip(";"))
-        timed(f"query {number}", lambda: query.write.csv(folder, header=True, mode="overwrite"))
+        timed(f"query {number}", lambda: query.write.csv(folder, "overwrite", header=True, nullValue="NULL"))
 spark.stop()
