@@ -15,9 +15,9 @@ import { median } from './measure.mjs'
 
 const SLOW = process.env.SLOW === '1'
 // The whole scale takes two processors some minutes a round.
-const SCALE = Number(process.env.SPARK_SCALE ?? (SLOW || availableParallelism() >= 8 ? 1 : 0.5))
+const SCALE = Number(process.env.SPARK_SCALE ?? (SLOW || availableParallelism() >= 8 ? 1 : 0.25))
 const ROUNDS = SLOW ? 7 : 3
-const ROWS = Math.round(10_000_000 * Math.min(1, 2 * SCALE))
+const ROWS = Math.round(10_000_000 * SCALE)
 
 export async function run() {
   const connector = join(ROOT, 'connectors/spark/pom.xml')
@@ -41,7 +41,8 @@ export async function run() {
 
 /** TPC-H's queries, sealed and plain in turns. */
 async function tpch(world, scale, rounds = ROUNDS) {
-  const name = `tpch-${scale}`
+  // Each job has an output of its own, whose head the key service keeps.
+  const name = `tpch-${scale}-${rounds}`
   const plain = join(world.folder, name)
   const generator = join(ROOT, 'examples/spark-tpch/generate.mjs')
   execFileSync(process.execPath, [generator, plain, `${scale}`])
