@@ -4,16 +4,14 @@
  * fetched into bench/out/store first; that is not timed.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { appendFile, mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { begin, cloister, end, lock, MAIN, makeJob, seconds } from './enclave-world.mjs'
 import { median, milliseconds } from './measure.mjs'
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const MAIN = join(ROOT, 'packages/cli/dist/main.js')
 const JOBS = fileURLToPath(new URL('enclave-jobs.mjs', import.meta.url))
 const ROUNDS = 11
 const SCRIPT_ROUNDS = 5
@@ -33,42 +31,6 @@ export async function run() {
   } finally {
     await end(world)
   }
-}
-
-/** A folder with a key service, an account, and the examples. */
-async function begin() {
-  const folder = await mkdtemp(join(tmpdir(), 'cloister-bench-'))
-  const [home, store] = [join(folder, 'home'), join(ROOT, 'bench/out/store')]
-  mkdirSync(home)
-  mkdirSync(store, { recursive: true })
-  symlinkSync(store, join(home, 'store'))
-  const filter = path => !/examples\/(out|[^/]+\/target)$/.test(path)
-  cpSync(join(ROOT, 'examples'), join(folder, 'examples'), { recursive: true, filter })
-  const argv = ['--home', home, 'kms', 'serve', '--port', '0', '--allow-simulated-platform']
-  const kms = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'ignore'] })
-  for await (const line of createInterface({ input: kms.stdout })) {
-    if (line.includes('pin:')) break
-  }
-  const world = { folder, home, store, kms }
-  const data = join(home, 'kms')
-  const files = ['--pin', join(data, 'kms.json'), '--token-file', join(data, 'enrolment-token')]
-  cloister(world, 'kms', 'enrol', ...files)
-  cloister(world, 'key', 'create', '--alias', 'data')
-  const { keyId } = cloister(world, 'key', 'create', '--open', '--alias', 'results')
-  return { ...world, resultKey: keyId }
-}
-
-async function end({ folder, kms }) {
-  kms.kill('SIGTERM')
-  await new Promise(resolve => kms.once('exit', resolve))
-  rmSync(folder, { recursive: true, force: true })
-}
-
-/** What a command says, of JSON. */
-function cloister({ folder, home }, ...argv) {
-  const options = { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 26 }
-  const said = execFileSync(process.execPath, [MAIN, '--home', home, '--json', ...argv], options)
-  return said.length === 0 ? undefined : JSON.parse(said)
 }
 
 const TRIVIAL = `version: 1
@@ -117,40 +79,6 @@ async function makeImages(world) {
     baseline: `the same from nothing, packages fetched, ${seconds(nothing)}`,
   }
   return { ...images, builds: [row] }
-}
-
-/** Fetches what the lock names; Debian's mirrors keep the newest alone, and then that is taken. */
-function lock(world, definition) {
-  try {
-    cloister(world, 'enclave', 'lock', definition)
-  } catch {
-    cloister(world, 'enclave', 'lock', '--update', definition)
-  }
-}
-
-/** Seals a file, and writes and allows a job on it. */
-function makeJob(world, { image, plain, input, output }) {
-  const { folder, resultKey } = world
-  const sealed = join(folder, 'sealed', input)
-  const { datasetId } = cloister(world, 'encrypt', plain, sealed, '--key', 'data')
-  const result = Buffer.from(output).toString('hex').padEnd(32, '0')
-  const file = join(folder, `${output}.yaml`)
-  writeFileSync(
-    file,
-    `version: 1
-image: ${image}
-arguments: []
-inputs:
-  ${input}: { folder: ${sealed}, dataset: ${datasetId}, version: 1, format: files }
-outputs:
-  ${output}: { folder: ${join(folder, 'sealed', output)}, dataset: ${result}, key: ${resultKey}, format: files }
-resources: { memoryMiB: ${JSON.parse(readFileSync(join(image, 'manifest.json'), 'utf8')).resources.memoryMiB} }
-`,
-  )
-  for (const key of ['data', 'results']) {
-    cloister(world, 'policy', 'add', '--key', key, '--job', file, '--tee', 'sim')
-  }
-  return file
 }
 
 /** Runs of a job in one process that runs jobs. */
@@ -301,8 +229,4 @@ function sizeRow(world, name, image, wanted) {
 function megabytes(folder) {
   const said = execFileSync('du', ['--summarize', '--bytes', folder], { encoding: 'utf8' })
   return Number(said.split('\t')[0]) / 1e6
-}
-
-function seconds(milliseconds) {
-  return `${(milliseconds / 1000).toFixed(1)} s`
 }

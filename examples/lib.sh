@@ -63,10 +63,11 @@ seal() {
   sed "s/DATASET/$dataset/; s/NEW_ID/$result/; s/RESULT_KEY/$key/" "$example/job.yaml" >job.yaml
 }
 
-# The image: what enclave.lock names, and what is the example's own.
+# build [DEFINITION]: the image of what enclave.lock names and of what is the example's own.
 build() {
-  cloister enclave lock "$example/enclave.yaml"
-  cloister enclave build "$example/enclave.yaml" image
+  local definition="${1:-$example/enclave.yaml}"
+  cloister enclave lock "$definition"
+  cloister enclave build "$definition" image
 }
 
 # run INPUT OUTPUT: allows this image this job, for both keys, and runs it; then opens the result.
@@ -79,10 +80,15 @@ run() {
 }
 
 # image ARGUMENT...: the image's program from the image's files, with what bubblewrap is told more: no
-# enclave, no attestation, no sealed data. Bubblewrap does here what chroot does.
+# enclave, no attestation, no sealed data. Bubblewrap does here what chroot does. Where the image has
+# several, it is the one that $entry_point names.
 image() {
   local -a command arguments
-  mapfile -t command < <(node -p "JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).entry.program.join('\n')")
+  mapfile -t command < <(ENTRY="${entry_point:-main}" node -p "
+    const { program, others } = JSON.parse(require('node:fs').readFileSync('image/manifest.json', 'utf8')).entry
+    const { ENTRY } = process.env
+    const chosen = ENTRY === 'main' ? program : others[ENTRY].program
+    chosen.join('\n')")
   for folder in image/root/*; do
     arguments+=(--ro-bind "$folder" "/$(basename "$folder")")
   done

@@ -1,77 +1,28 @@
-import { execFile } from 'node:child_process'
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
-import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { appendFile, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { hasSandbox } from '@cloister/enclave'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT } from '../output/exit-codes.ts'
+import { type Clone, cloneExamples, counted, lines } from './examples.test.support.ts'
 
 // Each example's own script, as a person runs it from a fresh clone: what it makes is compared with
 // what the same program makes outside, and with what is computed here in another way. Two of
 // them go without saying; the others download some hundred MiB.
 const SLOW = process.env['SLOW'] === '1'
-const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
-const MADE = new Set(['out', 'target'])
 
-let clone: string
+let clone: Clone
 const canRun = await hasSandbox()
 
 beforeAll(async () => {
-  clone = await mkdtemp(join(tmpdir(), 'cloister-examples-'))
-  const filter = (path: string) => !MADE.has(basename(path))
-  await cp(join(ROOT, 'examples'), join(clone, 'examples'), { recursive: true, filter })
-  for (const name of ['packages', 'connectors']) await symlink(join(ROOT, name), join(clone, name))
+  clone = await cloneExamples()
 })
 
-afterAll(() => rm(clone, { recursive: true, force: true }))
+afterAll(() => clone.remove())
 
-const path = (...names: readonly string[]) => join(clone, 'examples', ...names)
-const made = (...names: readonly string[]) => path('out', ...names)
+const made = (...names: readonly string[]) => clone.made(...names)
 const text = (...names: readonly string[]) => readFile(made(...names), 'utf8')
-
-interface Ended {
-  readonly code: number
-  readonly said: string
-}
-
-function ended(command: string, ...argv: readonly string[]): Promise<Ended> {
-  return new Promise(resolve => {
-    execFile(command, argv, { maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr })
-    })
-  })
-}
-
-const cloister = (name: string, ...argv: readonly string[]) =>
-  ended(
-    process.execPath,
-    ...[join(clone, 'packages/cli/dist/main.js'), '--home', made(name, 'home'), ...argv],
-  )
-
-/** Runs an example. Mirrors keep the newest of Debian's packages alone: then its lock is made anew. */
-async function run(name: string): Promise<string> {
-  let { code, said } = await ended(path(name, 'run.sh'))
-  if (said.includes('[DOWNLOAD]')) {
-    await cloister(name, 'enclave', 'lock', '--update', path(name, 'enclave.yaml'))
-    ;({ code, said } = await ended(path(name, 'run.sh')))
-  }
-  expect(code, said).toBe(0)
-  expect(said).toContain(`${name}: the result is what the same program makes outside`)
-  const [, url = ''] = /(https:[^"\s]+)/.exec(await text(name, 'kms.log')) ?? []
-  expect(await isListening(url), `${url} is still there`).toBe(false)
-  return said
-}
-
-function isListening(url: string): Promise<boolean> {
-  const { hostname, port } = new URL(url)
-  return new Promise(resolve => {
-    const socket = connect(Number(port), hostname)
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
-}
+const run = (name: string) => clone.run(name)
+const cloister = (name: string, ...argv: readonly string[]) => clone.cloister(name, ...argv)
 
 /** What an example leaves: the result as opened, that of outside, and every byte that is sealed. */
 async function left(name: string, output: string) {
@@ -87,15 +38,6 @@ async function left(name: string, output: string) {
   )
   return { files, sealed: Buffer.concat(bytes) }
 }
-
-/** How often each comes. */
-function counted(values: Iterable<string>): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>()
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
-  return counts
-}
-
-const lines = (whole: string) => whole.trimEnd().split('\n')
 
 describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_000 }, () => {
   it('shell-pipeline reports a log as the script does outside; a changed script is no longer its image', async () => {
