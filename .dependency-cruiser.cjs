@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → engine → enclave → kms, attester → attestation, pkcs11, sealed; collateral → attestation.
+ * Imports run one way: cli → cluster, engine → enclave → kms, attester → attestation, pkcs11, sealed; collateral → attestation.
  * A package is entered through the entry points in its package.json only.
  */
 const packages = [
@@ -11,6 +11,7 @@ const packages = [
   'kms',
   'enclave',
   'engine',
+  'cluster',
   'cli',
 ]
 const mayImport = {
@@ -22,7 +23,8 @@ const mayImport = {
   kms: ['attestation', 'pkcs11', 'sealed'],
   enclave: ['attestation', 'attester', 'pkcs11', 'sealed', 'kms'],
   engine: ['attestation', 'sealed', 'kms', 'enclave'],
-  cli: ['attestation', 'attester', 'collateral', 'sealed', 'kms', 'enclave', 'engine'],
+  cluster: ['attestation'],
+  cli: ['attestation', 'attester', 'collateral', 'sealed', 'kms', 'enclave', 'engine', 'cluster'],
 }
 
 module.exports = {
@@ -61,7 +63,7 @@ module.exports = {
       from: { path: '^packages/([^/]+)/', pathNot: `^packages/${name}/` },
       to: {
         path: `^packages/${name}/`,
-        pathNot: `^packages/${name}/dist/(index|server/index|sigstruct/index|inspect/index|testing/index)\\.(js|d\\.ts)$`,
+        pathNot: `^packages/${name}/dist/(index|job/index|launcher/index|server/index|sigstruct/index|inspect/index|testing/index)\\.(js|d\\.ts)$`,
       },
     })),
   ],

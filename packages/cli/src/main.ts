@@ -1,18 +1,7 @@
 #!/usr/bin/env node
-import { failureOf } from './output/failure.ts'
-import { createProgram } from './program.ts'
+import { freshBundle } from './start/bundle.ts'
+import { commandIn } from './start/command-in.ts'
 
-// Who reads no more, as `head` does, has had enough: nothing is wrong.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit()
-})
-
-try {
-  const program = await createProgram(process.argv)
-  await program.parseAsync(process.argv)
-} catch (error) {
-  const failure = failureOf(error)
-  if (failure.text !== '') process.stderr.write(failure.text)
-  process.exitCode = failure.exitCode
-}
+// Hundreds of modules take longer to load than a program to be verified, attested and started.
+const bundle = commandIn(process.argv) === 'run' ? freshBundle() : undefined
+await (bundle === undefined ? import('./start/any-command.ts') : import(bundle.href))

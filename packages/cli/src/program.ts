@@ -1,6 +1,6 @@
-import { Command, type OutputConfiguration } from 'commander'
-
-type AddCommands = (program: Command) => void
+import type { Command } from 'commander'
+import { type AddCommands, programOf } from './program-of.ts'
+import { commandIn } from './start/command-in.ts'
 
 interface Family {
   readonly names: readonly string[]
@@ -38,6 +38,10 @@ const FAMILIES: readonly Family[] = [
   },
   { names: ['attest'], load: async () => (await import('./commands/attest.ts')).addAttestCommands },
   { names: ['pccs'], load: async () => (await import('./commands/pccs.ts')).addPccsCommands },
+  {
+    names: ['cluster'],
+    load: async () => (await import('./commands/cluster.ts')).addClusterCommands,
+  },
   { names: ['doctor'], load: async () => (await import('./commands/doctor.ts')).addDoctorCommand },
 ]
 
@@ -46,33 +50,9 @@ const FAMILIES: readonly Family[] = [
  * @param argv - Node's; where a command is named in it, only its family is loaded.
  */
 export async function createProgram(argv: readonly string[] = []): Promise<Command> {
-  const program = new Command('cloister')
-    .description('run jobs on data that is plaintext only inside an attested enclave')
-    .option('--home <folder>', 'where credentials and keys are kept (default: ~/.cloister)')
-    .option('--json', 'print results and errors as JSON')
-    .showSuggestionAfterError()
-    .showHelpAfterError('(--help shows what can be given)')
-    .exitOverride()
-  // Told as JSON at the end instead.
-  const silent = argv.includes('--json') ? { writeErr: () => {} } : {}
   const wanted = commandIn(argv)
   const named = FAMILIES.filter(({ names }) => wanted !== undefined && names.includes(wanted))
-  for (const { load } of named.length > 0 ? named : FAMILIES) {
-    const add = await load()
-    add(program)
-  }
-  overrideExits(program, silent)
-  return program
-}
-
-/** The first word that is no option: nested commands have the names of others. */
-function commandIn(argv: readonly string[]): string | undefined {
-  const words = argv.slice(2)
-  return words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--home')
-}
-
-/** Every level of commands ends by an error that main tells, and never by itself. */
-function overrideExits(command: Command, output: OutputConfiguration): void {
-  command.exitOverride().configureOutput(output)
-  for (const nested of command.commands) overrideExits(nested, output)
+  const families: AddCommands[] = []
+  for (const { load } of named.length > 0 ? named : FAMILIES) families.push(await load())
+  return programOf(families, argv)
 }

@@ -44,9 +44,19 @@ export class Session {
 
   /** Runs `work` with a client of the pinned key service, bearing the person's credential or another. */
   async withClient<T>(work: (client: KmsClient) => Promise<T>, bearing?: string): Promise<T> {
+    const isOptional = (await this.clientCertificate()) !== undefined
+    const credential = bearing ?? (await this.#credential(isOptional))
+    return await this.withClientOf(await this.pin(), credential, work)
+  }
+
+  /** Runs `work` with a client of a key service, bearing a credential. */
+  async withClientOf<T>(
+    pin: KmsPin,
+    credential: string | undefined,
+    work: (client: KmsClient) => Promise<T>,
+  ): Promise<T> {
     const clientCertificate = await this.clientCertificate()
-    const credential = bearing ?? (await this.#credential(clientCertificate !== undefined))
-    const client = new KmsClient(await this.pin(), {
+    const client = new KmsClient(pin, {
       ...(credential === undefined ? {} : { credential }),
       ...(clientCertificate === undefined ? {} : { clientCertificate }),
     })
@@ -78,10 +88,15 @@ export class Session {
    * @throws KmsConnectionError LOG_HISTORY
    */
   async watching<T>(client: KmsClient, work: (client: KmsClient) => Promise<T>): Promise<T> {
-    await followLog(client, this.checkpoints)
+    await this.follow(client)
     const done = await work(client)
-    await followLog(client, this.checkpoints)
+    await this.follow(client)
     return done
+  }
+
+  /** Requires a key service's log to continue what this home has seen of it. @throws KmsConnectionError LOG_HISTORY */
+  async follow(client: KmsClient): Promise<void> {
+    await followLog(client, this.checkpoints)
   }
 
   /** The P-256 key that signs the person's manifests; made at first use. */

@@ -38,9 +38,7 @@ export type { Network } from './definition/network.ts'
 export { type DefinitionFile, parseDefinition, readDefinition } from './definition/parse.ts'
 export type { Resources } from './definition/resources.ts'
 export { type EnclaveDefinition, EnclaveDefinitionSchema } from './definition/schema.ts'
-export { ORIGINS_FILE } from './documents/origins.ts'
-export { PROVENANCE_FILE } from './documents/provenance.ts'
-export { SBOM_FILE } from './documents/sbom.ts'
+export { ORIGINS_FILE, PROVENANCE_FILE, SBOM_FILE } from './documents/file-names.ts'
 export { EnclaveFileError, type EnclaveFileErrorCode } from './enclave-file/errors.ts'
 export { measurementFacts } from './enclave-file/facts.ts'
 export { type EnclaveFileKind, enclaveFileKind } from './enclave-file/kind.ts'
@@ -61,6 +59,7 @@ export {
   verifyEnclaveFile,
 } from './enclave-file/verify.ts'
 export { type BuildImageOptions, type BuiltImage, buildImage } from './image/build.ts'
+export { type BundleOptions, bundle } from './image/bundle.ts'
 export {
   diffImages,
   type EntryChange,
@@ -89,6 +88,7 @@ export {
   verifyImage,
 } from './image/verify.ts'
 export { initModule } from './init/module.ts'
+export { INIT_OPTION } from './init/option.ts'
 export type { FailureReason, InstanceErrorCode, InstanceFailure } from './instance/failure.ts'
 export type {
   DatasetFormat,

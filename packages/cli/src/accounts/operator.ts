@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { OperatorCalls } from '@cloister/kms'
+import { dirname, join } from 'node:path'
+import type { KmsPin, OperatorCalls } from '@cloister/kms'
 import type { Command } from 'commander'
-import type { GlobalFlags, Session } from '../session.ts'
+import { type GlobalFlags, pinFrom, type Session } from '../session.ts'
 
 /** Flags of a command that the operator gives. */
 export interface OperatorFlags extends GlobalFlags {
@@ -13,7 +14,7 @@ export interface OperatorFlags extends GlobalFlags {
 export function withOperatorToken(command: Command): Command {
   return command.option(
     '--operator-token-file <file>',
-    "the operator-token of the key service's data folder (default: of the one in the home folder)",
+    "the operator-token of the key service's data folder (default: of the one in the home folder); the kms.json beside it says which that is, where the home has none",
   )
 }
 
@@ -25,5 +26,15 @@ export async function asOperator<T>(
 ): Promise<T> {
   const file = operatorTokenFile ?? join(session.home.folder, 'kms', 'operator-token')
   const token = (await readFile(file, 'utf8')).trim()
-  return await session.withClient(client => work(client.operator), token)
+  return await session.withClientOf(await pinFor(session, file), token, ({ operator }) =>
+    work(operator),
+  )
+}
+
+/** The home's; an operator needs no account, and has it beside the token where a home has none. */
+async function pinFor(session: Session, tokenFile: string): Promise<KmsPin> {
+  const beside = join(dirname(tokenFile), 'kms.json')
+  const isPinned = (await session.home.find('pin')) !== undefined
+  if (isPinned || !existsSync(beside)) return await session.pin()
+  return pinFrom(await readFile(beside, 'utf8'), beside)
 }

@@ -194,9 +194,18 @@ describe('a tenant, its accounts and their credentials', () => {
     const signed = ['key', 'sign', 'patients', 'etl/kms.json', 'sig', '--algorithm'] as const
     const wrong = await cloister('etl', ...signed, 'RSA')
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('ECDSA_SHA_256')])
+    const sealed = ['key', 'sign', 'results', 'etl/kms.json', 'sig']
+    const encrypts = await cloister('etl', ...sealed)
+    expect([encrypts.code, encrypts.stderr]).toEqual([2, expect.stringContaining('does not sign')])
     const list = await cloister('operator', 'kms', 'ehsm-account', 'list', ...OPERATOR)
     expect([list.code, list.stdout]).toEqual([0, expect.stringContaining('appid')])
+    // Of a home that has enrolled nobody the folder of the token says which key service it is.
+    expect(await cloister('nobody', 'kms', 'ehsm-account', 'list', ...OPERATOR)).toEqual(list)
     const id = '0b7c5a52-3c52-4d59-9a50-0f6e2c6f0d11'
+    for (const other of ['x', `../tenants/${id}`, `${id}/enable?`]) {
+      const odd = await cloister('operator', 'kms', 'ehsm-account', 'disable', other, ...OPERATOR)
+      expect([odd.code, odd.stderr]).toEqual([3, expect.stringContaining('MALFORMED')])
+    }
     const none = await cloister('operator', 'kms', 'ehsm-account', 'disable', id, ...OPERATOR)
     expect([none.code, none.stderr]).not.toEqual([0, ''])
     expect(none.stderr).toContain(`no eHSM account ${id}`)
@@ -205,6 +214,15 @@ describe('a tenant, its accounts and their credentials', () => {
     expect(await json('operator', ...audit)).toEqual({ rotated: 'audit', file: 'audit-token' })
     const shown = await readFile(join(folder, 'data', 'audit-token'), 'utf8')
     expect(await readFile(join(folder, 'audit-token'), 'utf8')).toBe(shown)
+    // Whatever has no place to go is not replaced: it would be told to nobody.
+    for (const out of ['audit-token', 'nowhere/audit-token']) {
+      const args = ['kms', 'rotate-token', 'audit', '--out', out, ...OPERATOR]
+      expect((await cloister('operator', ...args)).code).toBe(out === 'audit-token' ? 2 : 5)
+    }
+    expect(await readFile(join(folder, 'data', 'audit-token'), 'utf8')).toBe(shown)
+    const stranger = ['kms', 'rotate-token', 'audit', '--out', 'none', '--operator-token-file']
+    expect((await cloister('operator', ...stranger, 'audit-token')).code).toBe(3)
+    await expect(stat(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' })
     await json('operator', 'kms', 'rotate-token', 'operator', ...OPERATOR)
     await cloister('operator', 'tenant', 'list', ...OPERATOR)
     const after = await readFile(join(folder, 'data', 'operator-token'), 'utf8')

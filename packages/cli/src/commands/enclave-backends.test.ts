@@ -125,6 +125,9 @@ describe('cloister enclave', () => {
     await writeFile(at('package.pub'), packaged.publicKey)
     const verify = ['enclave', 'verify', 'tiny.oci', '--package-key', 'package.pub']
     expect(await cloister(...verify)).toMatchObject({ code: 0 })
+    expect(await cloister('enclave', 'verify', 'tiny.oci')).toMatchObject({
+      ...{ code: EXIT.usage, stderr: expect.stringContaining('--package-key') },
+    })
     const [image] = packaged.images
     await writeFile(at(`tiny.oci/blobs/sha256/${image?.digest.slice(7)}`), '{}')
     expect(await cloister(...verify)).toMatchObject({ code: EXIT.notAuthentic })

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { hasSandbox, type StoredProfile } from '@cloister/enclave'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type NodeImage, nodeImage } from '../node-image.test.support.ts'
@@ -60,5 +60,15 @@ describe.runIf(await hasSandbox())('cloister enclave profile', { timeout: 180_00
     expect(stdout).toMatch(/^memory +\d+\.\d MiB, /)
     expect(stdout).toMatch(/resources: \{ memoryMiB: \d+, threads: \d+ \}/)
     expect(stdout).toMatch(/SGX_MEM_SIZE=\d+MB SGX_THREAD=\d+/)
+  })
+
+  it('says it where it cannot be kept', async () => {
+    await rename(world.path('home', 'profiles'), world.path('kept'))
+    await writeFile(world.path('home', 'profiles'), 'no folder')
+    const { code, stdout, stderr } = await world.cloister('enclave', 'profile', 'job.yaml')
+    await rm(world.path('home', 'profiles'))
+    await rename(world.path('kept'), world.path('home', 'profiles'))
+    expect([code, stderr]).toEqual([0, expect.stringContaining('enclave doctor will not know')])
+    expect(stdout).toMatch(/^memory +\d+\.\d MiB, /)
   })
 })

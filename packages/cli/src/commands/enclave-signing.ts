@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createSigningKey, createSigningKeyInToken, modulusOf, mrSignerOf } from '@cloister/enclave'
 import type { Command } from 'commander'
 import { type MeasureFlags, measureEnclave } from '../enclave/measure.ts'
@@ -89,6 +91,12 @@ Examples:
           imagesText(images),
         )
         return
+      }
+      if (existsSync(join(path, 'oci-layout'))) {
+        throw new UsageError(
+          `${path} is an OCI layout: anybody may have signed it`,
+          'give --package-key FILE, the public key that it must be signed by',
+        )
       }
       const verified = await verifyEnclave(path, flags)
       if (flags.signer === undefined && flags.measurement === undefined) {

@@ -105,7 +105,7 @@ describe('cloister enclave', () => {
       const examined = await cloister(['--json', 'enclave', 'doctor', 'one.image'])
       expect([examined.code, examined.stdout.includes('"state": "missing"')]).toEqual([0, false])
       const nowhere = await cloister(['enclave', 'explain', 'one.image', '/nosuch'])
-      expect(nowhere.code).toBe(4)
+      expect(nowhere.code).toBe(5)
     },
     SLOW_MACHINE_MS,
   )

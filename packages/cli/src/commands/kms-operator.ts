@@ -2,7 +2,7 @@ import type { EhsmAccountJson } from '@cloister/kms'
 import type { Command } from 'commander'
 import { asOperator, type OperatorFlags, withOperatorToken } from '../accounts/operator.ts'
 import { table } from '../output/table.ts'
-import { writeSecretFile } from '../private-output.ts'
+import { writeSecretOf } from '../private-output.ts'
 import { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -24,8 +24,8 @@ function addRotateTokenCommand(kms: Command): void {
     .addHelpText(
       'after',
       `
-The file in the data folder shows the new token; of several replicas, in that of the one that was asked,
-and in the others' when they are started next.
+The file in the data folder shows the new token: of several replicas, in that of the one that was asked
+at once, and in the others' within a second. It is not printed: from another machine, take it by --out.
 
 Examples:
   cloister kms rotate-token operator
@@ -41,8 +41,8 @@ Examples:
       const flags = command.optsWithGlobals<RotateTokenFlags>()
       const session = new Session(flags)
       const { out } = flags
-      const token = await asOperator(session, flags, operator => operator.rotateToken(name))
-      if (out !== undefined) await writeSecretFile(out, token)
+      const rotate = () => asOperator(session, flags, operator => operator.rotateToken(name))
+      await (out === undefined ? rotate() : writeSecretOf(out, rotate))
       const file = out === undefined ? {} : { file: out }
       session.printer.result({ rotated: name, ...file }, () => {
         const also = out === undefined ? '' : ` and ${out}`

@@ -1,4 +1,4 @@
-import { readJobFile, statementOf } from '@cloister/engine'
+import { readJobFile, statementOf } from '@cloister/engine/job'
 import { jobTemplateDigest, jobTemplateOf, parseJobTemplate } from '@cloister/kms'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'

@@ -1,4 +1,4 @@
-import { measurementOf } from '@cloister/engine'
+import { measurementOf } from '@cloister/engine/job'
 import type { NewWithdrawal, WithdrawalCalls, WithdrawalJson, Withdrawn } from '@cloister/kms'
 import type { Command } from 'commander'
 import { asOperator, type OperatorFlags } from '../accounts/operator.ts'

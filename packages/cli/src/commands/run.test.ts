@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cp, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, cp, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -224,6 +225,41 @@ describe.runIf(canRun)('a host of a program’s job', { timeout: 300_000 }, () =
     expect(changed.stderr).toMatch(/SealedFormatError: .*\[TAG\]/)
     expect(changed.stderr).not.toContain('program-started')
     expect(changed.code).toBe(EXIT.notAuthentic)
+  })
+
+  it('that changes the image has it refused, before anybody is spoken to', async () => {
+    let connections = 0
+    const listener = createServer(socket => {
+      connections += 1
+      socket.destroy()
+    })
+    await once(listener.listen(0, '127.0.0.1'), 'listening')
+    const { port } = listener.address() as AddressInfo
+    await cp(path('home'), path('elsewhere'), {
+      recursive: true,
+      filter: source => source !== path('home', 'kms'),
+    })
+    const pin = JSON.parse(await readFile(path('home', 'kms.json'), 'utf8'))
+    const url = `https://127.0.0.1:${port}`
+    await writeFile(path('elsewhere', 'kms.json'), JSON.stringify({ ...pin, url }))
+    await cp(path('image'), path('changed.image'), { recursive: true, verbatimSymlinks: true })
+    await appendFile(path('changed.image', 'root', 'app', 'regression.py'), '# and more\n')
+    await writeFile(path('good.yaml'), jobFile())
+    await writeFile(path('evil.yaml'), jobFile().replace('image: image', 'image: changed.image'))
+    const run = (job: string) => cloister('--home', path('elsewhere'), 'run', job)
+    try {
+      const changed = await run('evil.yaml')
+      expect([changed.code, changed.stderr]).toEqual([
+        EXIT.notAuthentic,
+        expect.stringContaining('[CHANGED]'),
+      ])
+      expect(connections).toBe(0)
+      // Of an image as it was signed, the key service is asked.
+      expect((await run('good.yaml')).stderr).toContain('[UNREACHABLE]')
+      expect(connections).toBeGreaterThan(0)
+    } finally {
+      listener.close()
+    }
   })
 
   it('that cuts the input short has it refused, before the program runs', async () => {

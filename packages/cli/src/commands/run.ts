@@ -1,10 +1,12 @@
+import type { InstanceEnd, LaunchEvent, LaunchResult } from '@cloister/enclave'
+import { requireGraminePal } from '@cloister/enclave/launcher'
 import {
-  type InstanceEnd,
-  type LaunchEvent,
-  type LaunchResult,
-  requireGraminePal,
-} from '@cloister/enclave'
-import { type JobFile, readJobFile, runJobFile, runJobOnSgx, teeOfImage } from '@cloister/engine'
+  type JobFile,
+  readJobFile,
+  runJobFile,
+  runJobOnSgx,
+  teeOfImage,
+} from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
@@ -80,7 +82,10 @@ async function runWatched(
   }
   try {
     const run = await runnerOf(session, job, flags)
-    return await session.watching(client, () => run(common))
+    // Nobody is spoken to about an image that is not as it was signed.
+    const result = await run({ ...common, onVerified: () => session.follow(client) })
+    await session.follow(client)
+    return result
   } finally {
     process.off('SIGINT', callOff)
     client.close()

@@ -4,7 +4,7 @@ import {
   profiled,
   type StoredProfile,
 } from '@cloister/enclave'
-import { readJobFile, runJobFile, statementOf, teeOfImage } from '@cloister/engine'
+import { readJobFile, runJobFile, statementOf, teeOfImage } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
@@ -59,11 +59,19 @@ async function profileOf(session: Session, file: string): Promise<StoredProfile>
       profile,
       advised,
     } as const
-    await new Profiles(session.home).write(stored)
+    await keep(session, stored)
     return stored
   } finally {
     client.close()
   }
+}
+
+/** The run is done, and what it showed is said even where it cannot be kept. */
+async function keep({ home, printer }: Session, stored: StoredProfile): Promise<void> {
+  await new Profiles(home).write(stored).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : 'it cannot be written'
+    printer.note(`warning: enclave doctor will not know of it: ${why}`)
+  })
 }
 
 /** A run that failed took less than one that does its work. */

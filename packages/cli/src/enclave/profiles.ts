@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStoredProfile, type StoredProfile } from '@cloister/enclave'
 import type { Home } from '../home.ts'
@@ -14,8 +15,8 @@ export class Profiles {
 
   /** What was last measured of an image; undefined where nothing was, or it cannot be read. */
   async find(measurement: string): Promise<StoredProfile | undefined> {
-    const json = await readFile(this.#path(measurement), 'utf8').catch(() => '')
-    return parseStoredProfile(json)
+    const stored = parseStoredProfile(await readSmallFile(this.#path(measurement)).catch(() => ''))
+    return stored?.measurement === measurement ? stored : undefined
   }
 
   /** Keeps what was measured, in place of what was before. */
@@ -23,11 +24,29 @@ export class Profiles {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     const path = this.#path(stored.measurement)
     const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
-    await writeFile(temporary, JSON.stringify(stored), { mode: 0o600, flag: 'wx' })
-    await rename(temporary, path)
+    try {
+      await writeFile(temporary, JSON.stringify(stored), { mode: 0o600, flag: 'wx' })
+      await rename(temporary, path)
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {})
+      throw error
+    }
   }
 
   #path(measurement: string): string {
     return join(this.#folder, `${measurement}.json`)
+  }
+}
+
+const MOST_BYTES = 64 * 1024
+
+/** A pipe in place of a file is not waited for, and what is too long is not read. */
+async function readSmallFile(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const stats = await file.stat()
+    return stats.isFile() && stats.size <= MOST_BYTES ? await file.readFile('utf8') : ''
+  } finally {
+    await file.close()
   }
 }

@@ -103,9 +103,12 @@ async function howToSign(client: KmsClient, named: string, { algorithm, digest }
 
 async function onlyAlgorithm(client: KmsClient, named: string): Promise<SigningAlgorithm> {
   const { algorithms } = await client.describeKey(await keyIdOf(client, named))
-  // Of a key that does not sign, the key service says so.
-  if (algorithms.length === 1) return algorithms[0] as SigningAlgorithm
-  return oneOf([], 'none', algorithms)
+  const signing = SIGNING_ALGORITHMS.filter(name => algorithms.includes(name))
+  const [first, ...others] = signing
+  if (first === undefined) {
+    throw new UsageError(`key ${named} does not sign`, 'name one whose usage is SIGN_VERIFY')
+  }
+  return others.length === 0 ? first : oneOf([], 'none', signing)
 }
 
 /** @throws UsageError where it is none of them */

@@ -60,6 +60,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   InspectError: EXIT.notAuthentic,
   PolicyError: EXIT.usage,
   EngineError: EXIT.query,
+  ClusterError: EXIT.unreachable,
   UsageError: EXIT.usage,
 }
 
@@ -85,6 +86,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError UNREACHABLE': EXIT.unreachable,
   'AttestedTlsError TIMEOUT': EXIT.unreachable,
   'AttestedTlsError REJECTED': EXIT.refused,
+  'ClusterError KUBECONFIG': EXIT.usage,
+  'ClusterError REFUSED': EXIT.refused,
   'DatasetError PLAIN_FILE': EXIT.usage,
   'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,
@@ -110,12 +113,17 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'ImageError CONFLICT': EXIT.usage,
   'ImageError LIBRARY': EXIT.usage,
   'ImageError ENTRY': EXIT.usage,
+  'ImageError BUNDLE': EXIT.usage,
+  'ImageError EXISTS': EXIT.usage,
+  'ImageError ABSENT': EXIT.notFound,
+  'ImageError WRITE': EXIT.storage,
 }
 
 /** Node's error codes that have a meaning of their own for a person at the command line. */
 const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
   ENOENT: EXIT.notFound,
   ENOTDIR: EXIT.notFound,
+  EISDIR: EXIT.usage,
   EACCES: EXIT.storage,
   ENOSPC: EXIT.storage,
   EROFS: EXIT.storage,
@@ -127,6 +135,13 @@ const BY_SYSTEM_CODE: Readonly<Record<string, number>> = {
   ENOTFOUND: EXIT.unreachable,
 }
 
+/** What could not be read: the system knows why, where it was not what was in it. */
+const UNREAD = new Set(['ImageError READ'])
+
+function bySystem(cause: unknown): number | undefined {
+  return cause instanceof Error && 'code' in cause ? BY_SYSTEM_CODE[String(cause.code)] : undefined
+}
+
 /** The exit code for a failure: by its class and code, by its class, else by the system's code, else `internal`. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
@@ -134,7 +149,8 @@ export function exitCodeOf(error: unknown): number {
   if (!(error instanceof Error)) return EXIT.internal
   if (error instanceof InstanceRefusal && error.exitCode !== undefined) return error.exitCode
   const code = 'code' in error ? String(error.code) : ''
-  const known = BY_CODE[`${error.name} ${code}`] ?? BY_CLASS[error.name]
+  const name = `${error.name} ${code}`
+  const known = (UNREAD.has(name) ? bySystem(error.cause) : BY_CODE[name]) ?? BY_CLASS[error.name]
   if (known !== undefined) return known
   return BY_SYSTEM_CODE[code] ?? EXIT.internal
 }

@@ -9,7 +9,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'run a job over the data, with its result under an open key: cloister run --help',
   'KmsError KEY_DISABLED': 'ask the owner of the key why it is disabled',
   'KmsError UNAUTHENTICATED':
-    'look at which credential the home folder holds; an account of its own is opened by cloister kms enrol',
+    'look at which credential the home folder holds, or at --operator-token-file: a token that was replaced is worth nothing; an account of its own is opened by cloister kms enrol',
   'KmsError NOT_ALLOWED': 'cloister account show says what this credential may do',
   'KmsError WITHDRAWN':
     'run another image; cloister policy withdraw --list shows what is withdrawn',
@@ -59,6 +59,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'a dataset consists of files alone: take links, pipes and odd names out of the folder',
   'DatasetError NO_SPACE':
     'make room on that disk; nothing half-written is left under a final name',
+  'ImageError EXISTS': 'name another folder, or remove that one',
   'ImageError CHANGED': 'build the image again, or get it again from whoever signed it',
   'BackendError TOOL_MISSING': 'install it, or say where it is: docs/gramine.md, docs/occlum.md',
   'BackendError MEASUREMENT':
@@ -71,8 +72,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'EnclaveFileError UNSIGNED': 'give its SIGSTRUCT: --sigstruct FILE',
   'ImageError SECRET':
     'keep it out of the image, under exclude; a file that only looks like a secret is named under allowedSecrets, with its SHA-256 and a reason',
-  'LockError LOCK_MISSING': 'cloister enclave lock',
-  'LockError LOCK_STALE': 'cloister enclave lock',
+  'LockError LOCK_MISSING': 'cloister enclave lock DEFINITION; enclave.yaml where none is given',
+  'LockError LOCK_STALE': 'cloister enclave lock DEFINITION; enclave.yaml where none is given',
   'LockError LOCK_FORMAT': 'put the lock back from version control, or remove it and lock again',
   'LockError ARTEFACT_MISSING': 'cloister enclave lock fetches what the store lacks',
   'LockError ARTEFACT_CHANGED':
@@ -82,6 +83,10 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'AttestedTlsError REJECTED':
     'compare what was wanted and seen; if what runs there is what you mean, name it in the policy',
   'AttestedTlsError BINDING': 'trust nothing that came this way: somebody stands between',
+  'ClusterError KUBECONFIG': 'give --kubeconfig FILE and, where it has several, --context NAME',
+  'ClusterError UNREACHABLE': 'does kubectl reach it? kubectl cluster-info',
+  'ClusterError REFUSED': 'whom does it take you for? kubectl auth whoami',
+  'ClusterError ANSWER': 'look at the address in the kubeconfig: kubectl cluster-info',
   'PccsAdminError UNREACHABLE':
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
   'PccsAdminError URL': 'give --url https://HOST:PORT, and --ca for a certificate of its own',

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { readJobFile, statementOf } from '@cloister/engine'
+import { readJobFile, statementOf } from '@cloister/engine/job'
 import {
   type JobStatement,
   jobDigest,

@@ -1,5 +1,5 @@
 import { verifyMeasurementFile } from '@cloister/enclave'
-import { jobStatementOf, measurementOf, readJobFile, statementOf } from '@cloister/engine'
+import { jobStatementOf, measurementOf, readJobFile, statementOf } from '@cloister/engine/job'
 import { jobDigest, type ReleaseTemplate } from '@cloister/kms'
 import { readInput } from '../attest/input-file.ts'
 import type { Session } from '../session.ts'

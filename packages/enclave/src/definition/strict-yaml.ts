@@ -126,7 +126,7 @@ function mapFault({ schema, errors }: ValueError): ValueError | undefined {
 }
 
 function valueFault(source: Source, error: ValueError, steps: Steps): DefinitionError {
-  const field = steps.length === 0 ? 'the definition' : steps.join('.')
+  const field = steps.length === 0 ? 'the file' : steps.join('.')
   const message = `${field}: wanted ${wantedBy(error.schema)}; seen ${preview(error.value)}`
   return fault(source, 'VALUE', offsetOf(source, steps), message)
 }
@@ -221,8 +221,9 @@ export function parseYamlAs<Schema extends TSchema>(
 export async function readYamlFile(path: string): Promise<string> {
   let bytes: Uint8Array
   try {
-    const { size } = await stat(path)
-    if (size > MAX_LENGTH) throw new Error(`it is longer than ${MAX_LENGTH} bytes`)
+    const stats = await stat(path)
+    if (stats.isDirectory()) throw new Error('it is a folder, wanted a file')
+    if (stats.size > MAX_LENGTH) throw new Error(`it is longer than ${MAX_LENGTH} bytes`)
     bytes = await readFile(path)
   } catch (cause) {
     const reason = cause instanceof Error ? `: ${cause.message}` : ''

@@ -5,9 +5,7 @@ import { Sha256Hex, strict } from '../definition/fields.ts'
 import { ImageError } from '../image/errors.ts'
 import type { ImagePlan } from '../image/plan.ts'
 import type { Artefact } from '../lock/format.ts'
-
-/** Name of the document in an image's folder. */
-export const ORIGINS_FILE = 'origins.json'
+import { ORIGINS_FILE } from './file-names.ts'
 
 /** How many of those that need a file are named. */
 const NAMED = 8

@@ -4,9 +4,6 @@ import type { ImageManifest } from '../image/manifest.ts'
 import type { Lock } from '../lock/format.ts'
 import { CLOISTER_VERSION } from './cloister-version.ts'
 
-/** Name of the document in an image's folder. */
-export const PROVENANCE_FILE = 'provenance.intoto.json'
-
 /**
  * What an image was made of and by what, as an in-toto statement with SLSA provenance. It is not
  * signed, bears no time and names no machine: the same build says the same.

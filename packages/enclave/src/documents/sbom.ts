@@ -6,9 +6,6 @@ import type { Artefact } from '../lock/format.ts'
 import { CLOISTER_VERSION } from './cloister-version.ts'
 import { usedPackages } from './origins.ts'
 
-/** Name of the document in an image's folder. */
-export const SBOM_FILE = 'sbom.cdx.json'
-
 /** An image, as far as its bill of materials is about it. */
 export interface BillOfMaterials {
   readonly name: string

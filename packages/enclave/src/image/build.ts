@@ -5,9 +5,10 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { resourcesOf } from '../definition/resources.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
-import { encodeOrigins, ORIGINS_FILE } from '../documents/origins.ts'
-import { encodeProvenance, PROVENANCE_FILE } from '../documents/provenance.ts'
-import { encodeSbom, SBOM_FILE } from '../documents/sbom.ts'
+import { ORIGINS_FILE, PROVENANCE_FILE, SBOM_FILE } from '../documents/file-names.ts'
+import { encodeOrigins } from '../documents/origins.ts'
+import { encodeProvenance } from '../documents/provenance.ts'
+import { encodeSbom } from '../documents/sbom.ts'
 import { LockError } from '../lock/errors.ts'
 import { measureSgxs } from '../measurement/measure.ts'
 import type { SecretNotice } from '../secrets/judge.ts'
@@ -24,7 +25,6 @@ import {
   encodeManifest,
   type ImageEntry,
   type ImageManifest,
-  parseManifest,
 } from './manifest.ts'
 import { imageSgxs, imageSigstruct } from './pages.ts'
 import { Placer } from './place.ts'
@@ -127,7 +127,7 @@ async function fill(
   const { name, identity } = definition
   const origins = encodeOrigins(plan)
   const sbom = encodeSbom({ name, isvSvn: identity.isvSvn, plan, entries })
-  const bytes = encodeManifest({
+  const { bytes, manifest } = encodeManifest({
     version: 1,
     name,
     entry: measuredEntry(definition),
@@ -140,7 +140,6 @@ async function fill(
     documents: { origins: documentDigest(origins), sbom: documentDigest(sbom) },
     files: [...entries],
   })
-  const manifest = parseManifest(bytes)
   const sgxs = imageSgxs(bytes, manifest)
   const { mrEnclave } = measureSgxs(sgxs)
   const measurement = Buffer.from(mrEnclave).toString('hex')
@@ -156,7 +155,7 @@ async function fill(
     [PROVENANCE_FILE]: provenance,
   }
   for (const [file, content] of Object.entries(written)) {
-    await writeNew(join(folder, file), content, 0o644)
+    await writeNew(join(folder, file), content, 0o644, { durable: false })
   }
   const files = entries.flatMap(entry => (entry.type === 'file' ? [entry.size] : []))
   return {

@@ -8,7 +8,7 @@ import { CodedError } from '@cloister/attestation'
  * something that goes in looks like a secret; `WRITE` the image cannot be written.
  *
  * Why an image is refused:
- * `READ` it cannot be read; `SIGNATURE` its SIGSTRUCT does not verify; `SIGNER` another key signed
+ * `READ` it cannot be read; `ABSENT` it does not have the path that was asked for; `SIGNATURE` its SIGSTRUCT does not verify; `SIGNER` another key signed
  * it; `MEASUREMENT` its manifest is not what was signed, or not the measurement that was wanted;
  * `IDENTITY` the SIGSTRUCT says another identity than the manifest; `MANIFEST` its manifest is
  * malformed; `MISSING`, `ADDED`, `CHANGED` a file is; `TYPE`, `MODE` a file has another; `LINK` a
@@ -29,6 +29,7 @@ export type ImageErrorCode =
   | 'MEASUREMENT'
   | 'IDENTITY'
   | 'MANIFEST'
+  | 'ABSENT'
   | 'MISSING'
   | 'ADDED'
   | 'CHANGED'

@@ -1,12 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { linkDestination } from '../archive/entry.ts'
-import {
-  ORIGINS_FILE,
-  type OriginPackage,
-  type Origins,
-  parseOrigins,
-} from '../documents/origins.ts'
+import { ORIGINS_FILE } from '../documents/file-names.ts'
+import { type OriginPackage, type Origins, parseOrigins } from '../documents/origins.ts'
 import { ImageError } from './errors.ts'
 import { documentDigest, type ImageEntry, type ImageManifest } from './manifest.ts'
 import { openImage } from './verify.ts'
@@ -90,7 +86,7 @@ function explain(entry: ImageEntry, origins: Origins): Explanation {
 /**
  * Says why a file, or everything in a folder, is in an image. What is said was measured with it.
  * @param path - Absolute path in the image; everything where none is given.
- * @throws ImageError; with `MISSING` for a path that the image does not have
+ * @throws ImageError; with `ABSENT` for a path that the image does not have
  */
 export async function explainImage(folder: string, path = '/'): Promise<readonly Explanation[]> {
   const { manifest, origins } = await readOrigins(folder)
@@ -98,7 +94,7 @@ export async function explainImage(folder: string, path = '/'): Promise<readonly
   const entries = manifest.files.filter(
     entry => wanted === '' || entry.path === wanted || entry.path.startsWith(`${wanted}/`),
   )
-  if (entries.length === 0) throw new ImageError('MISSING', `/${wanted} is not in the image`)
+  if (entries.length === 0) throw new ImageError('ABSENT', `/${wanted} is not in the image`)
   return entries
     .filter(({ type, path: at }) => type !== 'dir' || at === wanted)
     .map(entry => explain(entry, origins))

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   futimesSync,
   openSync,
   readSync,
@@ -11,6 +12,7 @@ import {
 import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises'
 
 const CHUNK = 1024 * 1024
+const READ_REGULAR = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
 /** When everything in an image was changed last. */
@@ -48,7 +50,7 @@ export async function forEachOf<Item>(
 
 /** Opens a file for reading; never follows a link, never waits for the writer of a pipe. */
 export function openRegular(path: string): Promise<FileHandle> {
-  return open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  return open(path, READ_REGULAR)
 }
 
 /**
@@ -98,21 +100,87 @@ export async function syncFolder(path: string): Promise<void> {
   await folder.sync().finally(() => folder.close())
 }
 
-/** Writes a new file, of that mode whatever the umask, and has it on disk on return. */
-export async function writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+/**
+ * Writes a new file, of that mode whatever the umask.
+ * @param durable - Whether it is on disk on return; unless the caller sees to that.
+ */
+export async function writeNew(
+  path: string,
+  bytes: Uint8Array,
+  mode: number,
+  { durable = true }: { readonly durable?: boolean } = {},
+): Promise<void> {
   const file = await open(path, NEW_FILE, 0o600)
   try {
     await file.writeFile(bytes)
     await file.chmod(mode)
     await file.utimes(EPOCH, EPOCH)
-    await file.sync()
+    if (durable) await file.sync()
   } finally {
     await file.close()
   }
 }
 
-/** Below this a file is copied in one go: the steps between threads would take longer than it does. */
+/** Below this a file is read in one go: the steps between threads would take longer than it does. */
 const SMALL = 1024 * 1024
+
+/** Where a small file is held while it is hashed or copied; one byte more, so that a longer one shows. */
+const small = Buffer.allocUnsafeSlow(SMALL + 1)
+
+/** What an open small file holds, up to one byte more than it should; gone at the next call. */
+function readSmall(input: number, size: number): Buffer {
+  let filled = 0
+  for (let read = -1; read !== 0 && filled <= size; filled += read) {
+    read = readSync(input, small, filled, size + 1 - filled, null)
+  }
+  return small.subarray(0, filled)
+}
+
+/** A file as it was found. */
+export interface SeenFile extends FileDigest {
+  readonly mode: number
+}
+
+/**
+ * Finds what a file is; follows no link. Undefined where it is no file that can be read.
+ * @param size - Bytes that it should have. Of one that has another number, nothing is hashed.
+ */
+export async function seenFile(path: string, size: number): Promise<SeenFile | undefined> {
+  if (size <= SMALL) return seenSmall(path, size)
+  const file = await openRegular(path).catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) return undefined
+    const { mode } = stats
+    if (stats.size !== size) return { mode, size: stats.size, sha256: '' }
+    return { mode, ...(await digestFile(file, size)) }
+  } finally {
+    await file.close()
+  }
+}
+
+function seenSmall(path: string, size: number): SeenFile | undefined {
+  let file: number
+  try {
+    file = openSync(path, READ_REGULAR)
+  } catch {
+    return undefined
+  }
+  try {
+    const stats = fstatSync(file)
+    if (!stats.isFile()) return undefined
+    const { mode } = stats
+    if (stats.size !== size) return { mode, size: stats.size, sha256: '' }
+    return { mode, ...digestOf(readSmall(file, size)) }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function digestOf(bytes: Uint8Array): FileDigest {
+  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
 
 /**
  * Copies a small file to a new one and says what was written; undefined for a large one, of which
@@ -126,16 +194,10 @@ export function copySmall(
   mode: number,
 ): FileDigest | undefined {
   if (size > SMALL) return undefined
-  const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const input = openSync(from, READ_REGULAR)
   let bytes: Buffer
   try {
-    // One byte more, so that a file that is longer shows.
-    const buffer = Buffer.allocUnsafe(size + 1)
-    let filled = 0
-    for (let read = -1; read !== 0 && filled < buffer.length; filled += read) {
-      read = readSync(input, buffer, filled, buffer.length - filled, null)
-    }
-    bytes = buffer.subarray(0, filled)
+    bytes = readSmall(input, size)
   } finally {
     closeSync(input)
   }
@@ -147,7 +209,7 @@ export function copySmall(
   } finally {
     closeSync(output)
   }
-  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+  return digestOf(bytes)
 }
 
 /** How to copy a file. */

@@ -22,8 +22,7 @@ import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../definition/schema.ts'
-import { PROVENANCE_FILE } from '../documents/provenance.ts'
-import { SBOM_FILE } from '../documents/sbom.ts'
+import { PROVENANCE_FILE, SBOM_FILE } from '../documents/file-names.ts'
 import type { Artefact, Lock } from '../lock/format.ts'
 import { Store } from '../store/store.ts'
 import {
@@ -299,7 +298,7 @@ describe('what is said of an image', () => {
       rule: 'substitute',
       leadsTo: '/usr/bin',
     })
-    await expect(explainImage(folder, '/nosuch')).rejects.toMatchObject({ code: 'MISSING' })
+    await expect(explainImage(folder, '/nosuch')).rejects.toMatchObject({ code: 'ABSENT' })
   })
 
   it('is believed only as it was measured', async () => {

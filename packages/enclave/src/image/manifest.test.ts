@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ImageError } from './errors.ts'
+import { codeOf } from '../code-of.test.support.ts'
 import {
   encodeManifest,
   entriesRoot,
@@ -52,30 +52,20 @@ function written(files: readonly ImageEntry[], more: object = {}): Uint8Array {
   return canonicalJsonBytes({ ...manifestOf(files), merkleRoot: entriesRoot(files), ...more })
 }
 
-function codeOf(act: () => unknown): string | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof ImageError) return error.code
-    throw error
-  }
-  return undefined
-}
-
 const sorted = (files: readonly ImageEntry[]) =>
   [...files].sort((a, b) => (a.path < b.path ? -1 : 1))
 
 describe('parseManifest', () => {
   it('reads what encodeManifest writes, entries in order', () => {
-    const bytes = encodeManifest(manifestOf([file('app/b'), ...folders, file('app/a')]))
+    const { bytes } = encodeManifest(manifestOf([file('app/b'), ...folders, file('app/a')]))
     const manifest = parseManifest(bytes)
     expect(manifest.files.slice(0, 3).map(({ path }) => path)).toEqual(['app', 'app/a', 'app/b'])
-    expect(encodeManifest(manifestOf(manifest.files))).toEqual(bytes)
+    expect(encodeManifest(manifestOf(manifest.files)).bytes).toEqual(bytes)
   })
 
   it('orders by bytes, not by UTF-16 units', () => {
     const paths = ['app/\u{1f600}', 'app/\uff21']
-    const bytes = encodeManifest(manifestOf([...folders, ...paths.map(file)]))
+    const { bytes } = encodeManifest(manifestOf([...folders, ...paths.map(file)]))
     const names = parseManifest(bytes).files.map(({ path }) => path)
     expect(names.indexOf('app/\uff21')).toBeLessThan(names.indexOf('app/\u{1f600}'))
   })

@@ -162,15 +162,20 @@ export function parseManifest(bytes: Uint8Array): ImageManifest {
   return value
 }
 
+/** A manifest, and the bytes that say it. */
+export interface EncodedManifest {
+  readonly manifest: ImageManifest
+  readonly bytes: Uint8Array
+}
+
 /**
  * Completes and writes a manifest: sorts the entries and computes their root.
  * @throws ImageError with `MANIFEST`, `LINK` when it could not be read again.
  */
-export function encodeManifest(manifest: Omit<ImageManifest, 'merkleRoot'>): Uint8Array {
+export function encodeManifest(manifest: Omit<ImageManifest, 'merkleRoot'>): EncodedManifest {
   const files = [...manifest.files].sort((a, b) => comparePaths(a.path, b.path))
   const bytes = canonicalJsonBytes({ ...manifest, files, merkleRoot: entriesRoot(files) })
-  parseManifest(bytes)
-  return bytes
+  return { bytes, manifest: parseManifest(bytes) }
 }
 
 /** SHA-256 of a document beside the manifest, as the manifest says it. */

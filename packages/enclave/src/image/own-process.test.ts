@@ -16,6 +16,10 @@ const FILES: readonly ImageEntry[] = [
   { path: 'bin', type: 'link', target: 'usr/bin' },
   file('opt/node', 'b'),
   file('usr/bin/python3', 'c'),
+  ...['a.mjs', 'a.cjs', 'a.js', 'a.ts', 'a.py', 'main.mjs', 'other.mjs'].map(name =>
+    file(`app/${name}`, 'd'),
+  ),
+  { path: 'app/link.mjs', type: 'link', target: '../in/people/evil.mjs' },
 ]
 
 const fault = (entry: Partial<MeasuredEntry> = {}, network: Network = 'none') =>
@@ -50,6 +54,10 @@ describe('an image whose jobs run in one process', () => {
     ['a script that a job names', { program: [NODE] }, /entry\.program/],
     ['a relative script', { program: [NODE, 'a.mjs'] }, /entry\.program/],
     ['TypeScript', { program: [NODE, '/app/a.ts'] }, /entry\.program/],
+    ['script of the host’s', { program: [NODE, '/in/people/evil.mjs'] }, /entry\.program/],
+    ['script that a link leads to', { program: [NODE, '/app/link.mjs'] }, /entry\.program/],
+    ['script beside the image', { program: [NODE, '/app/../out/evil.mjs'] }, /entry\.program/],
+    ['script among a job’s data', { program: [NODE, '/data/a.mjs'] }, /entry\.program/],
     ['another command', { others: { x: { program: ['/bin/sh'], arguments: [] } } }, /entry\.prog/],
     ['init as a binary', { init: ['/init'] }, /entry\.init/],
     ['options for init', { init: [NODE, '/cloister/init.mjs', '/base'] }, /entry\.init/],

@@ -1,3 +1,4 @@
+import { INIT_OPTION } from '../init/option.ts'
 import { ImageTree } from './image-tree.ts'
 import type { ImageManifest } from './manifest.ts'
 
@@ -12,15 +13,15 @@ export function ownProcessFault(
 ): string | undefined {
   const { entry, network } = image
   const tree = new ImageTree(image.files)
-  const [node = '', init, ...options] = entry.init
-  if (init === undefined || options.length > 0 || fileAt(tree, node) === undefined) {
+  const [node = '', init, ...others] = entry.init.filter(word => word !== INIT_OPTION)
+  if (init === undefined || others.length > 0 || fileAt(tree, node) === undefined) {
     return 'entry.init: wanted Node and the file of init'
   }
   const commands = [entry, ...Object.values(entry.others)]
   const other = commands.find(({ program }) => !isModuleOf(tree, node, program))
   if (other !== undefined) {
     const seen = other.program.join(' ')
-    return `entry.program: wanted ${node} and a module (.mjs, .cjs, .js), seen ${seen}`
+    return `entry.program: wanted ${node} and a module of the image (.mjs, .cjs, .js), seen ${seen}`
   }
   if (!isPossible(entry.interface)) return 'entry.interface: wanted files or messages'
   if (entry.standardInput) return 'entry.standardInput: the program has none'
@@ -41,13 +42,17 @@ function isPossible(kind: ImageManifest['entry']['interface']): boolean {
   }
 }
 
-/** The program's Node need not have the same path as init's, but it is the same file. */
+/**
+ * The program's Node need not have the same path as init's, but it is the same file. The module is
+ * the image's: at other paths is what the host lets in, or a job's data.
+ */
 function isModuleOf(
   tree: ImageTree,
   node: string,
   [command = '', script = '']: readonly string[],
 ): boolean {
-  return fileAt(tree, command) === fileAt(tree, node) && /^\/.*\.[cm]?js$/.test(script)
+  if (fileAt(tree, command) !== fileAt(tree, node)) return false
+  return /\.[cm]?js$/.test(script) && fileAt(tree, script) !== undefined
 }
 
 /** SHA-256 of the file that a path leads to. */

@@ -99,7 +99,7 @@ export class Placer {
 
   async #bytes(to: string, path: string, planned: PlannedAs<'bytes'>): Promise<File> {
     const { bytes, mode } = planned
-    await writeNew(to, bytes, mode)
+    await writeNew(to, bytes, mode, { durable: false })
     const hasher = new BlobHasher()
     const scan = new SecretScan(path)
     hasher.update(bytes)

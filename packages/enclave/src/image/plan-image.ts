@@ -6,6 +6,7 @@ import { putCopyBoms } from '../bom/put.ts'
 import { mountTargets } from '../definition/mounts.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
 import { initModule } from '../init/module.ts'
+import { INIT_OPTION } from '../init/option.ts'
 import { LockError } from '../lock/errors.ts'
 import type { Artefact, Lock } from '../lock/format.ts'
 import type { Store } from '../store/store.ts'
@@ -27,7 +28,11 @@ export interface LockedPackages {
 }
 
 /** Init's command line in images that do not bring their own. */
-export const INIT_COMMAND = [`/${CLOISTER_FOLDER}/node`, `/${CLOISTER_FOLDER}/init.mjs`] as const
+export const INIT_COMMAND = [
+  `/${CLOISTER_FOLDER}/node`,
+  INIT_OPTION,
+  `/${CLOISTER_FOLDER}/init.mjs`,
+] as const
 
 /** Whether an image consists of locked packages, of whose files alone programs are loaded. */
 export function isLocked({ entry, debian, python, npm, maven, node }: EnclaveDefinition): boolean {

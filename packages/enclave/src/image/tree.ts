@@ -1,7 +1,7 @@
 import { lstat, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, type ImageProblem } from './errors.ts'
-import { digestFile, forEachOf, openRegular } from './files.ts'
+import { forEachOf, seenFile } from './files.ts'
 import type { ImageEntry } from './manifest.ts'
 
 const AT_ONCE = 4
@@ -101,30 +101,16 @@ export class TreeCheck {
   }
 
   async #content(entry: ImageEntry & { readonly type: 'file' }): Promise<void> {
-    // Fails for links too, which are not followed.
-    const file = await openRegular(this.#full(entry.path)).catch(() => undefined)
-    if (file === undefined) {
+    const seen = await seenFile(this.#full(entry.path), entry.size)
+    if (seen === undefined) {
       this.#report('TYPE', entry.path, 'a file that can be read', 'something else')
       return
     }
-    try {
-      const stats = await file.stat()
-      if (!stats.isFile()) {
-        this.#report('TYPE', entry.path, 'a file', 'something else')
-        return
-      }
-      this.#mode(entry.path, entry.mode, stats.mode)
-      if (stats.size !== entry.size) {
-        this.#report('CHANGED', entry.path, `${entry.size} bytes`, `${stats.size} bytes`)
-        return
-      }
-      const seen = await digestFile(file, entry.size)
-      if (seen.size !== entry.size || seen.sha256 !== entry.sha256) {
-        const what = seen.size === entry.size ? `SHA-256 ${seen.sha256}` : 'another length'
-        this.#report('CHANGED', entry.path, `SHA-256 ${entry.sha256}`, what)
-      }
-    } finally {
-      await file.close()
+    this.#mode(entry.path, entry.mode, seen.mode)
+    if (seen.size !== entry.size) {
+      this.#report('CHANGED', entry.path, `${entry.size} bytes`, `${seen.size} bytes`)
+    } else if (seen.sha256 !== entry.sha256) {
+      this.#report('CHANGED', entry.path, `SHA-256 ${entry.sha256}`, `SHA-256 ${seen.sha256}`)
     }
   }
 }

@@ -114,7 +114,7 @@ function replaced(signKey?: KeyObject): string {
   const files = manifest.files.map(entry =>
     entry.type === 'file' && entry.path === 'app/run' ? { ...entry, sha256 } : entry,
   )
-  const bytes = encodeManifest({ ...manifest, files })
+  const { bytes } = encodeManifest({ ...manifest, files })
   rehash(folder, bytes, parseManifest(bytes), signKey)
   return folder
 }

@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
-import { ORIGINS_FILE } from '../documents/origins.ts'
-import { PROVENANCE_FILE } from '../documents/provenance.ts'
-import { SBOM_FILE } from '../documents/sbom.ts'
+import { ORIGINS_FILE, PROVENANCE_FILE, SBOM_FILE } from '../documents/file-names.ts'
 import { measureSgxs } from '../measurement/measure.ts'
 import { SIGSTRUCT_SIZE, type SigstructFields } from '../sigstruct/format.ts'
 import { type VerifiedSigstruct, verifySigstruct } from '../sigstruct/sign.ts'
@@ -31,8 +29,8 @@ export interface OpenedImage {
 }
 
 /**
- * An image whose every file was compared with its manifest. Only {@link verifyImage} and `loadImage`
- * make one.
+ * An image whose every file was compared with its manifest. Only {@link verifyFiles}, {@link verifyImage}
+ * and `loadImage` make one.
  */
 export type VerifiedImage = OpenedImage & { readonly [brand]: 'VerifiedImage' }
 
@@ -141,7 +139,7 @@ function show(value: SigstructFields[keyof SigstructFields]): string {
 
 /**
  * Reads what an image states and checks that it is what was measured and signed. Does not look at
- * the image's files: {@link verifyImage} does.
+ * the image's files: {@link verifyFiles} does.
  * @throws ImageError with `READ`, `SIGNATURE`, `SIGNER`, `MEASUREMENT`, `MANIFEST`, `LINK`,
  * `IDENTITY`.
  */
@@ -180,16 +178,11 @@ async function documentProblem(
 }
 
 /**
- * Verifies an image in full: what {@link openImage} does, then every file, folder and link of the
- * tree, with type, mode and content. Finds all differences, and more than the image as well.
- * @param expected - What the caller knows about the image.
- * @throws ImageError, also with `MISSING`, `ADDED`, `CHANGED`, `TYPE`, `MODE`, `LINK`.
+ * Verifies the files of an image that was opened: every file, folder and link of the tree, with
+ * type, mode and content. Finds all differences, and more than the image as well.
+ * @throws ImageError with `READ`, `MISSING`, `ADDED`, `CHANGED`, `TYPE`, `MODE`, `LINK`.
  */
-export async function verifyImage(
-  path: string,
-  expected: ExpectedImage = {},
-): Promise<VerifiedImage> {
-  const image = await openImage(path, expected)
+export async function verifyFiles(image: OpenedImage): Promise<VerifiedImage> {
   const tree = new TreeCheck(image.root, image.manifest.files)
   for (const name of await namesIn(image.folder)) {
     if (CONTENT.includes(name)) continue
@@ -203,4 +196,16 @@ export async function verifyImage(
   const [first, ...rest] = tree.problems
   if (first !== undefined) throw imageErrorOf([first, ...rest])
   return image as VerifiedImage
+}
+
+/**
+ * Verifies an image in full: what {@link openImage} does, then {@link verifyFiles}.
+ * @param expected - What the caller knows about the image.
+ * @throws ImageError with what both throw.
+ */
+export async function verifyImage(
+  path: string,
+  expected: ExpectedImage = {},
+): Promise<VerifiedImage> {
+  return await verifyFiles(await openImage(path, expected))
 }

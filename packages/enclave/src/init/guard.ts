@@ -1,12 +1,13 @@
 import inspector from 'node:inspector'
 import { InstanceError } from '../instance/failure.ts'
+import { INIT_OPTION } from './option.ts'
 
 /** What bubblewrap and shells set of themselves, all of it without effect on Node. */
 const HARMLESS = new Set(['PWD', 'OLDPWD', 'SHLVL', '_'])
 
 /**
  * Refuses to go on when the host reached into the process: an environment variable (`NODE_OPTIONS`
- * and `LD_PRELOAD` among them), an option of Node's, or an open inspector.
+ * and `LD_PRELOAD` among them), an option of Node's but init's own, or an open inspector.
  * @throws InstanceError HOST_ENVIRONMENT, naming what was there and never its value
  */
 export function assertUntouched(): void {
@@ -17,11 +18,13 @@ export function assertUntouched(): void {
       `init: wanted an empty environment, saw ${variables.join(', ')}`,
     )
   }
-  if (process.execArgv.length > 0) {
-    const options = process.execArgv.map(option => option.split('=', 1)[0])
+  const { execArgv } = process
+  const given = execArgv.filter(option => option !== INIT_OPTION)
+  if (given.length > 0) {
+    const options = given.map(option => option.split('=', 1)[0])
     throw new InstanceError(
       'HOST_ENVIRONMENT',
-      `init: wanted no options, saw ${options.join(', ')}`,
+      `init: wanted no options but its own, saw ${options.join(', ')}`,
     )
   }
   assertNoInspector()

@@ -110,4 +110,4 @@ function failUntold(error: unknown): never {
 }
 
 if (isMainThread) await main().catch(failUntold)
-else await becomeProgram()
+else becomeProgram()

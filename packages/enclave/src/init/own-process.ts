@@ -1,5 +1,5 @@
 import type { Serializable } from 'node:child_process'
-import { pathToFileURL } from 'node:url'
+import Module from 'node:module'
 import { parentPort, Worker, workerData } from 'node:worker_threads'
 import type { ProgramEnd, ProgramPlan, RunningProgram } from './program.ts'
 
@@ -51,11 +51,12 @@ function endOf(thread: Worker, endedBy: () => NodeJS.Signals | null): Promise<Pr
 }
 
 /** Becomes the program: as far as it can see, this is its process. */
-export async function becomeProgram(): Promise<void> {
+export function becomeProgram(): void {
   const { script, channel }: ProgramThread = workerData
   process.argv[1] = script
   if (channel === 'ipc') offerChannel()
-  await import(pathToFileURL(script).href)
+  // As Node itself starts a program: what asks whether it is the main module finds that it is.
+  Module.runMain(script)
 }
 
 /** Node's process channel, over the thread's port. */

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { connect, Socket } from 'node:net'
 import { InstanceError } from '../instance/failure.ts'
 import { encodeFrame } from '../instance/frame.ts'
-import { INSTANCE_NAME, type InstanceLayout, STATUS_FD } from '../instance/layout.ts'
+import { parseLauncherAddress } from '../instance/launcher-address.ts'
+import { type InstanceLayout, STATUS_FD } from '../instance/layout.ts'
 import { encodeStatus, type InstanceStatus } from '../instance/status.ts'
 
 /** The way back that a launcher of simulated enclaves leaves its instance. */
@@ -12,17 +13,16 @@ export function inheritedSocket(): Socket {
 }
 
 /**
- * The way back where no descriptor comes in: the launcher listens, and knows its instance by its name.
+ * The way back where no descriptor comes in: the launcher listens, and knows its instance by a secret.
  * @throws InstanceError JOB
  */
 export async function connectedSocket(layout: InstanceLayout): Promise<Socket> {
   try {
-    const port = Number(readFileSync(layout.launcherFile, 'latin1'))
-    const name = readFileSync(layout.nameFile, 'latin1')
-    if (!INSTANCE_NAME.test(name)) throw new InstanceError('JOB', 'the instance has no name')
-    const socket = connect(port, '127.0.0.1')
+    const address = parseLauncherAddress(readFileSync(layout.launcherFile, 'latin1'))
+    if (address === undefined) throw new InstanceError('JOB', 'no launcher has an address')
+    const socket = connect(address.port, '127.0.0.1')
     await once(socket, 'connect')
-    socket.write(`${name}\n`)
+    socket.write(`${address.secret}\n`)
     return socket
   } catch (cause) {
     if (cause instanceof InstanceError) throw cause

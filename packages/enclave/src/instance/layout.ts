@@ -24,7 +24,7 @@ export interface InstanceLayout {
   readonly manifestFile: string
   /** The instance's name among those of its launcher: 16 hexadecimal digits. */
   readonly nameFile: string
-  /** Where a launcher listens that gave no descriptors: a port of the loopback interface. */
+  /** Where a launcher listens that gave no descriptors, as `launcherAddress` writes it. */
   readonly launcherFile: string
   /** Socket that leads to the key service. */
   readonly kmsSocket: string

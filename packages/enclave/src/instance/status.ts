@@ -41,7 +41,8 @@ const statusSchema = Type.Union([
     {
       kind: Type.Literal('failed'),
       failure: failureSchema,
-      exitCode: Type.Integer({ minimum: 0, maximum: 255 }),
+      // Never 0, which would make a success of it for whoever asks.
+      exitCode: Type.Integer({ minimum: 1, maximum: 255 }),
       signal: Type.Union([text, Type.Null()]),
     },
     strict,

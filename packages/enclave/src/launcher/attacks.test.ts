@@ -57,7 +57,7 @@ class OtherLauncher {
     })
     this.ended = new Promise(resolve => this.process.once('close', resolve))
     const options = {
-      imageFolder: world.image.folder,
+      image: world.image.folder,
       job: scene.job,
       pin: world.kms.pin,
       inputs: { people: scene.inputFolder },
@@ -119,7 +119,7 @@ describe('a host that changes the image', () => {
     expect(changed).not.toBe(text)
     writeFileSync(join(folder, path), changed, 'latin1')
     const scene = await Scene.make(world)
-    await expect(scene.launch({ imageFolder: folder })).rejects.toMatchObject({ code })
+    await expect(scene.launch({ image: folder })).rejects.toMatchObject({ code })
     expect(scene.events).toEqual([])
     rmSync(folder, { recursive: true })
   })

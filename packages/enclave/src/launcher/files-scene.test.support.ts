@@ -156,7 +156,7 @@ export class FilesScene {
   async launch(changes: Partial<LaunchOptions> = {}): Promise<Outcome> {
     const [stdout, stderr] = [new Collected(), new Collected()]
     const result = await launch({
-      imageFolder: this.world.image.folder,
+      image: this.world.image.folder,
       job: this.job,
       pin: this.world.kms.pin,
       inputs: { people: this.inputFolder },

@@ -6,7 +6,7 @@ import { canonicalJsonBytes } from '@cloister/sealed'
 import type { Mounts } from '../definition/mounts.ts'
 import { connectionsOf } from '../definition/network.ts'
 import { loadImage } from '../image/load.ts'
-import { type VerifiedImage, verifyImage } from '../image/verify.ts'
+import { type OpenedImage, openImage, type VerifiedImage, verifyFiles } from '../image/verify.ts'
 import type { InstanceUsage } from './cgroup/group.ts'
 import { type Enclosure, encloseInstance } from './enclosure.ts'
 import { endOf, type InstanceEnd, requireNotAborted } from './ending.ts'
@@ -33,12 +33,15 @@ const MIB = 1024 * 1024
 
 /** What {@link launch} needs. */
 export interface LaunchOptions extends JobOfLaunch {
-  readonly imageFolder: string
+  /** The image's folder; or the image, where it was opened already. Its files are verified here. */
+  readonly image: string | OpenedImage
   /** The host's folders that the image asks for, by its names. */
   readonly hostFolders?: Readonly<Record<string, string>>
   /** Plays the processor that quotes. */
   readonly platform: SimPlatform
   readonly onEvent?: (event: LaunchEvent) => void
+  /** Called when the image was verified, and before anything of it is started. Where it throws, nothing is. */
+  readonly onVerified?: () => Promise<void>
   /** Ends the instance. */
   readonly signal?: AbortSignal
   /** Passes this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 on to the instance. */
@@ -76,7 +79,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   requireMemory(job)
   await requireDatasets(job, options)
   const [image, enclosure] = await Promise.all([
-    verifyImage(options.imageFolder),
+    verified(options.image),
     availableEnclosure(options),
     removeStaleRuns(),
   ])
@@ -84,6 +87,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   await requireFolders('host', mounts.unprotectedHostFolders ?? [], hostFoldersOf(options))
   onEvent({ kind: 'image', measurement: image.measurement, debug: identity.debug })
   warnOfHostFolders(mounts, onEvent)
+  await options.onVerified?.()
   requireNotAborted(signal)
   const outputs = Object.values(absolute(options.outputs))
   const isPlain = enclosure.confinement === 'none'
@@ -95,6 +99,10 @@ export async function launch(options: LaunchOptions): Promise<LaunchResult> {
   } finally {
     await folder.remove()
   }
+}
+
+async function verified(image: LaunchOptions['image']): Promise<VerifiedImage> {
+  return await verifyFiles(typeof image === 'string' ? await openImage(image) : image)
 }
 
 /** What comes to lie in the folder of an instance without a sandbox, its image among it. */

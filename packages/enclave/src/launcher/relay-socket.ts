@@ -46,10 +46,13 @@ export async function openRelaySocket(
 
 /**
  * Listens at a port of the loopback interface, for instances that no socket of the file system
- * reaches. Whoever runs on the machine reaches it too.
+ * reaches. Whoever runs on the machine reaches it too, so that connections are limited.
  */
-export async function openLoopbackRelay(onConnection: OnConnection): Promise<LoopbackRelay> {
-  const { server, relay } = relayServer({}, onConnection)
+export async function openLoopbackRelay(
+  options: Required<Pick<RelayOptions, 'maxConnections'>>,
+  onConnection: OnConnection,
+): Promise<LoopbackRelay> {
+  const { server, relay } = relayServer(options, onConnection)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -19,8 +19,8 @@ export async function openRelay(path: string, url: string, mode: number): Promis
 }
 
 /** The same at a port of the loopback interface. */
-export async function openRelayPort(url: string): Promise<LoopbackRelay> {
-  return await openLoopbackRelay(joinedTo(url))
+export async function openRelayPort(url: string, maxConnections: number): Promise<LoopbackRelay> {
+  return await openLoopbackRelay({ maxConnections }, joinedTo(url))
 }
 
 function joinedTo(url: string) {

@@ -98,11 +98,16 @@ async function removeIfStale(path: string, name: string): Promise<void> {
 }
 
 /** What the names of instances' control groups begin with. */
-export const GROUP_PREFIX = 'cloister-'
+const GROUP_PREFIX = 'cloister-'
 
 /** Name of an instance's control groups. */
 export function groupName(instanceName: string): string {
   return `${GROUP_PREFIX}${instanceName}`
+}
+
+/** Whether a control group is an instance's: services that the launcher runs in have such names, too. */
+export function isGroupName(name: string): boolean {
+  return name.startsWith(GROUP_PREFIX) && INSTANCE_NAME.test(name.slice(GROUP_PREFIX.length))
 }
 
 async function ownerOf(path: string) {

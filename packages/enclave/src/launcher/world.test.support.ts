@@ -251,7 +251,7 @@ export class Scene {
   /** Runs the job, or as the changes say. */
   async launch(changes: Partial<LaunchOptions> = {}): Promise<LaunchResult> {
     return await launch({
-      imageFolder: this.world.image.folder,
+      image: this.world.image.folder,
       job: this.job,
       pin: this.world.kms.pin,
       inputs: { people: this.inputFolder },

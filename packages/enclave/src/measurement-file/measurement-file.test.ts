@@ -2,11 +2,11 @@ import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { flattenedVerify, importJWK } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { codeOf } from '../code-of.test.support.ts'
 import { FIELDS } from '../sigstruct/fields.test.support.ts'
 import type { SigstructFields } from '../sigstruct/format.ts'
 import { mrSignerOf, signSigstructBy } from '../sigstruct/sign.ts'
 import { type EnclaveSigner, keySigner } from '../sigstruct/signer.ts'
-import { MeasurementFileError, type MeasurementFileErrorCode } from './errors.ts'
 import { encodeMeasurementFile, headerOf } from './format.ts'
 import { signMeasurementFile, verifyMeasurementFile } from './measurement-file.ts'
 
@@ -29,16 +29,6 @@ beforeAll(() => {
 async function fileOf(fields: Partial<SigstructFields> = {}, by = signer): Promise<Uint8Array> {
   const sigstruct = await signSigstructBy({ ...FIELDS, ...fields }, by)
   return await signMeasurementFile(sigstruct, FACTS, by)
-}
-
-function codeOf(act: () => unknown): MeasurementFileErrorCode | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof MeasurementFileError) return error.code
-    throw error
-  }
-  return undefined
 }
 
 interface Parts {

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { SgxsError, type SgxsErrorCode } from './errors.ts'
+import { codeOf } from '../code-of.test.support.ts'
+import type { SgxsErrorCode } from './errors.ts'
 import { measureSgxs, SgxsMeasurer } from './measure.ts'
 import { PAGE_SIZE, RECORD_SIZE, SECINFO } from './sgxs.ts'
 import { SgxsWriter } from './write.ts'
@@ -26,16 +27,6 @@ function sample(): Uint8Array {
     .page(0x1000n, SECINFO.tcs, new Uint8Array(72))
     .page(0x4000n, READ_ONLY | SECINFO.write, new Uint8Array(PAGE_SIZE).fill(7))
     .finish()
-}
-
-function codeOf(act: () => unknown): SgxsErrorCode | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof SgxsError) return error.code
-    throw error
-  }
-  return undefined
 }
 
 /** The sample with `bytes` written over it at `offset`. */

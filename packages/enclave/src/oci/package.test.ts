@@ -8,6 +8,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildGramine } from '../backends/gramine/build.ts'
 import { attestingImage, newKey, standin } from '../backends/image.test.support.ts'
+import { codeOfRejection } from '../code-of.test.support.ts'
 import { keySigner } from '../sigstruct/signer.ts'
 import { archivePackage } from './archive.ts'
 import { COSIGN_SIGNATURE, type Descriptor, MEDIA, REF_NAME } from './format.ts'
@@ -54,12 +55,6 @@ const pack = (folder: string, out: string) =>
     ...{ folder, out: at(out), key: packageKey },
     base: { layout: at('tools.oci'), name: 'tools' },
   })
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => (error instanceof Error && 'code' in error ? error.code : error),
-  )
 
 const blobOf = (layout: string, digest: string) =>
   join(layout, 'blobs', 'sha256', digest.slice('sha256:'.length))
@@ -161,12 +156,12 @@ describe('a package', () => {
   it('is refused by a key of another kind, over what is there, and on what is no base', async () => {
     const folder = at('attest.gramine')
     const wrong = packageImages({ folder, out: at('x.oci'), key })
-    expect(await codeOf(wrong)).toBe('KEY')
-    expect(await codeOf(pack(folder, 'attest.oci'))).toBe('EXISTS')
+    expect(await codeOfRejection(wrong)).toBe('KEY')
+    expect(await codeOfRejection(pack(folder, 'attest.oci'))).toBe('EXISTS')
     const baseless = packageImages({
       ...{ folder, out: at('x.oci'), key: packageKey, base: { layout: at('nowhere') } },
     })
-    expect(await codeOf(baseless)).toBe('BASE')
+    expect(await codeOfRejection(baseless)).toBe('BASE')
     expect(existsSync(at('x.oci'))).toBe(false)
   })
 })
@@ -205,7 +200,7 @@ describe('a package in other programs', () => {
     await archivePackage(written.folder, at('one.tar'))
     await archivePackage(written.folder, at('two.tar'))
     expect(Buffer.compare(await readFile(at('one.tar')), await readFile(at('two.tar')))).toBe(0)
-    expect(await codeOf(archivePackage(written.folder, at('one.tar')))).toBe('EXISTS')
+    expect(await codeOfRejection(archivePackage(written.folder, at('one.tar')))).toBe('EXISTS')
   })
 })
 
@@ -243,9 +238,9 @@ describe('attacks on a package', () => {
     const bytes = await readFile(path)
     bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
     await writeFile(path, bytes)
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('DIGEST')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('DIGEST')
     await rm(path)
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('DIGEST')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('DIGEST')
   })
 
   it('a layer exchanged, with every digest made right again, is refused without the key', async () => {
@@ -256,7 +251,7 @@ describe('attacks on a package', () => {
     await replaceManifest(layout, 'attest', manifest => {
       manifest.layers[0] = { mediaType: MEDIA.layer, digest, size: evil.length }
     })
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
   })
 
   it('an image under another’s name is refused', async () => {
@@ -267,7 +262,7 @@ describe('attacks on a package', () => {
       .replaceAll('"attest-build"', '"attest"')
       .replaceAll('"x"', '"attest-build"')
     await writeFile(join(layout, 'index.json'), swapped)
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
   })
 
   it('an image that is not signed, or by another key, is refused', async () => {
@@ -277,9 +272,9 @@ describe('attacks on a package', () => {
       ({ annotations }) => annotations?.[REF_NAME]?.endsWith('.sig') !== true,
     )
     await writeFile(join(layout, 'index.json'), JSON.stringify({ ...index, manifests }))
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
     const other = newPackageKey().publicKey
-    expect(await codeOf(verifyPackage(written.folder, other))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyPackage(written.folder, other))).toBe('SIGNATURE')
   })
 
   it('an SBOM that was altered is refused', async () => {
@@ -288,7 +283,7 @@ describe('attacks on a package', () => {
     const manifest = JSON.parse(readFileSync(blobOf(layout, sbom?.digest ?? ''), 'utf8'))
     const path = blobOf(layout, manifest.layers[0].digest)
     await writeFile(path, (await readFile(path, 'utf8')).replace('CycloneDX', 'cycloneDX'))
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('DIGEST')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('DIGEST')
   })
 
   it('an SBOM exchanged, with every digest made right again, is refused without the key', async () => {
@@ -299,15 +294,15 @@ describe('attacks on a package', () => {
     await replaceManifest(layout, 'attest-sbom', manifest => {
       manifest.layers[0] = { mediaType: MEDIA.cycloneDx, digest, size: empty.length }
     })
-    expect(await codeOf(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('SIGNATURE')
   })
 
   it('an index of anything else gives a coded error', async () => {
     const layout = await copy('index.oci')
     for (const text of ['', '{}', '{"schemaVersion":2,"manifests":[]}', '[]']) {
       await writeFile(join(layout, 'index.json'), text)
-      expect(await codeOf(verifyPackage(layout, publicKey))).toBe('LAYOUT')
+      expect(await codeOfRejection(verifyPackage(layout, publicKey))).toBe('LAYOUT')
     }
-    expect(await codeOf(verifyPackage(at('nowhere'), publicKey))).toBe('LAYOUT')
+    expect(await codeOfRejection(verifyPackage(at('nowhere'), publicKey))).toBe('LAYOUT')
   })
 })

@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { SigstructError, type SigstructErrorCode } from './errors.ts'
+import { codeOf } from '../code-of.test.support.ts'
+import { SigstructError } from './errors.ts'
 import { FIELDS } from './fields.test.support.ts'
 import { sigstructSignedBytes } from './format.ts'
 import { createSigningKey, modulusOf, parseSignerPublicKey, readSigningKey } from './key.ts'
@@ -23,16 +24,6 @@ beforeAll(() => {
 })
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
-
-function codeOf(act: () => unknown): SigstructErrorCode | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof SigstructError) return error.code
-    throw error
-  }
-  return undefined
-}
 
 const codeOfPromise = (promise: Promise<unknown>) =>
   promise.then(

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOf } from '../code-of.test.support.ts'
 import { SigstructError, type SigstructErrorCode } from './errors.ts'
 import { FIELDS } from './fields.test.support.ts'
 import { encodeSigstruct, parseSigstruct, SIGSTRUCT_SIZE, type SigstructFields } from './format.ts'
@@ -38,16 +39,6 @@ beforeAll(() => {
 })
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
-
-function codeOf(act: () => unknown): SigstructErrorCode | undefined {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof SigstructError) return error.code
-    throw error
-  }
-  return undefined
-}
 
 const rejection = (promise: Promise<unknown>) =>
   promise.then(

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeTokens, PIN, SOFTHSM } from '@cloister/pkcs11/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { SigstructError } from './errors.ts'
+import { codeOfRejection } from '../code-of.test.support.ts'
 import { FIELDS } from './fields.test.support.ts'
 import { sigstructSignedBytes } from './format.ts'
 import { modulusOf } from './key.ts'
@@ -35,12 +35,6 @@ const tokenOf = (keyLabel: string, more: Partial<SigningToken> = {}): SigningTok
   ...more,
 })
 
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => (error instanceof SigstructError ? error.code : error),
-  )
-
 /** Brings a key made outside to the token. */
 function importKey(label: string, idHex: string, modulusLength: number, publicExponent: number) {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength, publicExponent })
@@ -59,7 +53,7 @@ describe.skipIf(!isThere)(`signing in a PKCS#11 token${title}`, () => {
     const signed = await signSigstructBy(FIELDS, signer)
     expect(verifySigstruct(signed)).toMatchObject({ ...FIELDS, modulus })
     expect(hex(await signSigstructBy(FIELDS, signer))).toBe(hex(signed))
-    expect(await codeOf(createSigningKeyInToken(where))).toBe('TOKEN')
+    expect(await codeOfRejection(createSigningKeyInToken(where))).toBe('TOKEN')
   })
 
   it('signs as the same key in a file does', async () => {
@@ -75,14 +69,16 @@ describe.skipIf(!isThere)(`signing in a PKCS#11 token${title}`, () => {
     importKey('twin', 'b3', 3072, 3)
     importKey('twin', 'b4', 3072, 3)
     const refused = ['large exponent', 'short', 'twin', 'absent'].map(label =>
-      codeOf(tokenSigner(tokenOf(label))),
+      codeOfRejection(tokenSigner(tokenOf(label))),
     )
     expect(await Promise.all(refused)).toEqual(['KEY', 'KEY', 'TOKEN', 'TOKEN'])
-    expect(await codeOf(tokenSigner(tokenOf('x', { tokenLabel: 'none' })))).toBe('TOKEN')
+    expect(await codeOfRejection(tokenSigner(tokenOf('x', { tokenLabel: 'none' })))).toBe('TOKEN')
     writeFileSync(at('wrong'), '135791', { mode: 0o600 })
-    expect(await codeOf(tokenSigner(tokenOf('x', { pinFile: at('wrong') })))).toBe('TOKEN')
+    expect(await codeOfRejection(tokenSigner(tokenOf('x', { pinFile: at('wrong') })))).toBe('TOKEN')
     writeFileSync(at('open'), PIN, { mode: 0o644 })
-    expect(await codeOf(tokenSigner(tokenOf('x', { pinFile: at('open') })))).toBe('KEY_FILE')
+    expect(await codeOfRejection(tokenSigner(tokenOf('x', { pinFile: at('open') })))).toBe(
+      'KEY_FILE',
+    )
   })
 
   const missing = PKCS11_TOOL ? '' : ' (skipped: no pkcs11-tool; install opensc)'

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type EnclaveDefinition, initModule } from '@cloister/enclave'
+import { type EnclaveDefinition, INIT_OPTION, initModule } from '@cloister/enclave'
 import { SEGMENT_WORKER } from '@cloister/sealed'
 
 const require = createRequire(import.meta.url)
@@ -33,7 +33,7 @@ export function queryRunnerDefinition(memoryMiB = 4096): {
       version: 1,
       name: 'query-runner',
       entry: {
-        init: ['/usr/bin/node', '/cloister/init.mjs'],
+        init: ['/usr/bin/node', INIT_OPTION, '/cloister/init.mjs'],
         interface: 'messages',
         program: ['/usr/bin/node', '/app/runner.mjs'],
       },

@@ -74,15 +74,28 @@ describe('a job file', () => {
     }
   })
 
+  it('that is a folder, or is not there, is refused by its name', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'cloister-job-'))
+    try {
+      const seen = await readJobFile(folder).catch((error: unknown) => error)
+      expect(seen).toBeInstanceOf(EngineError)
+      expect(seen).toMatchObject({ code: 'JOB', message: expect.stringContaining(folder) })
+      await expect(readJobFile(join(folder, 'job.yaml'))).rejects.toMatchObject({ code: 'ENOENT' })
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
   it('that says nothing of what to do, two things, or something odd is refused where it stands', () => {
     expect(refusal('')).toMatch(/wanted queries, or the arguments/)
     const both = 'queries: [{ output: result, sql: SELECT 1 }]\narguments: []\n'
-    expect(refusal(both)).toMatch(/^job\.yaml:4:\d+: \/arguments: /)
+    expect(refusal(both)).toMatch(/^job\.yaml:4:\d+: arguments: /)
     expect(refusal('querys: []\n')).toMatch(/:3:\d+: .*"queries"/)
     expect(refusal('argumnets: []\n')).toMatch(/:3:\d+: .*"arguments"/)
-    expect(refusal('arguments: [3]\n')).toMatch(/:3:13: \/arguments\/0: /)
+    expect(refusal('arguments: [3]\n')).toMatch(/:3:13: arguments\.0: /)
     expect(refusal('arguments: []\nenvironment: { MODE: 3 }\n')).toMatch(/:4:\d+: /)
     const escaping = 'arguments: []\nunprotectedHostFolders: { ../logs: x }\n'
-    expect(refusal(escaping)).toMatch(/:4:\d+: /)
+    expect(refusal(escaping)).toMatch(/:4:\d+: .*a map from names to folders/)
+    expect(refusal('arguments: &list []\n')).toMatch(/:3:\d+: anchors/)
   })
 })

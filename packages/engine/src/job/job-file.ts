@@ -1,67 +1,79 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import {
+  DefinitionError,
+  type Inconsistency,
+  parseYamlAs,
+  readYamlFile,
+} from '@cloister/enclave/launcher'
 import type { JobStatement } from '@cloister/kms'
 import { type Static, Type } from '@sinclair/typebox'
-import { Value, ValueErrorType } from '@sinclair/typebox/value'
-import { type Document, isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { EngineError } from '../errors.ts'
 
 const strict = { additionalProperties: false } as const
-const name = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' })
-const hexId = Type.String({ pattern: '^[0-9a-f]{32}$' })
-const path = Type.String({ minLength: 1, maxLength: 4096 })
+const name = Type.String({
+  pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$',
+  description: 'a name of letters, digits and _',
+})
+const hexId = Type.String({ pattern: '^[0-9a-f]{32}$', description: '32 hexadecimal digits' })
+const path = Type.String({ minLength: 1, maxLength: 4096, description: 'a path' })
 /** An alias may come to mean another key; the job's digest covers the id. */
 const keyId = Type.String({
   pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
-  description: 'wanted the id of a key, as `cloister key list` shows it, and no alias',
+  description: 'the id of a key, as `cloister key list` shows it, and no alias',
 })
 const format = Type.Union(
   [Type.Literal('csv'), Type.Literal('json'), Type.Literal('parquet'), Type.Literal('files')],
-  { description: 'wanted csv, json, parquet or files' },
+  { description: 'csv, json, parquet or files' },
 )
+const version = Type.Integer({ minimum: 1, description: 'a version, from 1' })
+const memoryMiB = Type.Integer({
+  minimum: 64,
+  maximum: 1 << 24,
+  description: 'mebibytes, from 64',
+})
+const sql = Type.String({ minLength: 1, description: 'a query' })
+const byName = (what: string) => ({ ...strict, description: `a map from names to ${what}` })
 
 /** Schema of `job.yaml`. Fields that it does not name are refused. */
 export const JobFileSchema = Type.Object(
   {
-    version: Type.Literal(1),
+    version: Type.Literal(1, { description: '1' }),
     image: path,
     /** For the query runner's image. */
     queries: Type.Optional(
-      Type.Array(Type.Object({ output: name, sql: Type.String({ minLength: 1 }) }, strict), {
+      Type.Array(Type.Object({ output: name, sql }, strict), {
         minItems: 1,
         maxItems: 256,
+        description: 'a list of queries',
       }),
     ),
     /** For an image of a program: what it is given after what the image says itself. */
     arguments: Type.Optional(
-      Type.Array(Type.String({ maxLength: 1 << 20 }), {
+      Type.Array(Type.String({ maxLength: 1 << 20, description: 'a text' }), {
         maxItems: 4096,
-        description: 'wanted a list of texts',
+        description: 'a list of texts',
       }),
     ),
     environment: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), Type.String(), {
-        ...strict,
-        maxProperties: 256,
-        description: 'wanted a map from names to texts; numbers and dates in quotes',
-      }),
+      Type.Record(
+        Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }),
+        Type.String({ description: 'a text; numbers and dates in quotes' }),
+        { ...byName('texts; numbers and dates in quotes'), maxProperties: 256 },
+      ),
     ),
     /** Folders of this machine, by the image's names. Not in the job's digest: nothing vouches for them. */
-    unprotectedHostFolders: Type.Optional(Type.Record(name, path, strict)),
+    unprotectedHostFolders: Type.Optional(Type.Record(name, path, byName('folders'))),
     inputs: Type.Record(
       name,
-      Type.Object(
-        { folder: path, dataset: hexId, version: Type.Integer({ minimum: 1 }), format },
-        strict,
-      ),
-      strict,
+      Type.Object({ folder: path, dataset: hexId, version, format }, strict),
+      byName('datasets'),
     ),
     outputs: Type.Record(
       name,
       Type.Object({ folder: path, dataset: hexId, key: keyId, format }, strict),
-      strict,
+      byName('datasets'),
     ),
-    resources: Type.Object({ memoryMiB: Type.Integer({ minimum: 64, maximum: 1 << 24 }) }, strict),
+    resources: Type.Object({ memoryMiB }, strict),
   },
   strict,
 )
@@ -77,7 +89,7 @@ export type JobFile = Static<typeof JobFileSchema>
  * @throws EngineError JOB naming line and column
  */
 export async function readJobFile(file: string): Promise<JobFile> {
-  const job = parseJobFile(await readFile(file, 'utf8'), file)
+  const job = parseJobFile(await textOf(file), file)
   const base = dirname(resolve(file))
   const absolute = <T extends { readonly folder: string }>(entries: Readonly<Record<string, T>>) =>
     Object.fromEntries(
@@ -100,108 +112,44 @@ export async function readJobFile(file: string): Promise<JobFile> {
   }
 }
 
+async function textOf(file: string): Promise<string> {
+  try {
+    return await readYamlFile(file)
+  } catch (error) {
+    throw refusalOf(error)
+  }
+}
+
 /** Parses the text of a job file. @throws EngineError JOB naming line and column */
 export function parseJobFile(text: string, file = 'job.yaml'): JobFile {
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: '1.2' })
-  const [broken] = document.errors
-  if (broken !== undefined) {
-    const { line, col } = lines.linePos(broken.pos[0])
-    throw new EngineError('JOB', `${file}:${line}:${col}: ${broken.message.split('\n')[0] ?? ''}`)
+  try {
+    return parseYamlAs(text, file, JobFileSchema, contradictionsIn)
+  } catch (error) {
+    throw refusalOf(error)
   }
-  const value: unknown = document.toJS({ maxAliasCount: 0 })
-  const isJob = Value.Check(JobFileSchema, value)
-  const fault = isJob ? contradictionIn(value) : shapeFaultIn(value)
-  if (isJob && fault === undefined) return value
-  const { where, what } = fault ?? { where: '', what: 'not a job' }
-  const { line, col } = lines.linePos(offsetOf(document, where))
-  throw new EngineError('JOB', `${file}:${line}:${col}: ${where || '/'}: ${what}`)
 }
 
-/** What is wrong, and a JSON pointer to it. */
-interface Fault {
-  readonly where: string
-  readonly what: string
-}
-
-function shapeFaultIn(value: unknown): Fault | undefined {
-  const errors = [...Value.Errors(JobFileSchema, value)]
-  // A mistyped field is missing under its right name too, which says less.
-  const unknown = errors.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties)
-  const error = unknown ?? errors[0]
-  if (error === undefined) return undefined
-  const what = error.schema.description ?? error.message
-  return { where: error.path, what: `${what}${nearestField(error.path)}` }
+function refusalOf(error: unknown): unknown {
+  if (!(error instanceof DefinitionError)) return error
+  // What the system says of a file is told as it is.
+  if (error.cause instanceof Error && 'syscall' in error.cause) return error.cause
+  return new EngineError('JOB', error.message, { cause: error })
 }
 
 /** What the query runner is told, and what a program is, do not go together. */
-function contradictionIn(job: JobFile): Fault | undefined {
-  const forPrograms = (['arguments', 'environment', 'unprotectedHostFolders'] as const).find(
-    field => job[field] !== undefined,
-  )
-  if (job.queries === undefined && job.arguments === undefined) {
-    const what = 'wanted queries, or the arguments of the image’s program ([] for none)'
-    return { where: '', what }
+function contradictionsIn(job: JobFile): readonly Inconsistency[] {
+  if (job.queries === undefined) {
+    if (job.arguments !== undefined) return []
+    const message = 'wanted queries, or the arguments of the image’s program ([] for none)'
+    return [{ steps: [], message }]
   }
-  if (job.queries === undefined || forPrograms === undefined) return undefined
-  return { where: `/${forPrograms}`, what: 'a job of queries has none: its image runs no program' }
-}
-
-/** Offset in the text of the deepest node that a JSON pointer leads to. */
-function offsetOf(document: Document.Parsed, pointer: string): number {
-  let node: Node | null = document.contents
-  for (const step of pointer.split('/').slice(1)) {
-    if (!isMap(node) && !isSeq(node)) break
-    const key = isSeq(node) ? Number(step) : step
-    if (isMap(node)) {
-      const pair = node.items.find(item => String(item.key) === step)
-      const keyNode = pair?.key as Node | undefined
-      if (pair !== undefined && pair.value === null) return keyNode?.range?.[0] ?? 0
-    }
-    const next = node.get(key, true) as Node | null | undefined
-    if (next === undefined || next === null) break
-    node = next
-  }
-  return node?.range?.[0] ?? 0
-}
-
-const FIELDS = [
-  'version',
-  'image',
-  'queries',
-  'arguments',
-  'environment',
-  'unprotectedHostFolders',
-  'inputs',
-  'outputs',
-  'resources',
-  'memoryMiB',
-] as const
-const NESTED = ['folder', 'dataset', 'format', 'key', 'output', 'sql'] as const
-
-/** The known field that a mistyped one is nearest to. */
-function nearestField(pointer: string): string {
-  const seen = pointer.split('/').at(-1) ?? ''
-  const known = [...FIELDS, ...NESTED]
-  if (seen === '' || (known as readonly string[]).includes(seen) || /^\d+$/.test(seen)) return ''
-  const [nearest] = known
-    .map(field => ({ field, far: distance(field, seen) }))
-    .sort((a, b) => a.far - b.far)
-  return nearest !== undefined && nearest.far <= 2 ? ` (did you mean "${nearest.field}"?)` : ''
-}
-
-/** Levenshtein's distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
+  const forPrograms = ['arguments', 'environment', 'unprotectedHostFolders'] as const
+  return forPrograms
+    .filter(field => job[field] !== undefined)
+    .map(field => ({
+      steps: [field],
+      message: `${field}: a job of queries has none: its image runs no program`,
+    }))
 }
 
 /**

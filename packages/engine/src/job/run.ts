@@ -11,7 +11,7 @@ import {
   openImage,
   runGramineJob,
   signedMeasurement,
-} from '@cloister/enclave'
+} from '@cloister/enclave/launcher'
 import type { JobStatement, KmsPin } from '@cloister/kms'
 import { EngineError } from '../errors.ts'
 import { type JobFile, jobStatementOf } from './job-file.ts'
@@ -22,7 +22,10 @@ import { type JobFile, jobStatementOf } from './job-file.ts'
  * @throws BackendError with `OPTION` for an image on which no job runs
  */
 export async function statementOf(job: JobFile, pin: KmsPin): Promise<JobStatement> {
-  const measurement = await measurementOf(job.image)
+  return statementFor(await measurementOf(job.image), job, pin)
+}
+
+function statementFor(measurement: string, job: JobFile, pin: KmsPin): JobStatement {
   return jobStatementOf(job, { measurement, kms: [pin.identityKey] })
 }
 
@@ -57,7 +60,14 @@ export async function teeOfImage(image: string): Promise<'sim' | 'sgx'> {
 export interface RunJobOptions
   extends Pick<
     LaunchOptions,
-    'onEvent' | 'signal' | 'passOnSignals' | 'stdin' | 'stdout' | 'stderr' | 'withoutSandbox'
+    | 'onEvent'
+    | 'onVerified'
+    | 'signal'
+    | 'passOnSignals'
+    | 'stdin'
+    | 'stdout'
+    | 'stderr'
+    | 'withoutSandbox'
   > {
   readonly job: JobFile
   readonly pin: KmsPin
@@ -72,10 +82,11 @@ export interface RunJobOptions
 export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> {
   const { job, pin, platform, ...passed } = options
   for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
+  const image = await openImage(job.image)
   return await launch({
     ...passed,
-    imageFolder: job.image,
-    job: await statementOf(job, pin),
+    image,
+    job: statementFor(image.measurement, job, pin),
     pin,
     platform,
     inputs: foldersOf(job.inputs),
@@ -88,7 +99,7 @@ export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> 
 export interface RunOnSgxOptions
   extends Pick<
     GramineJobOptions,
-    'libpal' | 'onEvent' | 'signal' | 'passOnSignals' | 'stdout' | 'stderr'
+    'libpal' | 'onEvent' | 'onVerified' | 'signal' | 'passOnSignals' | 'stdout' | 'stderr'
   > {
   readonly job: JobFile
   readonly pin: KmsPin

@@ -151,7 +151,7 @@ export class OperatorCalls {
 
   /** Refuses the requests of an account of the eHSM-compatible interface, or takes them again. */
   async setEhsmAccount(appId: string, verb: 'disable' | 'enable'): Promise<EhsmAccountJson> {
-    const path = `/v1/operator/ehsm-accounts/${appId}/${verb}`
+    const path = `/v1/operator/ehsm-accounts/${encodeURIComponent(appId)}/${verb}`
     return await this.#sender.post(path, {}, answers.ehsmAccount, true)
   }
 

@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type PythonEnded, runPython } from '../python.test.support.ts'
 import { World } from '../server/flow.test.support.ts'
 import { encryptMessage } from './message.ts'
 
@@ -74,11 +74,9 @@ function breakingRelay(port: number): Server {
   })
 }
 
-async function run(
-  argv: readonly string[],
-  more: NodeJS.ProcessEnv = {},
-): Promise<{ readonly code: number | null; readonly said: string }> {
-  const child = spawn(python, ['-B', ...argv], {
+function run(argv: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<PythonEnded> {
+  return runPython(argv, {
+    python,
     cwd: PACKAGE,
     env: {
       ...process.env,
@@ -86,14 +84,7 @@ async function run(
       CLOISTER_TEST_WORLD: join(folder, 'world.json'),
       ...more,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const said: string[] = []
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => said.push(text))
-  }
-  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
-  return { code, said: said.join('') }
 }
 
 describe('the Python client', () => {

@@ -20,6 +20,7 @@ import {
   sealPart,
   World,
 } from './flow.test.support.ts'
+import { AUDIT_TOKEN_FILE } from './identity/standing-token.ts'
 import { backUp, ENROLMENT_FILE, type RunningKms, restore, startKms } from './index.ts'
 import { type Backend, onEveryDatabase } from './store/backends.test.fixture.ts'
 import { editDatabase, temporaryFolder } from './store/temporary-store.test.fixture.ts'
@@ -131,7 +132,7 @@ onEveryDatabase('a backup', backend => {
     again.close()
   })
 
-  it('brings nothing back that was good for minutes, nor the enrolment token', async () => {
+  it('brings nothing back that was good for minutes, nor a token of the data folder', async () => {
     const { backUp, dataDir, putBack, restore, start, world } = await scene(backend)
     const owner = await world.enrol()
     const { keyId } = await owner.createKey({ mode: 'attested-only' })
@@ -152,7 +153,12 @@ onEveryDatabase('a backup', backend => {
     await allow(owner, keyId, job)
     const ehsm = await EhsmTestClient.enroll(world.kms.pin)
     const token = await readFile(join(dataDir, ENROLMENT_FILE), 'utf8')
+    const operatorToken = await world.operatorToken()
+    const auditToken = await readFile(join(dataDir, AUDIT_TOKEN_FILE), 'utf8')
     await backUp()
+    // They got into other hands, say.
+    await world.client(operatorToken).operator.rotateToken('audit')
+    await world.client(operatorToken).operator.rotateToken('operator')
     const client = world.client()
     const challenge = await client.challenge()
     const quoteFor = async (reportData: Uint8Array) =>
@@ -174,6 +180,9 @@ onEveryDatabase('a backup', backend => {
     const replayed = await exchange(world.kms.pin, 'POST', 'ListKey', body)
     expect(replayed.envelope.message).toBe('Timestamp error')
     await refused(world.client().enrol(token), 'ENROLMENT_REFUSED')
+    await refused(world.client(operatorToken).operator.tenants(), 'UNAUTHENTICATED')
+    await refused(world.client(auditToken).logRows(0, 1), 'UNAUTHENTICATED')
+    expect(await world.client(await world.operatorToken()).operator.tenants()).not.toEqual([])
     // What comes now is taken; tokens tell their time in whole seconds.
     await new Promise(resolve => setTimeout(resolve, 1000))
     expect((await ehsm.call('ListKey')).envelope.code).toBe(200)

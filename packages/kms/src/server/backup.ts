@@ -3,6 +3,7 @@ import { chmod, copyFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AuditLog, openLogKey, Witness } from './audit/index.ts'
 import { enrolmentTokenOf } from './identity/enrolment-token.ts'
+import { STANDING_TOKEN_FILES, standingTokenOf } from './identity/standing-token.ts'
 import { openIdentity } from './identity/stored-identity.ts'
 import { DATABASE_FILE, openRootAndStore, type StorePlace } from './open-root-and-store.ts'
 import { noteRestored } from './restored.ts'
@@ -80,8 +81,11 @@ async function accept(options: RestoreOptions): Promise<Restored> {
     const watched = { store, audit, logKey, isShared: postgres !== undefined }
     await store.write(async tx => {
       await noteRestored(tx, secrets, at)
-      // The one in the backup may have been used since.
+      // Those in the backup may have been used since, or replaced for being in other hands.
       await enrolmentTokenOf(store, secrets, options.dataDir).replace(tx)
+      for (const name of STANDING_TOKEN_FILES) {
+        await standingTokenOf(store, secrets, options.dataDir, name).replace(tx)
+      }
       await audit.append(tx, {
         at: at.toISOString(),
         actor: 'kms',

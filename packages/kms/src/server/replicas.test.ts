@@ -209,6 +209,38 @@ describe.skipIf(POSTGRES_BIN === undefined)(`two replicas${POSTGRES_MISSING}`, (
     }
   })
 
+  it('let one of two replace the operator’s token, and both show it', async () => {
+    const shown = () =>
+      Promise.all(replicas.dataDirs.map(dir => readFile(join(dir, 'operator-token'), 'utf8')))
+    for (let round = 0; round < ROUNDS; round++) {
+      const [before = ''] = await shown()
+      const both = clients(before).map(({ operator }) => operator)
+      await Promise.all(both.map(operator => operator.tenants()))
+      const codes = await race(both.map(operator => () => operator.rotateToken('operator')))
+      expectOne(codes, 'UNAUTHENTICATED')
+      // Neither of what it asked for after that is done: not at the other one either.
+      const late = await race(both.map(operator => () => operator.createTenant('late')))
+      expect(late).toEqual(['UNAUTHENTICATED', 'UNAUTHENTICATED'])
+      await expect
+        .poll(shown, { timeout: 10_000 })
+        .toSatisfy(([left, right]) => left === right && left !== before)
+    }
+  })
+
+  it('take a new eHSM API key at once, whichever gave it', async () => {
+    let [client, other] = await ehsmClients()
+    for (let round = 0; round < ROUNDS; round++) {
+      // The other knows the account as it was.
+      expect((await other.call('ListKey')).envelope.code).toBe(200)
+      const { result } = (await client.call('RotateApiKey', { overlap: 0 })).envelope
+      const apiKey = String(result['apikey'])
+      const next = [client, other].map(({ appId, pin }) => new EhsmTestClient(pin, appId, apiKey))
+      other = next[0] ?? other
+      client = next[1] ?? client
+      expect((await client.call('ListKey')).envelope).toMatchObject({ code: 200 })
+    }
+  })
+
   it('let one of two take an eHSM request, and use an import token', async () => {
     const [client] = await ehsmClients()
     const codesOf = async (action: string, body: () => string) => {

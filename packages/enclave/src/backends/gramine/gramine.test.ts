@@ -8,6 +8,7 @@ import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { createSimPlatform, exportSimPlatform, parseQuote } from '@cloister/attestation'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOfRejection } from '../../code-of.test.support.ts'
 import type { ImageEntry } from '../../image/manifest.ts'
 import { parseSigstruct } from '../../sigstruct/format.ts'
 import { signSigstruct } from '../../sigstruct/sign.ts'
@@ -41,12 +42,6 @@ const build = (image: string, out: string, more: { readonly edmm?: boolean } = {
     ...{ imageFolder: at(`${image}.image`), out: at(out), signer: keySigner(key), tools },
     ...more,
   })
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => (error instanceof Error && 'code' in error ? error.code : error),
-  )
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'cloister-gramine-'))
@@ -133,9 +128,9 @@ describe('an image that is not made ready', () => {
     await chmod(lying, 0o755)
     const out = at('lied.gramine')
     const options = { imageFolder: at('attest.image'), out, signer: keySigner(key) }
-    expect(await codeOf(buildGramine({ ...options, tools: { ...tools, sign: lying } }))).toBe(
-      'MEASUREMENT',
-    )
+    expect(
+      await codeOfRejection(buildGramine({ ...options, tools: { ...tools, sign: lying } })),
+    ).toBe('MEASUREMENT')
     expect(existsSync(out)).toBe(false)
   })
 
@@ -144,12 +139,12 @@ describe('an image that is not made ready', () => {
     const options = { imageFolder: at('attest.image'), out, signer: keySigner(key) }
     for (const missing of [{ sign: 'gramine-nowhere' }, { manifest: 'gramine-nowhere' }]) {
       const built = buildGramine({ ...options, tools: { ...tools, ...missing } })
-      expect(await codeOf(built)).toBe('TOOL_MISSING')
+      expect(await codeOfRejection(built)).toBe('TOOL_MISSING')
     }
     const palless = buildGramine({ ...options, tools: { ...tools, libpal: '/nowhere.so' } })
-    expect(['TOOL', 'TOOL_MISSING']).toContain(await codeOf(palless))
+    expect(['TOOL', 'TOOL_MISSING']).toContain(await codeOfRejection(palless))
     expect(existsSync(out)).toBe(false)
-    expect(await codeOf(build('attest', 'attest.gramine'))).toBe('EXISTS')
+    expect(await codeOfRejection(build('attest', 'attest.gramine'))).toBe('EXISTS')
   })
 })
 
@@ -163,7 +158,7 @@ describe('attacks on what was made ready for Gramine', () => {
   it('a changed file is found before anything runs, and refused by the loader', async () => {
     const folder = await copy('changed')
     await writeFile(join(folder, 'root/usr/share/data/a "quoted" name'), 'tEXt\n')
-    expect(await codeOf(verifyGramine(folder, PAL))).toBe('FILES')
+    expect(await codeOfRejection(verifyGramine(folder, PAL))).toBe('FILES')
     expect(await load(folder)).toContain('wrong hash')
   })
 
@@ -178,14 +173,14 @@ describe('attacks on what was made ready for Gramine', () => {
     const { createHash } = await import('node:crypto')
     lines[index + 1] = `sha256 = "${createHash('sha256').update('tEXt\n').digest('hex')}"`
     await writeFile(manifest, lines.join('\n'))
-    expect(await codeOf(verifyGramine(folder, PAL))).toBe('MEASUREMENT')
+    expect(await codeOfRejection(verifyGramine(folder, PAL))).toBe('MEASUREMENT')
     expect(await load(folder)).toContain('invalid measurement')
     // With the new measurement written into the SIGSTRUCT, too.
     const sig = join(folder, 'attest.sig')
     const bytes = await readFile(sig)
     bytes.set(await predictGramine(await readFile(manifest), PAL), 960)
     await writeFile(sig, bytes)
-    expect(await codeOf(verifyGramine(folder, PAL))).toBe('SIGNATURE')
+    expect(await codeOfRejection(verifyGramine(folder, PAL))).toBe('SIGNATURE')
     expect(await load(folder)).toContain('the signature does not verify')
     // Signed by the host's own key, it is another signer's.
     const fields = parseSigstruct(new Uint8Array(bytes))
@@ -202,7 +197,7 @@ describe('attacks on what was made ready for Gramine', () => {
     const older = await build('older', 'older.gramine')
     const folder = await copy('swapped')
     await cp(join(older.folder, 'older.sig'), join(folder, 'attest.sig'))
-    expect(await codeOf(verifyGramine(folder, PAL))).toBe('MEASUREMENT')
+    expect(await codeOfRejection(verifyGramine(folder, PAL))).toBe('MEASUREMENT')
     const { reasons } = await verifyGramine(older.folder, PAL, { minimumSvn: 3 })
     expect(reasons.map(({ code }) => code)).toEqual(['ISV_SVN'])
   })

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -271,14 +271,32 @@ describe.runIf(isHere)(`a job under Gramine, of a program that speaks with init$
       expect(await readdir(scene.outputFolder)).toEqual([])
     })
 
-    it('by somebody on the machine who does not know its name: nothing is believed', async () => {
+    it('by another user of the machine, who sees the name of its folder: nothing is believed', async () => {
       const scene = await Scene.make(gramine.world)
-      const done = encodeFrame(encodeStatus({ kind: 'done', receipt: 'a.false.receipt' }))
-      const says = `s.write('0000000000000000\\n'); s.end(Buffer.from('${hex(done)}', 'hex'))`
-      const script = `const s = require('net').connect(+require('fs').readFileSync('job/launcher'), '127.0.0.1'); ${says}; s.on('error', () => {})`
-      const command = await gramine.hostThat(`${process.execPath} -e "${script}"`)
-      const receipt = receiptOf(await gramine.run(scene, { command }))
-      expect(receipt).not.toContain('false')
+      const failure = { where: 'InstanceError', code: 'PROGRAM', message: 'false', reasons: [] }
+      const failed = { kind: 'failed', failure, exitCode: 1, signal: null } as const
+      const lie = hex(encodeFrame(encodeStatus(failed)))
+      const names = [`require('fs').readFileSync('job/name')`, `'0'.repeat(32)`]
+      const scripts = names.map(
+        name => `const s = require('net').connect(parseInt(require('fs').readFileSync('job/launcher')), '127.0.0.1');
+          s.write(${name} + '\\n'); s.end(Buffer.from('${lie}', 'hex')); s.on('error', () => {})`,
+      )
+      const lies = scripts.map(script => `${process.execPath} -e "${script.replaceAll('\n', ' ')}"`)
+      const command = await gramine.hostThat(lies.join('\n'))
+      receiptOf(await gramine.run(scene, { command }))
+    })
+
+    it('by another user who holds connections and says nothing: the launcher has no more than it can take', async () => {
+      const scene = await Scene.make(gramine.world)
+      const script = `const net = require('net'), fs = require('fs'), port = parseInt(fs.readFileSync('job/launcher'));
+        let ended = 0; for (let n = 0; n < 100; n++) { const s = net.connect(port, '127.0.0.1');
+        s.on('error', () => {}); s.on('close', () => ended++) }
+        setTimeout(() => { fs.writeFileSync(process.argv[1], '' + (100 - ended)); process.exit() }, 500)`
+      const told = join(scene.outputFolder, '..', 'held')
+      const line = `${process.execPath} -e "${script.replaceAll('\n', ' ')}" ${told}`
+      receiptOf(await gramine.run(scene, { command: await gramine.hostThat(line) }))
+      expect(Number(readFileSync(told, 'latin1'))).toBeLessThanOrEqual(16)
+      await rm(told)
     })
   })
 
@@ -362,16 +380,38 @@ describe.runIf(isHere)(`a job under Gramine, of a Node program over files${SKIPP
   })
 })
 
+/** Knows nothing of Cloister, and does nothing where it is a part of another program. */
+const COMMONJS = `const { writeFileSync } = require('node:fs')
+if (require.main === module) writeFileSync(process.argv[3] + '/main.txt', process.argv[1])
+`
+
+describe.runIf(isHere)(`a job under Gramine, of a CommonJS program${SKIPPED}`, () => {
+  it('is the main module, as in a process of its own', { timeout: 120_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'cloister-program-'))
+    writeFileSync(join(folder, 'program.cjs'), COMMONJS)
+    const gramine = await GramineWorld.start(definitionOf(join(folder, 'program.cjs')))
+    try {
+      const scene = await FilesScene.make(gramine.world, [], { 'people.csv': 'name\nada\n' })
+      receiptOf(await gramine.run(scene))
+      expect(await scene.results()).toEqual({ 'main.txt': '/app/program.cjs' })
+    } finally {
+      await gramine.world.stop()
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
 function definitionOf(program: string): EnclaveDefinition {
+  const inside = `/app/${basename(program)}`
   return {
     version: 1,
     name: 'node-files',
     entry: {
       init: INIT.command,
-      program: ['/usr/bin/node', '/app/program.mjs', '/data/people/people.csv', '/data/result'],
+      program: ['/usr/bin/node', inside, '/data/people/people.csv', '/data/result'],
       arguments: [{ pattern: 'throw|code', optional: true }],
     },
-    files: [INIT.file, { from: program, to: '/app/program.mjs' }],
+    files: [INIT.file, { from: program, to: inside }],
     bundles: [INIT.bundle],
     environment: { GREETING: 'measured' },
     network: 'none',

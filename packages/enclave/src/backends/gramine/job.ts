@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PassThrough, type Writable } from 'node:stream'
 import { ownProcessFault } from '../../image/own-process.ts'
-import { INSTANCE_NAME } from '../../instance/layout.ts'
+import { launcherAddress } from '../../instance/launcher-address.ts'
 import { endOf, type InstanceEnd, requireNotAborted } from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
 import {
@@ -32,6 +33,8 @@ export interface GramineJobOptions extends JobOfLaunch {
   /** `gramine-sgx` on the PATH, unless told. */
   readonly command?: string
   readonly onEvent?: (event: LaunchEvent) => void
+  /** Called when the folder was verified, and before anything of it is started. Where it throws, nothing is. */
+  readonly onVerified?: () => Promise<void>
   /** Ends the enclave. */
   readonly signal?: AbortSignal
   /** Passes this process's signals on to Gramine, which ends the enclave by them. */
@@ -41,7 +44,13 @@ export interface GramineJobOptions extends JobOfLaunch {
   readonly stderr?: Writable
 }
 
-const NAME_LINE = 17
+const SECRET_BYTES = 16
+const SECRET_LINE = 2 * SECRET_BYTES + 1
+
+/** Most connections at a time of the instance's one way back, whoever makes them. */
+const MAX_STATUS_CONNECTIONS = 16
+/** The same, of its way to the key service. */
+const MAX_KMS_CONNECTIONS = 64
 
 /**
  * Runs a job in an SGX enclave under Gramine. What is done here is for whoever runs the job: the
@@ -62,6 +71,7 @@ export async function runGramineJob(options: GramineJobOptions): Promise<Instanc
   }
   const { measurement, image } = verified
   onEvent({ kind: 'image', measurement, debug: image.identity.debug })
+  await options.onVerified?.()
   requireNotAborted(signal)
   const run = await RunFolder.make(Object.values(absolute(options.outputs)), 0)
   try {
@@ -79,12 +89,15 @@ async function runIn(
   const { pin } = options
   const status = new PassThrough()
   // No name has to be looked up inside: TLS ends there, by the pinned key.
-  const kms = await openRelayPort(pin.url)
-  const line = await openStatusPort(run.name, status)
+  const kms = await openRelayPort(pin.url, MAX_KMS_CONNECTIONS)
+  // Not the run's name, which is the name of a folder that everybody can list.
+  const secret = randomBytes(SECRET_BYTES).toString('hex')
+  const line = await openStatusPort(secret, status)
   try {
     const reached = { ...pin, url: `https://127.0.0.1:${kms.port}` }
     const jobFolder = await writeJob(run, { job: options.job, pin: reached })
-    await writeFile(join(jobFolder, 'launcher'), `${line.port}`)
+    const address = launcherAddress({ port: line.port, secret })
+    await writeFile(join(jobFolder, 'launcher'), address, { mode: 0o600 })
     await layOut(run.path, image.name, options)
     const child = start(run.path, image.name, options)
     const { pid } = child
@@ -135,13 +148,13 @@ function start(
   return spawn(command, [name], { cwd, env: { PATH }, stdio: [...stdio], detached: true })
 }
 
-/** Takes what the instance tells; others on this machine do not know its name. */
-async function openStatusPort(name: string, status: PassThrough): Promise<LoopbackRelay> {
+/** Takes what the instance tells; whoever else is on this machine does not know the secret. */
+async function openStatusPort(secret: string, status: PassThrough): Promise<LoopbackRelay> {
   let isTaken = false
-  return await openLoopbackRelay(socket => {
+  return await openLoopbackRelay({ maxConnections: MAX_STATUS_CONNECTIONS }, socket => {
     socket.on('error', () => socket.destroy())
-    readLine(socket, NAME_LINE, line => {
-      if (isTaken || line !== name || !INSTANCE_NAME.test(line)) {
+    readLine(socket, SECRET_LINE, line => {
+      if (isTaken || !isSecret(line, secret)) {
         socket.destroy()
         return
       }
@@ -151,6 +164,11 @@ async function openStatusPort(name: string, status: PassThrough): Promise<Loopba
       status.once('close', () => socket.destroy())
     })
   })
+}
+
+function isSecret(line: string | undefined, secret: string): boolean {
+  if (line?.length !== secret.length) return false
+  return timingSafeEqual(Buffer.from(line, 'latin1'), Buffer.from(secret, 'latin1'))
 }
 
 function killGroup(pid: number | undefined): void {

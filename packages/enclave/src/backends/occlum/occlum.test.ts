@@ -4,6 +4,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOfRejection } from '../../code-of.test.support.ts'
 import { parseDefinition } from '../../definition/parse.ts'
 import { verifyEnclaveFile } from '../../enclave-file/verify.ts'
 import { buildImage } from '../../image/build.ts'
@@ -30,12 +31,6 @@ const build = (image: string, out: string, more: object = {}) =>
     ...{ imageFolder: at(`${image}.image`), out: at(out), signer: keySigner(key), command },
     ...more,
   })
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => (error instanceof Error && 'code' in error ? error.code : error),
-  )
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'cloister-occlum-'))
@@ -88,7 +83,7 @@ describe('an image made ready for Occlum', () => {
 
   it('starts nothing but its entry point', async () => {
     expect(await occlum('run', '/attest.sh')).toBe('/attest.sh\n')
-    expect(await codeOf(occlum('run', '/bin/sh', '-c', 'id'))).toBe('TOOL')
+    expect(await codeOfRejection(occlum('run', '/bin/sh', '-c', 'id'))).toBe('TOOL')
   })
 
   it('makes one file of an interpreter and its script, so that the host starts no interpreter', async () => {
@@ -116,22 +111,29 @@ resources: { memoryMiB: 64 }
     const script = await readFile(join(scripted.folder, 'image/cloister-init.mjs'), 'utf8')
     expect(script).toBe('#!/usr/bin/node\nconsole.log(1)\n')
     expect(scripted.weaknesses).toEqual([IMAGE_INTEGRITY])
+    await image('own', '[/usr/bin/node, --use-openssl-ca, /init.mjs]')
+    const own = await build('own', 'own.occlum')
+    expect(await readFile(join(own.folder, 'image/cloister-init.mjs'), 'utf8')).toMatch(
+      /^#!\/usr\/bin\/node --use-openssl-ca\n/,
+    )
     await image('optioned', '[/usr/bin/node, /init.mjs, --more]')
-    expect(await codeOf(build('optioned', 'optioned.occlum'))).toBe('OPTION')
+    expect(await codeOfRejection(build('optioned', 'optioned.occlum'))).toBe('OPTION')
     expect(existsSync(at('optioned.occlum'))).toBe(false)
   })
 
   it('is refused where the tool is missing or lies', async () => {
-    expect(await codeOf(build('attest', 'none.occlum', { command: 'occlum-nowhere' }))).toBe(
-      'TOOL_MISSING',
-    )
+    expect(
+      await codeOfRejection(build('attest', 'none.occlum', { command: 'occlum-nowhere' })),
+    ).toBe('TOOL_MISSING')
     const lying = at('lying')
     const script = `#!/bin/sh\n[ "$1" = print ] && { echo ${'ab'.repeat(32)}; exit; }\nexec ${command} "$@"\n`
     await writeFile(lying, script, { mode: 0o755 })
     await chmod(lying, 0o755)
-    expect(await codeOf(build('attest', 'lied.occlum', { command: lying }))).toBe('MEASUREMENT')
+    expect(await codeOfRejection(build('attest', 'lied.occlum', { command: lying }))).toBe(
+      'MEASUREMENT',
+    )
     expect(existsSync(at('lied.occlum'))).toBe(false)
-    expect(await codeOf(build('attest', 'attest.occlum'))).toBe('EXISTS')
+    expect(await codeOfRejection(build('attest', 'attest.occlum'))).toBe('EXISTS')
   })
 })
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { groupPlaces } from '../cgroup/places.ts'
-import { GROUP_PREFIX } from '../run-folder.ts'
+import { isGroupName } from '../run-folder.ts'
 
 /** The memory of a control group. */
 export interface GroupMemory {
@@ -20,7 +20,7 @@ export function memoryOfGroup(
   mountinfo = readable('/proc/self/mountinfo'),
 ): GroupMemory | undefined {
   return groupPlaces(membership ?? '', mountinfo ?? '')
-    .filter(({ folders: [own = ''] }) => own.includes(`/${GROUP_PREFIX}`))
+    .filter(({ folders: [own = ''] }) => isGroupName(basename(own)))
     .map(({ version, folders: [own = ''] }): GroupMemory => {
       const read = () => memoryIn(readable(join(own, 'memory.stat')), FIELDS[version])
       return { by: `cgroup-v${version}`, now: read }

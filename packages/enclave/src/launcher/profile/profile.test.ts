@@ -44,6 +44,11 @@ describe('a control group’s memory', () => {
     expect(memoryOfGroup(1, ...v2)?.now()).toBe(43)
     // A group that is not an instance's counts others too.
     expect(memoryOfGroup(1, '0::/\n', v2[1])).toBeUndefined()
+    for (const service of ['cloister-kms.service', 'cloister-0123456789abcdef/payload']) {
+      mkdirSync(join(folder, service))
+      writeFileSync(join(folder, service, 'memory.stat'), 'anon 40\nfile 900\nshmem 3\n')
+      expect(memoryOfGroup(1, `0::/${service}\n`, v2[1])).toBeUndefined()
+    }
     rmSync(folder, { recursive: true })
     expect(memoryOfGroup(1, ...v2)).toBeUndefined()
   })

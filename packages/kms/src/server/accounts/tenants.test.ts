@@ -169,6 +169,21 @@ describe('the operator’s token', () => {
   })
 })
 
+describe('tokens replaced at once', () => {
+  const shown = (name: string) => readFile(join(world.folder, 'kms', name), 'utf8')
+
+  it('leave the last one in the file', async () => {
+    const { operator } = await operatorOf(world)
+    for (let round = 0; round < 20; round++) {
+      const rotations = Array.from({ length: 6 }, () => operator.rotateToken('audit'))
+      const tokens = await Promise.all(rotations)
+      const token = await shown('audit-token')
+      expect(tokens).toContain(token)
+      await world.client(token).logRows(0, 1)
+    }
+  })
+})
+
 describe('an administrator', () => {
   it('makes and disables accounts of its tenant, and acts for none of them', async () => {
     const { administrator } = await newTenant(world, 'clinic')

@@ -35,6 +35,8 @@ export interface OpenedAccount extends EhsmAccount {
   readonly rowVersion: number
   readonly apiKey: KeyObject
   readonly previousApiKey: KeyObject | undefined
+  /** Whether the API key replaced another, and nothing that it signed has come yet. */
+  readonly isUnused: boolean
 }
 
 /** Accounts of the eHSM-compatible interface. */
@@ -61,6 +63,7 @@ export class EhsmAccounts {
       state: null,
       previous_api_key: null,
       previous_ends_at: null,
+      is_unused: null,
     })
     return { appId, apiKey }
   }
@@ -69,6 +72,15 @@ export class EhsmAccounts {
   async find(store: Store, appId: string): Promise<OpenedAccount | undefined> {
     const row = await store.read(tx => tx.find('ehsm_accounts', appId))
     return row === undefined ? undefined : (this.#opened.get(row) ?? this.#open(row))
+  }
+
+  /** An account as it stands, and not as this replica last saw it. @throws StoreError ROW_MAC */
+  async findNow(store: Store, appId: string): Promise<OpenedAccount | undefined> {
+    const row = await store.read(async ({ db, guard }) => {
+      const query = db.selectFrom('ehsm_accounts').selectAll().where('app_id', '=', appId)
+      return guard.proven('ehsm_accounts', appId, await query.executeTakeFirst())
+    })
+    return row === undefined ? undefined : this.#open(row)
   }
 
   /** An account where it is at hand. */
@@ -95,15 +107,24 @@ export class EhsmAccounts {
     return accountFrom(put(tx, { ...row, state: state === 'disabled' ? state : null }))
   }
 
+  /** Notes that the API key which an account was given was received: something came that it signed. */
+  async noteUsed(tx: StoreTransaction, { appId, rowVersion }: OpenedAccount): Promise<void> {
+    const row = await found(tx, appId)
+    // Of an account that has changed since, the next request tells.
+    if (row.row_version === rowVersion) put(tx, { ...row, is_unused: null })
+  }
+
   /**
-   * Gives an account another API key; the present one is taken until `previousEndsAt`.
+   * Gives an account another API key; the one that signed for it is taken until `previousEndsAt`.
    * @param account - As it was when the request was proven
+   * @param by - Where it is the previous one, the present one, which nobody has, is given up
    * @returns The API key, shown this once; undefined where the account is no longer what it was
    * @throws AccountError NOT_FOUND
    */
   async rotate(
     tx: StoreTransaction,
     { appId, rowVersion }: OpenedAccount,
+    by: 'present-key' | 'previous-key',
     previousEndsAt: Date,
   ): Promise<string | undefined> {
     const row = await found(tx, appId)
@@ -112,8 +133,9 @@ export class EhsmAccounts {
     put(tx, {
       ...row,
       api_key: this.#wrapped(apiKey, appId),
-      previous_api_key: row.api_key,
+      previous_api_key: by === 'present-key' ? row.api_key : row.previous_api_key,
       previous_ends_at: previousEndsAt.getTime(),
+      is_unused: 1,
     })
     return apiKey
   }
@@ -129,6 +151,7 @@ export class EhsmAccounts {
       rowVersion: row.row_version,
       apiKey: this.#unwrapped(row.api_key, row.app_id),
       previousApiKey: previous === null ? undefined : this.#unwrapped(previous, row.app_id),
+      isUnused: row.is_unused !== null,
     }
     this.#opened.set(row, opened)
     return opened
@@ -156,8 +179,10 @@ async function found(tx: StoreTransaction, appId: string): Promise<EhsmAccountsT
 }
 
 function put(tx: StoreTransaction, columns: Columns<EhsmAccountsTable>): EhsmAccountsTable {
-  const { api_key, app_id, created_at, previous_api_key, previous_ends_at, state } = columns
-  const written = { app_id, api_key, created_at, state, previous_api_key, previous_ends_at }
+  const { api_key, app_id, created_at, is_unused, state } = columns
+  const { previous_api_key, previous_ends_at } = columns
+  const previous = { previous_api_key, previous_ends_at, is_unused }
+  const written = { app_id, api_key, created_at, state, ...previous }
   const stamp = tx.guard.stamp<EhsmAccountsTable>('ehsm_accounts', app_id, written)
   const row = { ...written, ...stamp }
   tx.put('ehsm_accounts', row)

@@ -206,7 +206,34 @@ describe('an account', () => {
     for (const act of ['disable', 'enable']) expect(entries).toContain(`"${act}-ehsm-account"`)
   })
 
+  it('that lost the answer with its new API key asks again, until that has signed', async () => {
+    const { client, world } = await enrolled()
+    const rotated = async (from: EhsmTestClient, overlap: number) => {
+      const { envelope } = await from.call('RotateApiKey', { overlap })
+      const key = String(envelope.result['apikey'])
+      return { envelope, next: new EhsmTestClient(world.kms.pin, client.appId, key) }
+    }
+    const { next: lost } = await rotated(client, 0)
+    const { next } = await rotated(client, 0)
+    const rows = world.database.read('select entry from audit_leaves')
+    const told = rows.map(({ entry }) => JSON.parse(String(entry)))
+    const rotations = told.filter(({ action }) => action === 'ehsm.RotateApiKey')
+    expect(rotations.map(({ isAskedAgain }) => isAskedAgain)).toEqual([false, true])
+    // Nobody has that one, and the one before is for nothing but asking again.
+    for (const gone of [lost, client]) expect((await said(gone)).message).toBe('sign error')
+    expect((await said(next)).code).toBe(200)
+    const late = await rotated(client, 60)
+    expect(late.envelope).toEqual({ code: 400, message: 'sign error', result: {} })
+    // Of many first uses at once each is one.
+    const { next: last } = await rotated(next, 60)
+    const uses = await Promise.all(Array.from({ length: 8 }, () => said(last)))
+    expect(uses.map(({ code }) => code)).toEqual(uses.map(() => 200))
+    const replaced = await rotated(next, 60)
+    expect(replaced.envelope.message).toContain('sign with the present one')
+  })
+
   it.each([
+    ['asking again for another API key', 'is_unused = null'],
     ['enabled again', 'state = null'],
     ['given back an old API key', 'previous_ends_at = previous_ends_at + 1000000000'],
     ['under another’s API key', 'api_key = previous_api_key'],

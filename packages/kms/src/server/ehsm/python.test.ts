@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type PythonEnded, runPython } from '../../python.test.support.ts'
 import { type EhsmProcess, startEhsmProcess } from './process.test.support.ts'
 
 const CASES = fileURLToPath(new URL('../../../test/ehsm/', import.meta.url))
@@ -22,11 +22,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-/** Runs cases of the Python client; gives its exit code and all that it said. */
-async function run(
-  module: string,
-): Promise<{ readonly code: number | null; readonly said: string }> {
-  const child = spawn('python3', ['-B', '-m', 'unittest', module], {
+/** Runs cases of the Python client. */
+function run(module: string): Promise<PythonEnded> {
+  return runPython(['-m', 'unittest', module], {
     cwd: CASES,
     env: {
       ...process.env,
@@ -34,14 +32,7 @@ async function run(
       EHSM_CA: join(folder, 'ca.pem'),
       EHSM_IDENTITY: server.pin.identityKey,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const said: string[] = []
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => said.push(text))
-  }
-  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
-  return { code, said: said.join('') }
 }
 
 describe('a client in Python, written from the reference', () => {

@@ -104,7 +104,10 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
   const use = useOf(signed)
   if (ehsm.replays.has(use)) throw repeated()
   const run = action?.prepare(signed.payload ?? {})
-  const proven = await authenticate(ehsm, signed, at)
+  const isRotation = name === 'RotateApiKey'
+  // Of an address that only sends what is wrong, the database is not asked.
+  const mayLookAgain = () => !ehsm.service.limits.hasSpent(request)
+  const proven = await authenticate(ehsm, { ...signed, isRotation, mayLookAgain }, at)
   const { appId } = signed
   // Before it counts as used: what is refused for its rate may be sent again.
   ehsm.service.limits.countFor(request, `ehsm:${appId}`)
@@ -114,6 +117,10 @@ async function acted(ehsm: Ehsm, request: FastifyRequest): Promise<Envelope> {
     throw refused('the account is disabled', 'ACCOUNT_DISABLED')
   }
   if (!(await ehsm.replays.take(use))) throw repeated()
+  // A rotation says as much itself.
+  if (proven.account.isUnused && proven.by === 'present-key' && !isRotation) {
+    await ehsm.service.store.write(tx => ehsm.accounts.noteUsed(tx, proven.account))
+  }
   try {
     if (action === undefined || run === undefined) throw notFound()
     if (action.usesOpenKeys && ehsm.options.openKeys !== true) {

@@ -33,10 +33,15 @@ export function instanceRoutes(app: FastifyInstance, service: KmsService): void 
     return { challenge: service.challenges.issue(at) }
   })
 
-  /** Read of addresses alone that have not just sent much that proved nothing. */
+  /**
+   * Read of addresses alone that have not just sent much that proved nothing. What is no longer than
+   * anything else may be is looked at: an instance is not held up by what others do at its address.
+   */
   const longBody = (mebibytes: number) => ({
     bodyLimit: mebibytes * MIB,
     onRequest: async (request: FastifyRequest) => {
+      const { 'content-length': length } = request.headers
+      if (length !== undefined && Number(length) <= MIB) return
       const limited = service.limits.spent(request)
       if (limited !== undefined) throw limited
     },

@@ -67,7 +67,7 @@ export function operatorRoutes(app: FastifyInstance, service: KmsService, ehsm: 
       const act = `rotate-${name}-token`
       const { value } = await operatorAct(service, request, act, {}, tx => token.replace(tx))
       // Stored first: a file that shows the one before is written anew at the next start.
-      await token.show(value)
+      await token.show()
       return { token: value }
     })
   }

@@ -141,16 +141,25 @@ export async function operatorAct<T>(
 ): Promise<Done<T>> {
   await requireOperator(service, request)
   const act: Act = { actor: 'operator', action, details: { ...details } }
-  return await perform(service, act, 'done', service.now(), tx => work(tx, act))
+  return await perform(service, act, 'done', service.now(), async tx => {
+    // Again: the token may have been replaced since, at another replica too.
+    await requireOffered(service, request, tx)
+    return await work(tx, act)
+  })
 }
 
 /** @throws KmsError UNAUTHENTICATED unless the request bears the operator's token */
-export async function requireOperator(
-  { operatorToken, store }: KmsService,
+export async function requireOperator(service: KmsService, request: FastifyRequest): Promise<void> {
+  await service.store.read(tx => requireOffered(service, request, tx))
+}
+
+async function requireOffered(
+  { operatorToken }: KmsService,
   request: FastifyRequest,
+  tx: StoreTransaction,
 ): Promise<void> {
   const { bearer = '' } = bearerOf(request)
-  if (await store.read(tx => operatorToken.isOffered(tx, bearer))) return
+  if (await operatorToken.isOffered(tx, bearer)) return
   throw new KmsError('UNAUTHENTICATED', 'this call needs the operator’s token')
 }
 

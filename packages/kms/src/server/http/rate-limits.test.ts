@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { tlsNameOf } from '../../protocol/public-key.ts'
 import { EhsmTestClient, exchange } from '../ehsm/client.test.support.ts'
-import { World } from '../flow.test.support.ts'
+import { Scene, World } from '../flow.test.support.ts'
 import { addressRange, RateLimits } from './rate-limits.ts'
 import { type RawAnswer, rawCall } from './raw-call.test.support.ts'
 
@@ -127,6 +127,16 @@ describe('a flood', () => {
     sent.write('{"jws":"')
     const [answer] = await once(sent, 'response')
     expect(answer.statusCode).toBe(429)
+  })
+
+  it('does not hold up an instance at its address, whose request is short', async () => {
+    const { world } = await limited({ rates: { account: 0, address: 1 } })
+    const scene = await Scene.make(world, await world.enrol())
+    const session = await scene.attest()
+    const { pin } = world.kms
+    for (let count = 0; count < 15; count++) await rawCall(pin, { method: 'GET', path: '/v1/kms' })
+    isLimited(await rawCall(pin, { method: 'GET', path: '/v1/kms' }))
+    await session.release(scene.parts())
   })
 
   it('of wrong credentials is refused by address, and leaves the audit log as it is', async () => {

@@ -83,12 +83,17 @@ export class RateLimits {
   }
 
   /**
-   * The refusal of a request whose address has no more to spend on what proves nothing; counts nothing.
-   * Asked before a long body is read.
+   * The refusal of a request whose address has no more to spend on what proves nothing; takes nothing
+   * of it. Asked before a long body is read.
    */
   spent(request: Counted): RateLimited | undefined {
     const waitMs = this.#addresses.waitOf(addressRange(request.ip))
     return waitMs === 0 ? undefined : this.#limited('address', waitMs)
+  }
+
+  /** Whether a request's address has no more to spend on what proves nothing. */
+  hasSpent(request: Counted): boolean {
+    return this.#addresses.waitOf(addressRange(request.ip)) > 0
   }
 
   #take(by: 'account' | 'address', buckets: Buckets, key: string): RateLimited | undefined {

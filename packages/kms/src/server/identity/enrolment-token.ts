@@ -38,11 +38,8 @@ export class EnrolmentToken {
   ): Promise<EnrolmentToken> {
     const token = enrolmentTokenOf(store, secrets, dataDir)
     await token.open()
-    const enrolment = new EnrolmentToken(store, token)
-    store.watch('secrets', ids => {
-      if (ids.includes(ENROLMENT_FILE)) setImmediate(() => void enrolment.#showAnew())
-    })
-    return enrolment
+    token.follow()
+    return new EnrolmentToken(store, token)
   }
 
   /**
@@ -52,26 +49,16 @@ export class EnrolmentToken {
   async take(offered: string): Promise<void> {
     // Nothing is written for whoever guesses.
     if (!(await this.#store.read(tx => this.#isCurrent(tx, offered)))) throw refused()
-    const next = await this.#store.write(async tx => {
+    await this.#store.write(async tx => {
       if (!(await this.#isCurrent(tx, offered))) throw refused()
-      return await this.#token.replace(tx)
+      await this.#token.replace(tx)
     })
-    await this.#token.show(next)
+    await this.#token.show()
   }
 
   async #isCurrent(tx: Parameters<StoredToken['current']>[0], offered: string): Promise<boolean> {
     const current = await this.#token.current(tx)
     return current !== undefined && isSameToken(offered, current)
-  }
-
-  /** Another replica took the token: the file of this one follows, for people to read. */
-  async #showAnew(): Promise<void> {
-    try {
-      const token = await this.#store.read(tx => this.#token.current(tx))
-      if (token !== undefined) await this.#token.show(token)
-    } catch {
-      // The file is old until the next token is taken, or the next start: what it shows is refused.
-    }
   }
 }
 

@@ -12,6 +12,19 @@ export const AUDIT_TOKEN_FILE = 'audit-token'
  */
 export const OPERATOR_TOKEN_FILE = 'operator-token'
 
+/** Names of the tokens that stand until they are replaced. */
+export const STANDING_TOKEN_FILES = [AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE] as const
+
+/** The token as it is stored. */
+export function standingTokenOf(
+  store: Store,
+  secrets: SealedSecrets,
+  dataDir: string,
+  name: (typeof STANDING_TOKEN_FILES)[number],
+): StoredToken {
+  return new StoredToken(store, secrets, { name, path: join(dataDir, name) })
+}
+
 /**
  * A token that stands until it is replaced, the same for all replicas. A file in the data folder shows
  * it: whoever may read that has it.
@@ -28,11 +41,11 @@ export class StandingToken {
     store: Store,
     secrets: SealedSecrets,
     dataDir: string,
-    name: typeof AUDIT_TOKEN_FILE | typeof OPERATOR_TOKEN_FILE,
+    name: (typeof STANDING_TOKEN_FILES)[number],
   ): Promise<StandingToken> {
-    const file = { name, path: join(dataDir, name) }
-    const stored = new StoredToken(store, secrets, file)
+    const stored = standingTokenOf(store, secrets, dataDir, name)
     await stored.open()
+    stored.follow()
     return new StandingToken(stored)
   }
 
@@ -48,8 +61,8 @@ export class StandingToken {
     return await this.#stored.replace(tx)
   }
 
-  /** Has this replica's file show a token that was put in place. */
-  async show(token: string): Promise<void> {
-    await this.#stored.show(token)
+  /** Has this replica's file show the token as it stands. */
+  async show(): Promise<void> {
+    await this.#stored.show()
   }
 }

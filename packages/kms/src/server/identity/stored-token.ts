@@ -12,6 +12,8 @@ export class StoredToken {
   readonly #secrets: SealedSecrets
   readonly #name: string
   readonly #path: string
+  /** The last time that the file was written, or is to be. */
+  #shown: Promise<unknown> = Promise.resolve()
 
   /** @param token - `name`: its name among the secrets; `path`: the file that shows it. */
   constructor(
@@ -52,9 +54,23 @@ export class StoredToken {
     return token
   }
 
-  /** Has the file show a token. */
-  async show(token: string): Promise<void> {
-    await replaceFile(this.#path, token)
+  /** Has the file show the token as it stands: one after the other, so that the newest stays. */
+  async show(): Promise<void> {
+    const shown = this.#shown.then(async () => {
+      const token = await this.#store.read(tx => this.current(tx))
+      if (token !== undefined) await replaceFile(this.#path, token)
+    })
+    this.#shown = shown.catch(() => undefined)
+    await shown
+  }
+
+  /** Has the file follow when another replica puts a new token in place. */
+  follow(): void {
+    this.#store.watch('secrets', ids => {
+      if (!ids.includes(this.#name)) return
+      // The file is old until the next token, or the next start, where this fails: what it shows is refused.
+      setImmediate(() => void this.show().catch(() => undefined))
+    })
   }
 }
 

@@ -206,6 +206,8 @@ export interface EhsmAccountsTable extends Stamp {
   /** The API key before this one, itself wrapped, and until when it is taken. */
   previous_api_key: string | null
   previous_ends_at: number | null
+  /** 1 where the API key replaced another and has signed nothing yet. */
+  is_unused: 1 | null
 }
 
 /** Keys of the eHSM-compatible interface. `wrapped` is null until material is imported. */
@@ -355,7 +357,7 @@ export const ADDED: Readonly<Record<string, readonly string[]>> = {
     'rotation_days',
     'next_rotation_at',
   ],
-  ehsm_accounts: ['state', 'previous_api_key', 'previous_ends_at'],
+  ehsm_accounts: ['state', 'previous_api_key', 'previous_ends_at', 'is_unused'],
 }
 
 /** A table in {@link TRACKED}. */

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { Secret } from '../root/index.ts'
 import { newStore, onEveryDatabase } from './backends.test.fixture.ts'
@@ -58,6 +59,18 @@ onEveryDatabase('the store', backend => {
       const { store } = await newStore(backend)
       const write = store.read(tx => consume(tx, { kind: 'token', id: 't', expiresAt: at }))
       await expect(write).rejects.toMatchObject({ code: 'SQL' })
+    })
+
+    it('of a newer version says so, and not that it was tampered with', async () => {
+      const { open, store } = await newStore(backend)
+      await store.write(async ({ db }) => {
+        const made = sql`insert into kysely_migration (name, timestamp) values ('9999-later', 'x')`
+        await made.execute(db)
+      })
+      await store.close()
+      const opening = open()
+      await expect(opening).rejects.toMatchObject({ code: 'MIGRATION' })
+      await expect(opening).rejects.toThrow('9999-later')
     })
 
     it('refuses another root key', async () => {

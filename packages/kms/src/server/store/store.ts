@@ -78,7 +78,7 @@ export class Store {
   #writing: Writing | undefined
   readonly #writingDb: Kysely<Schema>
   readonly #statements: RowStatements
-  readonly #watchers = new Map<TrackedTable, (ids: readonly string[]) => void>()
+  readonly #watchers: (readonly [TrackedTable, (ids: readonly string[]) => void])[] = []
   #continuity: Continuity | undefined
   readonly #mutex = new Mutex(PATIENCE_MS)
   readonly #nesting = new Nesting()
@@ -108,6 +108,11 @@ export class Store {
     if (!database.isShared) return
     this.#freshUntil = Number.NEGATIVE_INFINITY
     this.#polling = setInterval(() => this.#poll(), POLL_MS).unref()
+  }
+
+  /** Whether other replicas may use the database too. */
+  get isShared(): boolean {
+    return this.#database.isShared
   }
 
   /** The time, by the clock that all share who share the database. @throws StoreError CLOCK */
@@ -375,7 +380,7 @@ export class Store {
    * with them. It must not ask the store for anything until it has returned.
    */
   watch(table: TrackedTable, changed: (ids: readonly string[]) => void): void {
-    this.#watchers.set(table, changed)
+    this.#watchers.push([table, changed])
   }
 
   /** Has `timed` told how long each transaction took, its waiting included; of reads those that ask the database. */

@@ -10,6 +10,7 @@ const MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
 
 /**
  * Gives the account another API key; the one that signs this is taken for the overlap and no longer.
+ * Until the new one has signed something this may be asked again, as its answer may have been lost.
  * No action of eHSM's: its accounts have one API key for good.
  */
 export const rotateApiKey = action(
@@ -18,14 +19,18 @@ export const rotateApiKey = action(
   async ({ account, at, by, ehsm }, { overlap = USUAL_OVERLAP_SECONDS }) => {
     const { appId } = account
     const act = { appId, action: 'RotateApiKey', at }
-    if (by === 'previous-key') throw replaced()
+    if (by === 'previous-key' && !account.isUnused) throw replaced()
     return await administer(ehsm.service, act, async tx => {
       const previousEndsAt = new Date(at.getTime() + overlap * 1000)
-      const apikey = await ehsm.accounts.rotate(tx, account, previousEndsAt)
+      const apikey = await ehsm.accounts.rotate(tx, account, by, previousEndsAt)
       if (apikey === undefined) throw replaced()
       return [
         { apikey, previousEndsAt: previousEndsAt.getTime() },
-        { appId, previousEndsAt: previousEndsAt.toISOString() },
+        {
+          appId,
+          previousEndsAt: previousEndsAt.toISOString(),
+          isAskedAgain: by === 'previous-key',
+        },
       ]
     })
   },

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.cloister.spark.broker.Part;
+import io.cloister.spark.testing.ObjectStore;
 import io.cloister.spark.testing.SparkTest;
 import io.cloister.spark.testing.TestBroker;
 import java.nio.charset.StandardCharsets;
@@ -15,6 +16,7 @@ import java.util.Base64;
 import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -96,6 +98,62 @@ class FaultsIT extends SparkTest {
     // The other task is being ended while the driver says that the job failed.
     for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
     assertEquals(List.of(), output.filesInFolder());
+  }
+
+  /** The storage refuses a file that is there already. */
+  @Test
+  void leavesNothingOfATaskWhoseFirstFileFails() throws Exception {
+    broker.storedIn(ObjectStore.SCHEME);
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    ObjectStore.failsAfterCreating = true;
+    try {
+      Exception failure =
+          assertThrows(Exception.class, () -> failing(0).write().text(output.sealedPath()));
+      assertTrue(said(failure).contains("fails after creating"), said(failure));
+    } finally {
+      ObjectStore.failsAfterCreating = false;
+    }
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
+    assertEquals(List.of(), output.filesInFolder());
+    assertEquals(List.of(), output.modes);
+  }
+
+  @Test
+  void commitsNothingOfAJobThatIsKilled() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/plain");
+    startJob();
+    MapPartitionsFunction<Long, String> slow =
+        ids -> Stream.generate(() -> {
+              try {
+                Thread.sleep(5);
+              } catch (InterruptedException killed) {
+                throw new IllegalStateException(killed);
+              }
+              // As Spark's own readers do: an interrupt alone can get lost.
+              if (TaskContext.get().isInterrupted()) throw new IllegalStateException("killed");
+              return "row";
+            }).iterator();
+    CompletableFuture<Exception> failure = new CompletableFuture<>();
+    Thread writing =
+        new Thread(
+            () -> {
+              spark.sparkContext().setJobGroup("killed", "killed", true);
+              try {
+                spark.range(0, 2, 1, 2).mapPartitions(slow, Encoders.STRING())
+                    .write().text(output.sealedPath());
+                failure.complete(null);
+              } catch (Exception killed) {
+                failure.complete(killed);
+              }
+            });
+    writing.start();
+    while (output.filesInFolder().size() < 2) Thread.sleep(10);
+    spark.sparkContext().cancelJobGroup("killed");
+    assertTrue(said(failure.get()).contains("cancelled"), said(failure.get()));
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
+    assertEquals(List.of(), output.filesInFolder());
+    assertEquals(List.of(), output.modes);
   }
 
   @Test

@@ -168,9 +168,6 @@ class FormatsIT extends SparkTest {
 
   @Test
   void needsNoRenameAndNoListing() throws Exception {
-    var hadoop = spark.sparkContext().hadoopConfiguration();
-    hadoop.set("fs.objects.impl", ObjectStore.class.getName());
-    hadoop.set("fs.sealed+objects.impl", "io.cloister.spark.fs.SealedFileSystem");
     broker.storedIn(ObjectStore.SCHEME);
     TestBroker.Output output = broker.output("result", "text/csv");
     startJob();

@@ -17,8 +17,10 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.JobContext;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.spark.TaskContext;
 import org.apache.spark.internal.io.FileCommitProtocol;
 import org.apache.spark.internal.io.FileNameSpec;
+import org.apache.spark.util.TaskCompletionListener;
 import scala.Option;
 import scala.collection.immutable.Seq;
 import scala.jdk.javaapi.CollectionConverters;
@@ -59,9 +61,12 @@ final class PartListProtocol extends FileCommitProtocol implements Serializable 
     io(this::output);
   }
 
+  /** Whatever a task has not committed by its end is removed, also where nobody aborts it. */
   @Override
   public void setupTask(TaskAttemptContext task) {
     files = new ArrayList<>();
+    TaskCompletionListener discard = ended -> abortTask(task);
+    TaskContext.get().addTaskCompletionListener(discard);
   }
 
   @Deprecated
@@ -110,6 +115,7 @@ final class PartListProtocol extends FileCommitProtocol implements Serializable 
     return io(() -> new TaskCommitMessage(CommitMessages.encode(output().take(files))));
   }
 
+  /** What was committed is not touched. */
   @Override
   public void abortTask(TaskAttemptContext task) {
     io(

@@ -33,6 +33,9 @@ public abstract class SparkTest {
             .config("spark.local.dir", scratch.toString())
             .config("spark.sql.warehouse.dir", scratch.resolve("warehouse").toUri().toString())
             .config("spark.hadoop.fs.defaultFS", "sealed+file:///")
+            .config("spark.hadoop.fs.objects.impl", ObjectStore.class.getName())
+            .config(
+                "spark.hadoop.fs.sealed+objects.impl", "io.cloister.spark.fs.SealedFileSystem")
             .config("spark.sql.shuffle.partitions", 2)
             .config("spark.sql.sources.parallelPartitionDiscovery.threshold", 1000)
             .config("spark.serializer", "org.apache.spark.serializer.KryoSerializer")

@@ -1,0 +1,102 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import {
+  type ClusterFinding,
+  examineCluster,
+  openCluster,
+  type ServiceName,
+} from '@cloister/cluster'
+import type { Command } from 'commander'
+import { keyServiceFindings } from '../doctor/key-service.ts'
+import { printable } from '../output/printable.ts'
+import { table } from '../output/table.ts'
+import { type GlobalFlags, pinFrom, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { wholeNumber } from '../whole-number.ts'
+
+interface DoctorFlags extends GlobalFlags {
+  readonly kubeconfig?: string
+  readonly context?: string
+  readonly instances: string
+  readonly epcMib: string
+  readonly kmsService?: string
+  readonly pccsService?: string
+}
+
+/** `cloister cluster …`: jobs on Kubernetes. */
+export function addClusterCommands(program: Command): void {
+  const cluster = program.command('cluster').description('Kubernetes clusters that jobs run on')
+  cluster
+    .command('doctor')
+    .description('say what a cluster lacks for jobs in enclaves')
+    .option('--kubeconfig <file>', 'which clusters there are (default: as kubectl)')
+    .option('--context <name>', 'which of them (default: the current one)')
+    .option('--instances <number>', 'how many instances are to run at a time', '1')
+    .option('--epc-mib <MiB>', 'how much EPC each asks for', '512')
+    .option('--kms-service <namespace/name>', 'another key service than the chart’s')
+    .option('--pccs-service <namespace/name>', 'another collateral service than the chart’s')
+    .addHelpText(
+      'after',
+      `
+It reads and changes nothing. Ends with 1 where something is missing.
+
+Examples:
+  cloister cluster doctor
+  cloister cluster doctor --instances 8 --epc-mib 16384
+  cloister cluster doctor --context ack-beijing --pccs-service sgx/pccs --json`,
+    )
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<DoctorFlags>()
+      await doctor(new Session(flags), flags)
+    })
+}
+
+async function doctor(session: Session, flags: DoctorFlags): Promise<void> {
+  const { kubeconfig, context } = flags
+  const kmsService = serviceFrom('--kms-service', flags.kmsService)
+  const pccsService = serviceFrom('--pccs-service', flags.pccsService)
+  const instances = {
+    count: wholeNumber('--instances', flags.instances, 1, 1_000_000),
+    epcMiB: wholeNumber('--epc-mib', flags.epcMib, 1, 1 << 24),
+  }
+  const cluster = openCluster({
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(context === undefined ? {} : { context }),
+  })
+  const findings = [
+    ...(await examineCluster(cluster, {
+      instances,
+      ...(kmsService === undefined ? {} : { kmsService }),
+      ...(pccsService === undefined ? {} : { pccsService }),
+    })),
+    ...(await pinnedFindings(session)),
+  ]
+  session.printer.result(findings, () => printable(table(['', '', ''], findings.flatMap(rowsOf))))
+  if (findings.some(({ state }) => state === 'missing')) process.exitCode = 1
+}
+
+/** The key service that this home pins, as this machine sees it. */
+async function pinnedFindings({ home }: Session): Promise<readonly ClusterFinding[]> {
+  const path = home.path('pin')
+  if (!existsSync(path)) return []
+  const findings = await keyServiceFindings(pinFrom(await readFile(path, 'utf8'), path))
+  return findings.map(({ detail, state, what }) => ({
+    ...{ what: `pinned: ${what}`, state, wanted: 'as from this machine', seen: detail },
+    ...(state === 'good' ? {} : { nextStep: 'cloister doctor' }),
+  }))
+}
+
+function rowsOf({ nextStep, seen, state, wanted, what }: ClusterFinding): string[][] {
+  const row = [what, state, seen]
+  if (nextStep === undefined) return [row]
+  return [row, ['', '  wanted', wanted], ['', '  next', nextStep]]
+}
+
+const NAME = /^([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})$/
+
+function serviceFrom(flag: string, text: string | undefined): ServiceName | undefined {
+  if (text === undefined) return undefined
+  const [, namespace, name] = NAME.exec(text) ?? []
+  if (namespace !== undefined && name !== undefined) return { namespace, name }
+  throw new UsageError(`${flag}: wanted NAMESPACE/NAME, saw ${text}`, 'kubectl get services -A')
+}

@@ -1,0 +1,4 @@
+import { createProgram } from '../program.ts'
+import { perform } from './perform.ts'
+
+await perform(argv => createProgram(argv))

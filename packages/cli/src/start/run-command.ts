@@ -1,0 +1,6 @@
+import { addRunCommand } from '../commands/run.ts'
+import { programOf } from '../program-of.ts'
+import { perform } from './perform.ts'
+
+// What `cloister run` consists of: the bundle is made of this module.
+await perform(async argv => programOf([addRunCommand], argv))

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { get } from 'node:https'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { TOOLS } from '../repository.test.support.ts'
+import { certificate, kubeconfigText, type TestCluster } from './api-server.test.support.ts'
+
+const API_SERVER = join(TOOLS, 'kube-apiserver/kube-apiserver')
+const ETCD = '/usr/bin/etcd'
+
+/** Why tests against Kubernetes' own API server do not run; empty where they do. */
+export const WHY_NOT_REAL =
+  process.env['SLOW'] !== '1'
+    ? ' (under SLOW=1)'
+    : existsSync(API_SERVER) && existsSync(ETCD)
+      ? ''
+      : ' (packages/cluster/test/kube-apiserver/build was not run, or etcd is not there)'
+
+const TOKEN = 'administrator-of-a-test'
+const USER_TOKEN = 'user-of-a-test'
+
+/** A cluster of which a user without any right has a kubeconfig too. */
+export interface RealCluster extends TestCluster {
+  /** Of the user `user`. */
+  readonly userKubeconfig: string
+}
+
+/**
+ * Starts Kubernetes' own API server over an etcd. No kubelet, scheduler or controller runs: what is
+ * put there stays as it is.
+ */
+export async function realApiServer(): Promise<RealCluster> {
+  const folder = await mkdtemp(join(tmpdir(), 'cloister-kubernetes-'))
+  const [client, peer, secure] = [await freePort(), await freePort(), await freePort()]
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const accounts = join(folder, 'accounts.pem')
+  await writeFile(accounts, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  const tokens = join(folder, 'tokens.csv')
+  await writeFile(tokens, `${TOKEN},admin,admin,system:masters\n${USER_TOKEN},user,user\n`)
+  certificate(folder)
+  const [store, between] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`]
+  const etcd = started(ETCD, [
+    ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync'],
+    ...['--listen-client-urls', store, '--advertise-client-urls', store],
+    ...['--listen-peer-urls', between, '--initial-advertise-peer-urls', between],
+    ...['--initial-cluster', `default=${between}`],
+  ])
+  const api = started(API_SERVER, [
+    ...[`--etcd-servers=${store}`, '--bind-address=127.0.0.1', `--secure-port=${secure}`],
+    ...[`--tls-cert-file=${folder}/tls.crt`, `--tls-private-key-file=${folder}/tls.key`],
+    ...['--service-account-issuer=https://localhost', `--service-account-key-file=${accounts}`],
+    ...[`--service-account-signing-key-file=${accounts}`, `--token-auth-file=${tokens}`],
+    ...['--authorization-mode=RBAC', '--service-cluster-ip-range=10.96.0.0/16'],
+    // Which wants a controller.
+    '--disable-admission-plugins=ServiceAccount',
+  ])
+  const url = `https://localhost:${secure}`
+  const stop = async () => {
+    for (const one of [api, etcd]) await ended(one)
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    await untilReady(`${url}/readyz`, await readFile(join(folder, 'tls.crt')), api)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const kubeconfig = join(folder, 'kubeconfig')
+  const trust = { 'certificate-authority': join(folder, 'tls.crt') }
+  await writeFile(kubeconfig, kubeconfigText(url, trust, TOKEN))
+  const userKubeconfig = join(folder, 'user-kubeconfig')
+  await writeFile(userKubeconfig, kubeconfigText(url, trust, USER_TOKEN))
+  return { kubeconfig, userKubeconfig, stop }
+}
+
+function started(program: string, argv: readonly string[]): ChildProcess {
+  // It ends when this process does, however that comes.
+  return spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv], { stdio: 'ignore' })
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill('SIGKILL')
+  await gone
+}
+
+async function untilReady(url: string, ca: Buffer, api: ChildProcess): Promise<void> {
+  for (let tries = 0; tries < 120; tries++) {
+    if (api.exitCode !== null) throw new Error(`the API server ended with ${api.exitCode}`)
+    const status = await new Promise<number | undefined>(resolve => {
+      get(url, { ca, headers: { authorization: `Bearer ${TOKEN}` } }, response => {
+        response.resume()
+        resolve(response.statusCode)
+      }).once('error', () => resolve(undefined))
+    })
+    if (status === 200) return
+    await new Promise(resolve => setTimeout(resolve, 500))
+  }
+  throw new Error('the API server is not ready after a minute')
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address !== null ? address.port : 0
+}

@@ -1,0 +1,11 @@
+// What runs an image, for commands that are to begin at once: loads nothing that builds one.
+export { BackendError } from '../backends/errors.ts'
+export { type GramineJobOptions, runGramineJob } from '../backends/gramine/job.ts'
+export { signedMeasurement } from '../backends/gramine/open.ts'
+export { requireGraminePal } from '../backends/gramine/pal.ts'
+export { DefinitionError } from '../definition/errors.ts'
+export { type Inconsistency, parseYamlAs, readYamlFile } from '../definition/strict-yaml.ts'
+export { enclaveFileKind } from '../enclave-file/kind.ts'
+export { openImage } from '../image/verify.ts'
+export type { InstanceEnd } from './ending.ts'
+export { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
