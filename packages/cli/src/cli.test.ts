@@ -236,7 +236,7 @@ describe('what a person gets wrong', () => {
       ],
       [['keys'], 2, /key/],
       [['policy', 'add', '--key', 'x', '--tee', 'sim'], 2, /job/],
-      [['enclave', 'inspect', 'nowhere'], 4, /nowhere/],
+      [['enclave', 'inspect', 'nowhere'], 5, /nowhere/],
       [['demo', '--rows', 'many'], 2, /--rows/],
       [['demo', '--rows', '0'], 2, /from 1 to/],
       [['demo', '--folder', '.'], 2, /--folder/],
