@@ -79,7 +79,8 @@ describe.runIf(canRun || missing)(`Spark's examples${reason}`, { timeout: 1_200_
     )
     for (const rows of found) expect(rows.length).toBeGreaterThan(0)
     const { bytes } = await sealedBy('spark-tpch')
-    for (const word of ['Supplier#', 'l_extendedprice', 'Brand#']) expect(bytes.includes(word)).toBe(false)
+    for (const word of ['Supplier#', 'l_extendedprice', 'Brand#'])
+      expect(bytes.includes(word)).toBe(false)
   })
 
   it.runIf(SLOW && canRun)(
