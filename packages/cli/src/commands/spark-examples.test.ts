@@ -47,26 +47,29 @@ const run = (name: string, ...argv: readonly string[]) =>
   clone.run(name, { arguments: argv, image: 'spark' })
 
 describe.runIf(canRun || missing)(`Spark's examples${reason}`, { timeout: 1_200_000 }, () => {
-  it.runIf(SLOW && canRun)('spark-gbt grows the trees that it grows outside, good ones', async () => {
-    const name = 'spark-gbt'
-    const said = await run(name)
-    expect(said).toContain('the sealed model, loaded by another job, predicts the same')
-    const loans = lines(await readFile(clone.made(name, 'loans.csv'), 'utf8')).slice(1)
-    const wanted = new Set(loans.map(line => line.split(',').map(Number).join()))
-    const predictions = (await rowsOf(name, 'result', 'predictions')).map(line => {
-      const cells = line.split(',').map(Number)
-      return { loan: cells.slice(0, 6).join(), late: cells[5], predicted: cells[6] }
-    })
-    expect(predictions.length).toBeGreaterThan(loans.length / 8)
-    expect(predictions.filter(({ loan }) => !wanted.has(loan))).toEqual([])
-    const right = predictions.filter(({ late, predicted }) => late === predicted)
-    expect(right.length / predictions.length).toBeGreaterThan(0.8)
-    const { bytes, files } = await sealedBy(name)
-    expect(files).toBeGreaterThan(10)
-    for (const word of ['GBTClassifier', 'areaUnderROC', 'income', loans[0] ?? '']) {
-      expect(bytes.includes(word), word).toBe(false)
-    }
-  })
+  it.runIf(SLOW && canRun)(
+    'spark-gbt grows the trees that it grows outside, good ones',
+    async () => {
+      const name = 'spark-gbt'
+      const said = await run(name)
+      expect(said).toContain('the sealed model, loaded by another job, predicts the same')
+      const loans = lines(await readFile(clone.made(name, 'loans.csv'), 'utf8')).slice(1)
+      const wanted = new Set(loans.map(line => line.split(',').map(Number).join()))
+      const predictions = (await rowsOf(name, 'result', 'predictions')).map(line => {
+        const cells = line.split(',').map(Number)
+        return { loan: cells.slice(0, 6).join(), late: cells[5], predicted: cells[6] }
+      })
+      expect(predictions.length).toBeGreaterThan(loans.length / 8)
+      expect(predictions.filter(({ loan }) => !wanted.has(loan))).toEqual([])
+      const right = predictions.filter(({ late, predicted }) => late === predicted)
+      expect(right.length / predictions.length).toBeGreaterThan(0.8)
+      const { bytes, files } = await sealedBy(name)
+      expect(files).toBeGreaterThan(10)
+      for (const word of ['GBTClassifier', 'areaUnderROC', 'income', loans[0] ?? '']) {
+        expect(bytes.includes(word), word).toBe(false)
+      }
+    },
+  )
 
   it.runIf(SLOW && canRun)('spark-tpch answers 22 queries as outside, and as DuckDB', async () => {
     const said = await run('spark-tpch')
