@@ -20,7 +20,7 @@ import {
   sealPart,
   World,
 } from './flow.test.support.ts'
-import { AUDIT_TOKEN_FILE } from './identity/standing-token.ts'
+import { AUDIT_TOKEN_FILE } from './identity/stored-token.ts'
 import { backUp, ENROLMENT_FILE, type RunningKms, restore, startKms } from './index.ts'
 import { type Backend, onEveryDatabase } from './store/backends.test.fixture.ts'
 import { editDatabase, temporaryFolder } from './store/temporary-store.test.fixture.ts'

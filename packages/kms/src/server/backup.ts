@@ -2,9 +2,8 @@ import { existsSync } from 'node:fs'
 import { chmod, copyFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AuditLog, openLogKey, Witness } from './audit/index.ts'
-import { enrolmentTokenOf } from './identity/enrolment-token.ts'
-import { STANDING_TOKEN_FILES, standingTokenOf } from './identity/standing-token.ts'
 import { openIdentity } from './identity/stored-identity.ts'
+import { StoredToken, TOKEN_FILES } from './identity/stored-token.ts'
 import { DATABASE_FILE, openRootAndStore, type StorePlace } from './open-root-and-store.ts'
 import { noteRestored } from './restored.ts'
 import type { RootKeeping } from './root/index.ts'
@@ -66,7 +65,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
 }
 
 async function accept(options: RestoreOptions): Promise<Restored> {
-  const { postgres, witness } = options
+  const { dataDir, postgres, witness } = options
   const { root, store } = await openRootAndStore(options, options.rootKey, {
     alone: true,
     mustExist: true,
@@ -82,9 +81,8 @@ async function accept(options: RestoreOptions): Promise<Restored> {
     await store.write(async tx => {
       await noteRestored(tx, secrets, at)
       // Those in the backup may have been used since, or replaced for being in other hands.
-      await enrolmentTokenOf(store, secrets, options.dataDir).replace(tx)
-      for (const name of STANDING_TOKEN_FILES) {
-        await standingTokenOf(store, secrets, options.dataDir, name).replace(tx)
+      for (const name of TOKEN_FILES) {
+        await new StoredToken(store, secrets, dataDir, name).replace(tx)
       }
       await audit.append(tx, {
         at: at.toISOString(),

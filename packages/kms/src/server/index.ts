@@ -3,8 +3,7 @@ export { backUp, type Restored, type RestoreOptions, restore } from './backup.ts
 export type { EhsmOptions } from './ehsm/index.ts'
 export { EventLog, errorChain } from './http/log.ts'
 export { DEFAULT_RATES, type Rates } from './http/rate-limits.ts'
-export { ENROLMENT_FILE } from './identity/enrolment-token.ts'
-export { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE } from './identity/standing-token.ts'
+export { AUDIT_TOKEN_FILE, ENROLMENT_FILE, OPERATOR_TOKEN_FILE } from './identity/stored-token.ts'
 export { WEAK_SWITCHES, type WeakSwitch } from './observe/index.ts'
 export {
   type CaseFile,

@@ -6,8 +6,8 @@ import type { CollateralFolder } from './attest/collateral-folder.ts'
 import type { AuditLog, NoteSigner, Tally, Witness } from './audit/index.ts'
 import type { RateLimits } from './http/rate-limits.ts'
 import type { EnrolmentToken } from './identity/enrolment-token.ts'
-import type { StandingToken } from './identity/standing-token.ts'
 import type { StoredIdentity } from './identity/stored-identity.ts'
+import type { StoredToken } from './identity/stored-token.ts'
 import type { Keys } from './keys/index.ts'
 import type { Metrics, OutstandingChallenges, WeakSwitch } from './observe/index.ts'
 import type { Policies, Withdrawals } from './policy/index.ts'
@@ -36,8 +36,8 @@ export interface KmsService {
   /** What is told of each act before it is answered, where there is one. */
   readonly witness: Witness | undefined
   readonly enrolment: EnrolmentToken
-  readonly auditToken: StandingToken
-  readonly operatorToken: StandingToken
+  readonly auditToken: StoredToken
+  readonly operatorToken: StoredToken
   readonly challenges: Challenges
   readonly runSecrets: RunSecrets
   readonly collateral: CollateralFolder

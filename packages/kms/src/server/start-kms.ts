@@ -26,8 +26,8 @@ import { DEFAULT_RATES, RateLimits, type Rates } from './http/rate-limits.ts'
 import { createHttpServer, type HttpServer } from './http/server.ts'
 import { EnrolmentToken } from './identity/enrolment-token.ts'
 import { issueTlsCredentials, TLS_DAYS } from './identity/kms-identity.ts'
-import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StandingToken } from './identity/standing-token.ts'
 import { openIdentity, pinOf } from './identity/stored-identity.ts'
+import { AUDIT_TOKEN_FILE, OPERATOR_TOKEN_FILE, StoredToken } from './identity/stored-token.ts'
 import { keepKeys } from './key-upkeep.ts'
 import { Keys } from './keys/index.ts'
 import {
@@ -201,8 +201,8 @@ export async function startKms(options: StartKmsOptions): Promise<RunningKms> {
       witness,
       tally,
       enrolment: await EnrolmentToken.open(store, secrets, dataDir),
-      auditToken: await StandingToken.open(store, secrets, dataDir, AUDIT_TOKEN_FILE),
-      operatorToken: await StandingToken.open(store, secrets, dataDir, OPERATOR_TOKEN_FILE),
+      auditToken: await StoredToken.open(store, secrets, dataDir, AUDIT_TOKEN_FILE),
+      operatorToken: await StoredToken.open(store, secrets, dataDir, OPERATOR_TOKEN_FILE),
       challenges: new Challenges(identity.kmsId, root.derive('challenge'), restoredAt),
       runSecrets: new RunSecrets(identity.kmsId, root.derive('run-secret')),
       restoredAt,

@@ -1,21 +1,6 @@
-import { join } from 'node:path'
 import { KmsError } from '../../protocol/errors.ts'
 import type { SealedSecrets, Store } from '../store/index.ts'
-import { StoredToken } from './stored-token.ts'
-import { isSameToken } from './token-file.ts'
-
-/** Name of the file, in the data folder, that shows the token. */
-export const ENROLMENT_FILE = 'enrolment-token'
-
-/** The token as it is stored. */
-export function enrolmentTokenOf(
-  store: Store,
-  secrets: SealedSecrets,
-  dataDir: string,
-): StoredToken {
-  const file = { name: ENROLMENT_FILE, path: join(dataDir, ENROLMENT_FILE) }
-  return new StoredToken(store, secrets, file)
-}
+import { ENROLMENT_FILE, StoredToken } from './stored-token.ts'
 
 /**
  * The token that opens one account. Whoever may read the data folder may enrol; each token works
@@ -36,9 +21,7 @@ export class EnrolmentToken {
     secrets: SealedSecrets,
     dataDir: string,
   ): Promise<EnrolmentToken> {
-    const token = enrolmentTokenOf(store, secrets, dataDir)
-    await token.open()
-    token.follow()
+    const token = await StoredToken.open(store, secrets, dataDir, ENROLMENT_FILE)
     return new EnrolmentToken(store, token)
   }
 
@@ -48,17 +31,12 @@ export class EnrolmentToken {
    */
   async take(offered: string): Promise<void> {
     // Nothing is written for whoever guesses.
-    if (!(await this.#store.read(tx => this.#isCurrent(tx, offered)))) throw refused()
+    if (!(await this.#store.read(tx => this.#token.isOffered(tx, offered)))) throw refused()
     await this.#store.write(async tx => {
-      if (!(await this.#isCurrent(tx, offered))) throw refused()
+      if (!(await this.#token.isOffered(tx, offered))) throw refused()
       await this.#token.replace(tx)
     })
     await this.#token.show()
-  }
-
-  async #isCurrent(tx: Parameters<StoredToken['current']>[0], offered: string): Promise<boolean> {
-    const current = await this.#token.current(tx)
-    return current !== undefined && isSameToken(offered, current)
   }
 }
 

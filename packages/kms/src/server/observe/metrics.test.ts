@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EhsmTestClient } from '../ehsm/client.test.support.ts'
 import { refused, Scene, World } from '../flow.test.support.ts'
 import { rawCall } from '../http/raw-call.test.support.ts'
-import { ENROLMENT_FILE } from '../identity/enrolment-token.ts'
+import { ENROLMENT_FILE } from '../identity/stored-token.ts'
 import { Metrics } from './metrics.ts'
 
 /** A Python that has prometheus_client; .ci/install makes one. */

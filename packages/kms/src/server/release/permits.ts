@@ -21,8 +21,8 @@ const MAX_REASONS = 64
 
 /**
  * Decides whether an instance may use a key for a dataset: the key must be usable and its owner not
- * disabled, the dataset the owner's, nothing of the instance withdrawn, and a release policy permit it. Every ground against
- * it is added to `reasons`, until there are many.
+ * disabled, the dataset the owner's, nothing of the instance withdrawn, and a release policy permit it.
+ * Every ground against it is added to `reasons`, until there are many.
  */
 export async function permitFor(
   service: KmsService,
