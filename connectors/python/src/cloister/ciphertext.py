@@ -25,8 +25,8 @@ def key_of(ciphertext: bytes) -> Tuple[str, int]:
     return str(uuid.UUID(bytes=ciphertext[4:20])), int.from_bytes(ciphertext[20:24], "big")
 
 
-class _Keys(Protocol):
-    """What of a client the data-key pattern takes."""
+class DataKeys(Protocol):
+    """What of a client makes and opens data keys."""
 
     def generate_data_key(
         self, key: str, *, context: Optional[Mapping[str, str]] = ...
@@ -42,7 +42,7 @@ class _Keys(Protocol):
 
 
 def encrypt_message(
-    kms: _Keys, key: str, plaintext: bytes, context: Optional[Mapping[str, str]] = None
+    kms: DataKeys, key: str, plaintext: bytes, context: Optional[Mapping[str, str]] = None
 ) -> bytes:
     """Encrypts bytes of any length here, under a fresh data key that goes with them, encrypted."""
     made = kms.generate_data_key(key, context=context)
@@ -52,7 +52,7 @@ def encrypt_message(
 
 
 def decrypt_message(
-    kms: _Keys,
+    kms: DataKeys,
     message: bytes,
     context: Optional[Mapping[str, str]] = None,
     *,

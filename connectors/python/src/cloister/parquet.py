@@ -16,7 +16,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -24,8 +24,8 @@ import pyarrow.types as types
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .ciphertext import DataKeys
 from .encoding import from_base64url, to_base64url
-from .models import DataKey
 
 _LENGTH = 32
 _NONCE = 12
@@ -37,22 +37,6 @@ _AES_GCM_V1 = b"\x1c\x1c"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-class _Keys(Protocol):
-    """What of a client master keys take."""
-
-    def generate_data_key(
-        self, key: str, *, context: Optional[Mapping[str, str]] = ...
-    ) -> DataKey: ...
-
-    def decrypt(
-        self,
-        ciphertext: bytes,
-        *,
-        key: Optional[str] = ...,
-        context: Optional[Mapping[str, str]] = ...,
-    ) -> bytes: ...
-
-
 class MasterKeys:
     """Master keys by name, which is ``INPUT/FILE`` as a job has them.
 
@@ -60,7 +44,7 @@ class MasterKeys:
     :param ciphertexts: the key service's, by name.
     """
 
-    def __init__(self, kms: _Keys, key: str, ciphertexts: Mapping[str, bytes]) -> None:
+    def __init__(self, kms: DataKeys, key: str, ciphertexts: Mapping[str, bytes]) -> None:
         for name in ciphertexts:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"master key: wanted INPUT/FILE, seen {name!r}")
@@ -70,14 +54,14 @@ class MasterKeys:
         self._factory = pe.CryptoFactory(lambda _config: _PyArrowClient(self))
 
     @classmethod
-    def create(cls, kms: _Keys, key: str, names: Sequence[str]) -> MasterKeys:
+    def create(cls, kms: DataKeys, key: str, names: Sequence[str]) -> MasterKeys:
         """Makes master keys. Attested-only keys give none: ``KEY_ATTESTED_ONLY``."""
         cls(kms, key, {name: b"" for name in names})
         made = {name: kms.generate_data_key(key, context=_context(name)) for name in names}
         return cls(kms, key, {name: data_key.ciphertext for name, data_key in made.items()})
 
     @classmethod
-    def load(cls, kms: _Keys, key: str, path: PathLike) -> MasterKeys:
+    def load(cls, kms: DataKeys, key: str, path: PathLike) -> MasterKeys:
         """Reads what :meth:`save` wrote."""
         saved = json.loads(Path(path).read_text("utf-8"))
         if not isinstance(saved, dict) or saved.get("version") != 1 or set(saved) != {"version", "keys"}:
