@@ -9,7 +9,7 @@ if [ "${1:-}" = --executors ]; then executors="$2"; fi
 mvn --batch-mode --quiet --file "$root/connectors/spark/pom.xml" -DskipTests -DskipITs package
 
 begin
-node "$example/generate.mjs" 3000 >people.csv
+node "$example/../spark-simple-query/generate.mjs" 3000 >people.csv
 seal people.csv people
 build
 
