@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../free-port.test.support.ts'
 import { TOOLS } from '../repository.test.support.ts'
 import { certificate, kubeconfigText, type TestCluster } from './api-server.test.support.ts'
 
@@ -103,13 +103,4 @@ async function untilReady(url: string, ca: Buffer, api: ChildProcess): Promise<v
     await new Promise(resolve => setTimeout(resolve, 500))
   }
   throw new Error('the API server is not ready after a minute')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
