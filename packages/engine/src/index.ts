@@ -11,21 +11,7 @@ export type { CsvOptions, JsonOptions } from './csv/streamed-table.ts'
 export type { Column } from './duckdb/database.ts'
 export { EngineError, type EngineErrorCode } from './errors.ts'
 export { queryRunnerDefinition } from './image/query-runner.ts'
-export {
-  type JobFile,
-  JobFileSchema,
-  jobStatementOf,
-  parseJobFile,
-  readJobFile,
-} from './job/job-file.ts'
-export {
-  measurementOf,
-  type RunJobOptions,
-  type RunOnSgxOptions,
-  runJobFile,
-  runJobOnSgx,
-  statementOf,
-  teeOfImage,
-} from './job/run.ts'
+export * from './job/index.ts'
+export { JobFileSchema } from './job/job-file.ts'
 export type { OutputFormat, TableSink } from './output/write.ts'
 export { type PeopleFacts, type PeopleOptions, writePeople } from './people/people.ts'
