@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:net'
 import { connectionsOf, loopbackAddresses, type Network } from '../definition/network.ts'
 import { encodeDestination } from '../instance/destination.ts'
 import { InstanceError } from '../instance/failure.ts'
-import { joinSockets } from '../instance/join-sockets.ts'
+import { joinPeers } from '../instance/join-peers.ts'
 import type { InstanceLayout } from '../instance/layout.ts'
 
 /**
@@ -18,7 +18,7 @@ export async function openWayOut(network: Network, layout: InstanceLayout): Prom
     const server = createServer({ allowHalfOpen: true }, inner => {
       const outer = connect({ path: layout.networkSocket, allowHalfOpen: true })
       outer.write(encodeDestination({ host, port }))
-      joinSockets(inner, outer)
+      joinPeers(inner, outer)
     })
     server.listen(port, addresses.get(host))
     await once(server, 'listening').catch((cause: Error) => {

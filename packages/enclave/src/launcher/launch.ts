@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { SimPlatform } from '@cloister/attestation'
 import type { Mounts } from '../definition/mounts.ts'
 import { type OpenedImage, openImage, type VerifiedImage, verifyFiles } from '../image/verify.ts'
@@ -9,38 +9,23 @@ import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
 import { launchInstance } from './instance.ts'
 import type { Confinement, Isolation } from './isolation.ts'
-import {
-  type JobOfLaunch,
-  jobOf,
-  requireDatasets,
-  requireFolders,
-  requireMemory,
-} from './job-folders.ts'
+import { jobOf, requireDatasets, requireFolders, requireMemory } from './job-folders.ts'
+import type { JobLaunchOptions } from './job-launch-options.ts'
 import { removeStaleRuns } from './run-folder.ts'
 import { findBubblewrap, strongestConfinement } from './start.ts'
 import type { Wire } from './switchboard.ts'
 import { launchTogether } from './together.ts'
 
 /** What {@link launch} needs. */
-export interface LaunchOptions extends JobOfLaunch {
+export interface LaunchOptions extends JobLaunchOptions {
   /** The image's folder; or the image, where it was opened already. Its files are verified here. */
   readonly image: string | OpenedImage
   /** The host's folders that the image asks for, by its names. */
   readonly hostFolders?: Readonly<Record<string, string>>
   /** Plays the processor that quotes. */
   readonly platform: SimPlatform
-  readonly onEvent?: (event: LaunchEvent) => void
-  /** Called when the image was verified, and before anything of it is started. Where it throws, nothing is. */
-  readonly onVerified?: () => Promise<void>
-  /** Ends the instance. */
-  readonly signal?: AbortSignal
-  /** Passes this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 on to the instance. */
-  readonly passOnSignals?: boolean
   /** What the program reads, where the image says that it reads anything; nothing unless given. */
   readonly stdin?: Readable
-  /** Where the program's output goes; this process's own unless told. */
-  readonly stdout?: Writable
-  readonly stderr?: Writable
   /**
    * Starts a plain process, which is not shut in at all, even where there is a sandbox. Without
    * this, no instance is started where there is none.

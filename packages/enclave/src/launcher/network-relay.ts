@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import type { Connection } from '../definition/network.ts'
 import { destinationOf, MAX_DESTINATION } from '../instance/destination.ts'
-import { joinSockets } from '../instance/join-sockets.ts'
+import { joinPeers } from '../instance/join-peers.ts'
 import { readLine } from './read-line.ts'
 import { openRelaySocket, type Relay } from './relay-socket.ts'
 
@@ -31,7 +31,7 @@ export async function openNetworkRelay(
       }
       const outer = connect({ ...destination, allowHalfOpen: true })
       track(outer)
-      joinSockets(inner, outer)
+      joinPeers(inner, outer)
     })
   })
 }

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { joinSockets } from '../instance/join-sockets.ts'
+import { joinPeers } from '../instance/join-peers.ts'
 import {
   type LoopbackRelay,
   openLoopbackRelay,
@@ -29,6 +29,6 @@ function joinedTo(url: string) {
   return (inner: Socket, track: (outer: Socket) => void) => {
     const outer = connect(to)
     track(outer)
-    joinSockets(inner, outer)
+    joinPeers(inner, outer)
   }
 }

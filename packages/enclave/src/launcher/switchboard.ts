@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { joinSockets } from '../instance/join-sockets.ts'
+import { joinPeers } from '../instance/join-peers.ts'
 import { MAX_NAME, nameOf, type Place } from '../instance/together.ts'
 import { readLine } from './read-line.ts'
 import { openRelaySocket, type Relay } from './relay-socket.ts'
@@ -28,7 +28,7 @@ export class Switchboard {
   readonly #inbound = new Map<string, string>()
   readonly #wire: Wire
 
-  constructor(wire: Wire = joinSockets) {
+  constructor(wire: Wire = joinPeers) {
     this.#wire = wire
   }
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { PassThrough, type Writable } from 'node:stream'
+import { PassThrough } from 'node:stream'
 import { ownProcessFault } from '../../image/own-process.ts'
 import { launcherAddress } from '../../instance/launcher-address.ts'
 import {
@@ -14,12 +14,12 @@ import {
 import type { LaunchEvent } from '../../launcher/event.ts'
 import {
   absolute,
-  type JobOfLaunch,
   jobOf,
   requireDatasets,
   requireMemory,
   writeJob,
 } from '../../launcher/job-folders.ts'
+import type { JobLaunchOptions } from '../../launcher/job-launch-options.ts'
 import { readLine } from '../../launcher/read-line.ts'
 import { openRelayPort } from '../../launcher/relay.ts'
 import { type LoopbackRelay, openLoopbackRelay } from '../../launcher/relay-socket.ts'
@@ -30,23 +30,13 @@ import { ROOT } from './template.ts'
 import { type VerifiedGramine, verifyGramine } from './verify.ts'
 
 /** A job to run under Gramine. */
-export interface GramineJobOptions extends JobOfLaunch {
+export interface GramineJobOptions extends JobLaunchOptions {
   /** What `buildGramine` made. */
   readonly folder: string
   /** Gramine's `libpal.so`. */
   readonly libpal: string
   /** `gramine-sgx` on the PATH, unless told. */
   readonly command?: string
-  readonly onEvent?: (event: LaunchEvent) => void
-  /** Called when the folder was verified, and before anything of it is started. Where it throws, nothing is. */
-  readonly onVerified?: () => Promise<void>
-  /** Ends the enclave. */
-  readonly signal?: AbortSignal
-  /** Passes this process's signals on to Gramine, which ends the enclave by them. */
-  readonly passOnSignals?: boolean
-  /** Where the program's output goes; this process's own unless told. */
-  readonly stdout?: Writable
-  readonly stderr?: Writable
 }
 
 const SECRET_BYTES = 16

@@ -1,3 +1,5 @@
+import { CodedError } from '@cloister/sealed'
+
 /**
  * Why the broker does not do what the program asks: `MALFORMED` the request is none, and the
  * connection ends; `UNKNOWN_INPUT`, `UNKNOWN_OUTPUT` the job has none of that name; `UNKNOWN_FILE`
@@ -15,12 +17,4 @@ export type BrokerErrorCode =
   | 'PART'
 
 /** A request that is answered with a refusal. */
-export class BrokerError extends Error {
-  readonly code: BrokerErrorCode
-
-  constructor(code: BrokerErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'BrokerError'
-    this.code = code
-  }
-}
+export class BrokerError extends CodedError<BrokerErrorCode> {}

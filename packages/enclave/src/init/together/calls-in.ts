@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { Dek } from '@cloister/sealed'
+import { joinPeers } from '../../instance/join-peers.ts'
 import { type Call, callOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
-import { joinPeers } from './join.ts'
 
 const HANDSHAKE_MS = 10_000
 

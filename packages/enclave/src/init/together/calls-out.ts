@@ -3,8 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Dek } from '@cloister/sealed'
 import { InstanceError } from '../../instance/failure.ts'
+import { joinPeers } from '../../instance/join-peers.ts'
 import { type Call, identityOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
-import { joinPeers } from './join.ts'
 
 const HANDSHAKE_MS = 10_000
 
