@@ -74,6 +74,12 @@ class FaultsIT extends SparkTest {
     return spark.range(0, 6000, 1, 2).mapPartitions(fail, Encoders.STRING());
   }
 
+  /** Waits for tasks that are being ended while the driver says that the job failed. */
+  private static void assertSoonEmpty(TestBroker.Output output) throws Exception {
+    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
+    assertEquals(List.of(), output.filesInFolder());
+  }
+
   @Test
   void leavesNothingOfAnAttemptThatFailed() throws Exception {
     TestBroker.Output output = broker.output("result", "text/plain");
@@ -95,9 +101,7 @@ class FaultsIT extends SparkTest {
     startJob();
     assertThrows(Exception.class, () -> failing(9).write().text(output.sealedPath()));
     assertEquals(List.of(), output.modes);
-    // The other task is being ended while the driver says that the job failed.
-    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
-    assertEquals(List.of(), output.filesInFolder());
+    assertSoonEmpty(output);
   }
 
   /** The storage refuses a file that is there already. */
@@ -114,8 +118,7 @@ class FaultsIT extends SparkTest {
     } finally {
       ObjectStore.failsAfterCreating = false;
     }
-    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
-    assertEquals(List.of(), output.filesInFolder());
+    assertSoonEmpty(output);
     assertEquals(List.of(), output.modes);
   }
 
@@ -151,8 +154,7 @@ class FaultsIT extends SparkTest {
     while (output.filesInFolder().size() < 2) Thread.sleep(10);
     spark.sparkContext().cancelJobGroup("killed");
     assertTrue(said(failure.get()).contains("cancelled"), said(failure.get()));
-    for (int i = 0; i < 100 && !output.filesInFolder().isEmpty(); i++) Thread.sleep(100);
-    assertEquals(List.of(), output.filesInFolder());
+    assertSoonEmpty(output);
     assertEquals(List.of(), output.modes);
   }
 

@@ -17,7 +17,6 @@ import java.util.TreeMap;
 import org.apache.parquet.crypto.keytools.KeyToolkit;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
-import org.apache.spark.sql.functions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -64,17 +63,8 @@ class ModularEncryptionIT extends SparkTest {
     KeyToolkit.removeCacheEntriesForAllTokens();
   }
 
-  private static Dataset<Row> people() {
-    return spark
-        .range(0, 3000, 1, 2)
-        .select(
-            functions.col("id"),
-            functions.concat(functions.lit("name-"), functions.col("id")).as("name"),
-            functions.pmod(functions.col("id"), functions.lit(3)).cast("string").as("city"));
-  }
-
   private void write(Map<String, String> options) {
-    people().write().options(options).parquet(output.sealedPath());
+    people(2).write().options(options).parquet(output.sealedPath());
   }
 
   private static Dataset<Row> read(TestBroker.Input input, Map<String, String> options) {
@@ -98,7 +88,7 @@ class ModularEncryptionIT extends SparkTest {
 
   private static void assertPeople(Dataset<Row> seen) {
     assertEquals(3000, seen.count());
-    assertEquals(0, people().except(seen).count());
+    assertEquals(0, people(2).except(seen).count());
     assertEquals(1, seen.where("id = 2999 and name = 'name-2999'").count());
   }
 
@@ -188,7 +178,7 @@ class ModularEncryptionIT extends SparkTest {
 
   @Test
   void refusesAFileThatIsNotEncrypted() throws Exception {
-    people().write().parquet(output.sealedPath());
+    people(2).write().parquet(output.sealedPath());
     assertRefused("seen one that is not", () -> readAgain(FACTORY).collect());
   }
 
@@ -199,7 +189,7 @@ class ModularEncryptionIT extends SparkTest {
     giveKeys("other");
     startJob();
     String wanted = "wanted false with encrypted Parquet";
-    var reader = spark.read().schema(people().schema()).options(FACTORY);
+    var reader = spark.read().schema(people(2).schema()).options(FACTORY);
     spark.conf().set("spark.sql.files.ignoreCorruptFiles", true);
     try {
       assertRefused(wanted, () -> reader.parquet(input.sealedPath()).collect());

@@ -16,7 +16,6 @@ import java.util.Map;
 import org.apache.parquet.crypto.keytools.KeyToolkit;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
-import org.apache.spark.sql.functions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfEnvironmentVariable;
@@ -40,15 +39,6 @@ class PyArrowIT extends SparkTest {
       Files.write(keysFolder.resolve(name), key);
     }
     KeyToolkit.removeCacheEntriesForAllTokens();
-  }
-
-  private static Dataset<Row> people() {
-    return spark
-        .range(0, 3000, 1, 1)
-        .select(
-            functions.col("id"),
-            functions.concat(functions.lit("name-"), functions.col("id")).as("name"),
-            functions.pmod(functions.col("id"), functions.lit(3)).cast("string").as("city"));
   }
 
   private String pyArrow(String act, Path file) throws Exception {
@@ -75,7 +65,7 @@ class PyArrowIT extends SparkTest {
       Map<String, String> options = new HashMap<>(way.getValue());
       options.put("parquet.crypto.factory.class", FACTORY);
       options.put("parquet.encryption.footer.key", "keys/footer");
-      people().write().mode("overwrite").options(options).parquet(output.sealedPath());
+      people(1).write().mode("overwrite").options(options).parquet(output.sealedPath());
       Path file = folder.resolve(way.getKey() + ".parquet");
       Files.write(file, output.plaintexts().values().iterator().next());
       JsonNode rows = new ObjectMapper().readTree(pyArrow("read", file));
@@ -100,6 +90,6 @@ class PyArrowIT extends SparkTest {
             .option("cloister.parquet.allow.no.aad.prefix", true)
             .parquet(input.sealedPath());
     assertEquals(3000, read.count());
-    assertEquals(0, people().except(read).count());
+    assertEquals(0, people(1).except(read).count());
   }
 }

@@ -3,7 +3,10 @@ package io.cloister.spark.testing;
 import io.cloister.spark.fs.TestJobs;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.functions;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -65,5 +68,15 @@ public abstract class SparkTest {
   /** Makes the broker's inputs and outputs, as they are now, this JVM's job. */
   protected void startJob() throws Exception {
     TestJobs.use(broker.socket());
+  }
+
+  /** 3000 people with names of their own, in so many partitions. */
+  protected static Dataset<Row> people(int partitions) {
+    return spark
+        .range(0, 3000, 1, partitions)
+        .select(
+            functions.col("id"),
+            functions.concat(functions.lit("name-"), functions.col("id")).as("name"),
+            functions.pmod(functions.col("id"), functions.lit(3)).cast("string").as("city"));
   }
 }
