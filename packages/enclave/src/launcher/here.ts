@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { seccompFilter } from '../seccomp/filter.ts'
 import { InstanceGroup } from './cgroup/group.ts'
 import type { Limiter } from './isolation.ts'
+import { kernelFile } from './kernel-file.ts'
 import { hasMemoryLimits, hasProcessLimits, limiterOf } from './process-limits.ts'
 import { groupName } from './run-folder.ts'
 
@@ -36,16 +36,10 @@ const VERDICTS = ['allow', 'errno', 'kill_process'] as const
  * Why no system call filter is put around instances here; undefined where one is.
  * @param available - What the kernel says it can do; read from it unless given.
  */
-export function systemCallFilterFault(available = availableVerdicts()): string | undefined {
+export function systemCallFilterFault(
+  available = kernelFile('/proc/sys/kernel/seccomp/actions_avail') ?? '',
+): string | undefined {
   if (seccompFilter() === undefined) return `there is none for this processor (${process.arch})`
   const missing = VERDICTS.find(verdict => !available.split(/\s+/).includes(verdict))
   return missing === undefined ? undefined : `the kernel has no seccomp verdict ${missing}`
-}
-
-function availableVerdicts(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/seccomp/actions_avail', 'latin1')
-  } catch {
-    return ''
-  }
 }

@@ -3,9 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { Dek } from '@cloister/sealed'
 import { joinPeers } from '../../instance/join-peers.ts'
-import { type Call, callOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
-
-const HANDSHAKE_MS = 10_000
+import { type Call, callOf, HANDSHAKE_MS, keyOf, TLS_OPTIONS } from './ciphers.ts'
 
 /** Most connections at a time, of all other instances together. */
 const MAX_CONNECTIONS = 1024

@@ -4,9 +4,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Dek } from '@cloister/sealed'
 import { InstanceError } from '../../instance/failure.ts'
 import { joinPeers } from '../../instance/join-peers.ts'
-import { type Call, identityOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
-
-const HANDSHAKE_MS = 10_000
+import { type Call, HANDSHAKE_MS, identityOf, keyOf, TLS_OPTIONS } from './ciphers.ts'
 
 /** Where connections to other instances begin. */
 export interface WayOut {

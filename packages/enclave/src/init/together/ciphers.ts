@@ -13,6 +13,9 @@ export interface Call {
   readonly purpose: Purpose
 }
 
+/** How long the other end may take to show that it has the key. */
+export const HANDSHAKE_MS = 10_000
+
 /** TLS 1.3 by a key that both ends have, with fresh Diffie-Hellman keys, and in no other way. */
 export const TLS_OPTIONS = {
   minVersion: 'TLSv1.3',

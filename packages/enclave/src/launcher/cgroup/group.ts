@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Limiter } from '../isolation.ts'
+import { kernelFile } from '../kernel-file.ts'
 import { type GroupPlace, groupPlaces } from './places.ts'
 
 /** What an instance may use at most. */
@@ -124,7 +125,7 @@ export class InstanceGroup {
 
   #read(names: readonly string[]): string | undefined {
     const paths = this.folders.flatMap(folder => names.map(name => join(folder, name)))
-    return paths.map(readable).find(text => text !== undefined)
+    return paths.map(kernelFile).find(text => text !== undefined)
   }
 }
 
@@ -144,7 +145,10 @@ export async function removeGroup(folder: string): Promise<void> {
 
 /** Where this process may make groups. */
 export function ownPlaces(): readonly GroupPlace[] {
-  return groupPlaces(readable('/proc/self/cgroup') ?? '', readable('/proc/self/mountinfo') ?? '')
+  return groupPlaces(
+    kernelFile('/proc/self/cgroup') ?? '',
+    kernelFile('/proc/self/mountinfo') ?? '',
+  )
 }
 
 /** Makes a group as near to this process's own as may be, and sets a limit in it. */
@@ -177,13 +181,5 @@ function removeQuietly(folder: string): void {
     rmdirSync(folder)
   } catch {
     // It was never made.
-  }
-}
-
-function readable(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
   }
 }

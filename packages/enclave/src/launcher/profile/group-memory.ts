@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { groupPlaces } from '../cgroup/places.ts'
+import { kernelFile } from '../kernel-file.ts'
 import { isGroupName } from '../run-folder.ts'
 
 /** The memory of a control group. */
@@ -16,13 +16,13 @@ const FIELDS = { 1: ['total_rss', 'total_shmem'], 2: ['anon', 'shmem'] } as cons
 /** The group that was made for a process's instance; undefined where none counts its memory. */
 export function memoryOfGroup(
   pid: number,
-  membership = readable(`/proc/${pid}/cgroup`),
-  mountinfo = readable('/proc/self/mountinfo'),
+  membership = kernelFile(`/proc/${pid}/cgroup`),
+  mountinfo = kernelFile('/proc/self/mountinfo'),
 ): GroupMemory | undefined {
   return groupPlaces(membership ?? '', mountinfo ?? '')
     .filter(({ folders: [own = ''] }) => isGroupName(basename(own)))
     .map(({ version, folders: [own = ''] }): GroupMemory => {
-      const read = () => memoryIn(readable(join(own, 'memory.stat')), FIELDS[version])
+      const read = () => memoryIn(kernelFile(join(own, 'memory.stat')), FIELDS[version])
       return { by: `cgroup-v${version}`, now: read }
     })
     .find(group => group.now() !== undefined)
@@ -32,12 +32,4 @@ function memoryIn(stat: string | undefined, fields: readonly string[]): number |
   const values = fields.map(name => new RegExp(`^${name} (\\d+)$`, 'm').exec(stat ?? '')?.[1])
   if (values.some(value => value === undefined)) return undefined
   return values.reduce((sum, value) => sum + Number(value), 0)
-}
-
-function readable(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1')
-  } catch {
-    return undefined
-  }
 }

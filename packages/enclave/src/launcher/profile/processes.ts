@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import { kernelFile } from '../kernel-file.ts'
 
 /** What an instance's processes are at one moment. */
 export interface ProcessCount {
@@ -17,7 +18,7 @@ function familyOf(pid: number, proc: string): readonly number[] {
   const family = [pid]
   for (const member of family) {
     for (const task of namesIn(`${proc}/${member}/task`)) {
-      const children = readable(`${proc}/${member}/task/${task}/children`)
+      const children = kernelFile(`${proc}/${member}/task/${task}/children`) ?? ''
       family.push(...children.split(' ').filter(Boolean).map(Number))
     }
   }
@@ -31,7 +32,7 @@ function familyOf(pid: number, proc: string): readonly number[] {
 export function countProcesses(pid: number, proc = '/proc'): ProcessCount {
   const count = { processes: 0, threads: 0, residentBytes: 0, mappedBytes: 0 }
   for (const member of familyOf(pid, proc)) {
-    const status = readable(`${proc}/${member}/status`)
+    const status = kernelFile(`${proc}/${member}/status`) ?? ''
     const threads = numberIn(status, 'Threads')
     if (threads === undefined) continue
     count.processes += 1
@@ -53,13 +54,5 @@ function namesIn(folder: string): readonly string[] {
     return readdirSync(folder)
   } catch {
     return []
-  }
-}
-
-function readable(path: string): string {
-  try {
-    return readFileSync(path, 'latin1')
-  } catch {
-    return ''
   }
 }
