@@ -169,18 +169,40 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     else expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
-  it.each([0, 300, 900])('goes on when an executor is killed after %d ms', async delay => {
-    const scene = await make(3)
-    const onEvent = (event: LaunchEvent) => {
-      if (event.kind !== 'executor' || event.name !== 'executor-1' || !('pid' in event)) return
-      setTimeout(() => process.kill(event.pid, 'SIGKILL'), delay)
-    }
-    // No work is left undone, and three have said hello in any case.
-    const outcome = await scene.launch({ executors: 3, onEvent })
-    expect(outcome).toMatchObject({ outcome: 'completed' })
-    expect(await scene.results()).toEqual(UPPER)
-    expect(warnings(scene).map(({ code }) => code)).toContain('EXECUTOR_LOST')
-  })
+  it.each(['it starts', 'its program starts', 'work is under way'])(
+    'goes on when an executor is killed as %s',
+    async moment => {
+      const scene = await make(3)
+      let pid: number | undefined
+      const kill = (now: string) => {
+        if (now !== moment || pid === undefined) return
+        process.kill(pid, 'SIGKILL')
+        pid = undefined
+      }
+      const onEvent = (event: LaunchEvent) => {
+        if (event.kind !== 'executor' || event.name !== 'executor-1') return
+        if ('pid' in event) pid = event.pid
+        if ('pid' in event) kill('it starts')
+        else if (event.step === 'program-started') kill('its program starts')
+      }
+      let passed = 0
+      const wire = (from: Socket, to: Socket) => {
+        // All of the work takes more than twice as much.
+        const count = (bytes: Buffer) => {
+          passed += bytes.length
+          if (passed > 40_000) kill('work is under way')
+        }
+        from.on('data', count).pipe(to)
+        to.on('data', count).pipe(from)
+      }
+      // No work is left undone, and three have said hello in any case.
+      const outcome = await scene.launch({ executors: 3, onEvent, wire })
+      expect(outcome).toMatchObject({ outcome: 'completed' })
+      expect(pid).toBeUndefined()
+      expect(await scene.results()).toEqual(UPPER)
+      expect(warnings(scene).map(({ code }) => code)).toContain('EXECUTOR_LOST')
+    },
+  )
 
   it('leaves nothing where its driver is killed before it has committed', async () => {
     const scene = await FilesScene.make(
