@@ -17,6 +17,7 @@ export interface Container {
     readonly mountPath: string
     readonly readOnly?: true
   }[]
+  readonly securityContext?: { readonly procMount?: string }
 }
 
 /** The parts of a Linux system that the image has. */
@@ -53,7 +54,11 @@ export async function runContainer(
   })
   const argv = [
     ...['--unshare-user', '--unshare-ipc', '--uid', '10001', '--gid', '10001', '--die-with-parent'],
-    ...['--cap-drop', 'ALL', '--clearenv', '--proc', '/proc', '--dev', '/dev'],
+    ...['--cap-drop', 'ALL', '--clearenv', '--dev', '/dev'],
+    // What is masked in it, bubblewrap's own way here, keeps others from being mounted.
+    ...(container.securityContext?.procMount === 'Unmasked'
+      ? ['--bind', '/proc', '/proc']
+      : ['--proc', '/proc']),
     ...IMAGE.flatMap(path => ['--ro-bind-try', path, path]),
     ...[dirname(process.execPath), REPOSITORY, bin].flatMap(path => ['--ro-bind', path, path]),
     ...mounts,
