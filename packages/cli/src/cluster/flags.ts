@@ -68,6 +68,13 @@ export function podOptionsIn(flags: PodFlags): readonly string[] {
     .map(name => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`)
 }
 
+/** Those of the cluster’s options that were given. */
+export function clusterOptionsIn(flags: ClusterFlags): readonly string[] {
+  return (['kubeconfig', 'context', 'namespace'] as const)
+    .filter(name => flags[name] !== undefined)
+    .map(name => `--${name}`)
+}
+
 /** An option that there must be. @throws UsageError */
 export function wanted(flag: string, value: string | undefined, nextStep: string): string {
   if (value !== undefined) return value

@@ -2,6 +2,7 @@ import type { InstanceEnd, LaunchEvent, LaunchResult } from '@cloister/enclave'
 import { requireGraminePal } from '@cloister/enclave/launcher'
 import {
   type JobFile,
+  programOfImage,
   readJobFile,
   runJobFile,
   runJobOnSgx,
@@ -11,26 +12,44 @@ import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
+import { describe } from '../run/describe.ts'
+import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
+import {
+  addKubernetesOptions,
+  type KubernetesFlags,
+  onKubernetes,
+  requireNoPods,
+} from '../run/kubernetes.ts'
+import { type On, OnError, parseOn } from '../run/on.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags of `cloister run`. */
-interface RunFlags extends GlobalFlags {
+interface RunFlags extends GlobalFlags, HostsFlags, KubernetesFlags {
+  readonly on?: On
   readonly withoutSandbox?: true
   readonly libpal?: string
   readonly executors?: number
 }
+
+/** Those of a job that runs on this machine. */
+type HereFlags = Omit<RunFlags, 'on'> & { readonly on: Exclude<On, { kind: 'k8s' }> | undefined }
 
 /** How a job ended; where the enclave was simulated, also in what. */
 type Ended = InstanceEnd & Partial<Pick<LaunchResult, 'isolation' | 'usage'>>
 
 /** `cloister run`: a job in an enclave. */
 export function addRunCommand(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('run a job in an enclave: simulated, or on SGX where its image is made ready')
     .argument('<job>', 'a job.yaml')
+    .option(
+      '--on <what>',
+      'embedded (the query runner), local, or k8s (default: as the image is, here)',
+      parseOn,
+    )
     .option(
       '--without-sandbox',
       'UNPROTECTED: as a plain process, which sees and changes this machine as you do',
@@ -41,6 +60,7 @@ export function addRunCommand(program: Command): void {
       'Spark: runs it as a driver and so many executors, each an instance by itself',
       numberOf,
     )
+  addKubernetesOptions(addHostsOptions(command))
     .addHelpText(
       'after',
       `
@@ -49,19 +69,27 @@ on SGX. The program's standard streams are this command's. What it prints is not
 and SIGHUP are passed on to it; the third SIGINT ends it. Where it fails by itself, its exit code
 is this command's; 128 and the signal's number where it was ended.
 
+With --listen, executors are on other machines, which call in: \`cloister executor\`, on each.
+With --on k8s, all run in pods of a cluster; ctrl-c removes them: docs/kubernetes.md.
+
 Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
   cloister run job.yaml --executors 2
+  cloister run job.yaml --executors 2 --listen 10.0.0.1:7400 --secret-file hosts.secret
+  cloister run job.yaml --on k8s --pod-image registry.example/cloister:0.1.0 --claim reports
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
       const session = new Session(flags)
+      const { on } = flags
+      if (on?.kind === 'k8s') return await onKubernetes(session, file, flags)
+      requireNoPods(flags)
       const job = await readJobFile(file)
       // With --json there is one object on each stream, and what the program says is in it.
       const said = session.json ? new Collected() : undefined
-      const result = await runWatched(session, job, flags, said)
+      const result = await runWatched(session, job, { ...flags, on }, said)
       if (result.outcome === 'failed') throw failureOf(job, result, said?.text())
       tellResult(session, job, result, said?.text())
     })
@@ -77,7 +105,7 @@ function numberOf(text: string): number {
 async function runWatched(
   session: Session,
   job: JobFile,
-  flags: RunFlags,
+  flags: HereFlags,
   said: Collected | undefined,
 ): Promise<Ended> {
   const pin = await session.pin()
@@ -108,28 +136,58 @@ async function runWatched(
   }
 }
 
-/** What runs a job: the TEE that its image was made for decides. */
-async function runnerOf(session: Session, job: JobFile, flags: RunFlags) {
-  const { withoutSandbox, libpal, executors } = flags
-  type Common = Parameters<typeof runJobOnSgx>[0]
-  const tee = await teeOfImage(job.image)
-  if (tee === 'sgx') {
-    if (withoutSandbox === true) {
-      throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
-    }
-    if (executors !== undefined) {
-      throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
-    }
-    const pal = requireGraminePal(libpal)
-    return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
-      runJobOnSgx({ ...common, libpal: pal })
+type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal'>
+type Runner = (common: Common) => Promise<Ended>
+
+/** What runs a job: what the person says, else the TEE that its image was made for. */
+async function runnerOf(session: Session, job: JobFile, flags: HereFlags): Promise<Runner> {
+  const { on, executors, listen } = flags
+  if (listen !== undefined && executors === undefined) {
+    throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
   }
+  const tee = await teeOfImage(job.image)
+  switch (on?.kind) {
+    case 'embedded':
+      await requireQueryRunner(job)
+      return await simulatedRunner(session, flags)
+    case 'local':
+      if (tee === 'sgx') {
+        throw new UsageError('--on local: wanted an image folder, seen one for SGX', 'leave it out')
+      }
+      return await simulatedRunner(session, flags)
+    case undefined:
+      return tee === 'sgx' ? sgxRunner(flags) : await simulatedRunner(session, flags)
+  }
+}
+
+async function requireQueryRunner({ image }: JobFile): Promise<void> {
+  const { isQueryRunner, seen } = await programOfImage(image)
+  if (isQueryRunner) return
+  const message = `--on embedded: wanted an image of the query runner, seen one of ${seen}`
+  throw new OnError('NO_QUERY_RUNNER', message)
+}
+
+function sgxRunner({ withoutSandbox, libpal, executors }: HereFlags): Runner {
+  if (withoutSandbox === true) {
+    throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
+  }
+  if (executors !== undefined) {
+    throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
+  }
+  const pal = requireGraminePal(libpal)
+  return common => runJobOnSgx({ ...common, libpal: pal })
+}
+
+async function simulatedRunner(session: Session, flags: HereFlags): Promise<Runner> {
+  const { withoutSandbox, executors } = flags
   const platform = await simulatedPlatform(session.home)
   const { stdin } = process
-  return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
+  const { listen, ...hosts } = await hostsOf(flags)
+  return common =>
     runJobFile({
       ...{ ...common, platform, stdin, withoutSandbox: withoutSandbox === true },
       ...(executors === undefined ? {} : { executors }),
+      ...(listen === undefined ? {} : { hosts: { ...hosts, listen } }),
     })
 }
 
@@ -165,28 +223,4 @@ function tellResult(
   // A program's standard output is its own.
   if (job.queries === undefined && !json) printer.note(text)
   else printer.result({ outcome, isolation, usage, receipts, output }, () => text)
-}
-
-function describe(event: LaunchEvent): readonly string[] {
-  switch (event.kind) {
-    case 'image':
-      return [`image ${event.measurement}${event.debug ? ' (DEBUG)' : ''}`]
-    case 'isolation':
-      return [
-        `isolation: ${event.message}`,
-        ...event.isolation.missing.map(({ message }) => `missing: ${message}`),
-      ]
-    case 'started':
-      return [`instance started, process ${event.pid}`]
-    case 'quoted':
-      return ['quoted']
-    case 'step':
-      return [event.step]
-    case 'run':
-      return [`run ${event.runId}`]
-    case 'executor':
-      return [`${event.name}: ${'step' in event ? event.step : `process ${event.pid}`}`]
-    case 'warning':
-      return [`warning: ${event.message}`]
-  }
 }

@@ -23,6 +23,9 @@ export interface Container {
 /** The parts of a Linux system that the image has. */
 const IMAGE = ['/usr', '/bin', '/lib', '/lib64', '/etc/ssl', '/etc/hosts', '/etc/nsswitch.conf']
 
+/** Where the command is in a container. */
+const BIN = '/opt/cloister/bin'
+
 /** A process that runs, and how it is ended. */
 export interface RunningContainer {
   /** The first line of its standard output for which this holds. */
@@ -60,10 +63,11 @@ export async function runContainer(
       ? ['--bind', '/proc', '/proc']
       : ['--proc', '/proc']),
     ...IMAGE.flatMap(path => ['--ro-bind-try', path, path]),
-    ...[dirname(process.execPath), REPOSITORY, bin].flatMap(path => ['--ro-bind', path, path]),
+    ...[dirname(process.execPath), REPOSITORY].flatMap(path => ['--ro-bind', path, path]),
+    ...['--ro-bind', bin, BIN],
     ...mounts,
     ...['--remount-ro', '/', '--chdir', '/'],
-    ...['--setenv', 'PATH', `${bin}:${dirname(process.execPath)}:/usr/bin:/bin`],
+    ...['--setenv', 'PATH', `${BIN}:${dirname(process.execPath)}:/usr/bin:/bin`],
     ...(container.env ?? []).flatMap(({ name, value }) => ['--setenv', name, value]),
     ...['--json-status-fd', '3', '--', ...container.command, ...container.args],
   ]

@@ -41,10 +41,10 @@ async function results(): Promise<Readonly<Record<string, string>>> {
   return Object.fromEntries(await Promise.all(texts))
 }
 
-describe.skipIf(WHY !== '')(`the pods of a run${WHY}`, { timeout: 120_000 }, () => {
+describe.skipIf(WHY !== '')(`the pods of a run${WHY}`, { timeout: 300_000 }, () => {
   beforeAll(async () => {
     world = await RunWorld.start()
-  }, 120_000)
+  }, 300_000)
   afterAll(() => world?.stop())
   afterEach(async () => {
     await rm(join(world.folder, 'opened'), { recursive: true, force: true })

@@ -70,6 +70,8 @@ const DEFINITION = {
   version: 1,
   name: 'upper',
   entry: {
+    // Init with this machine's Node: nothing is to be locked.
+    init: ['/usr/bin/node', '/cloister/init.mjs'],
     interface: 'keys',
     program: ['/usr/bin/python3', '-I', '/app/driver.py'],
     arguments: [{ pattern: '[a-z]*', optional: true }],
@@ -78,6 +80,7 @@ const DEFINITION = {
   files: [
     { from: 'driver.py', to: '/app/driver.py' },
     { from: 'executor.py', to: '/app/executor.py' },
+    { from: process.execPath, to: '/usr/bin/node', libraries: true },
     { from: BROKER, to: '/usr/lib/python3.11/key_broker.py' },
     { from: '/usr/bin/python3.11', to: '/usr/bin/python3', libraries: true },
     {
@@ -88,6 +91,12 @@ const DEFINITION = {
         ...['sitecustomize.py', '_dbm*', '_gdbm*', '_curses*', 'readline*', '_sqlite3*', 'nis*'],
         '_ssl*',
       ].map(name => `**/${name}`),
+    },
+  ],
+  bundles: [
+    {
+      entry: join(REPOSITORY, 'packages/enclave/dist/init/main.js'),
+      to: '/cloister/init.mjs',
     },
   ],
   network: 'none',

@@ -8,4 +8,8 @@ export { type Inconsistency, parseYamlAs, readYamlFile } from '../definition/str
 export { enclaveFileKind } from '../enclave-file/kind.ts'
 export { openImage } from '../image/verify.ts'
 export type { InstanceEnd } from './ending.ts'
+export { encodeHostAddress, type HostAddress, parseHostAddress } from './hosts/address.ts'
+export { type ExecutorOptions, type ExecutorResult, launchExecutor } from './hosts/executor.ts'
+export type { HostsOptions, ListeningOptions } from './hosts/options.ts'
+export { HostsSecret } from './hosts/secret.ts'
 export { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
