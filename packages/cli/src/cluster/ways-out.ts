@@ -22,12 +22,15 @@ function peerOf(host: string, flag: string): Peer {
   const [, namespace] = SERVICE.exec(host) ?? []
   if (namespace !== undefined) return { namespace }
   const family = isIP(host)
-  if (family !== 0) return { cidr: `${host}/${family === 4 ? 32 : 128}` }
+  if (family !== 0 && !isOwn(host)) return { cidr: `${host}/${family === 4 ? 32 : 128}` }
   throw new UsageError(
-    `${flag}: wanted the addresses of ${host}, which its name does not say; seen none`,
+    `${flag}: wanted the addresses that pods reach ${host} by, which its name does not say; seen none`,
     `give them: ${flag} 203.0.113.7/32`,
   )
 }
+
+/** Where a pod would look for it in itself. */
+const isOwn = (host: string) => host.startsWith('127.') || host === '::1'
 
 /** Reads `CIDR:PORT`. @throws UsageError */
 export function wayOutFrom(flag: string, text: string): WayOut {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -38,7 +38,8 @@ beforeAll(async () => {
   await line(kms, text => text.includes('pin:'))
   kms.kill('SIGTERM')
   await once(kms, 'exit')
-  await copyFile(join(folder, 'home/kms/kms.json'), join(folder, 'home/kms.json'))
+  const pin = await readFile(join(folder, 'home/kms/kms.json'), 'utf8')
+  await writeFile(join(folder, 'home/kms.json'), pin, { mode: 0o600 })
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 const versions = HAS_VECTORS ? await allKubernetesSchemas() : []
@@ -101,7 +102,7 @@ const run = (...more: readonly string[]) => [
   ...more,
 ]
 
-describe('cloister cluster render', () => {
+describe('cloister cluster render', { timeout: 60_000 }, () => {
   it('prints objects that are valid, with the job as pods have it, and makes none', async () => {
     const { code, stderr, stdout } = await cloister(
       'cluster',
@@ -168,7 +169,7 @@ describe('cloister cluster render', () => {
   })
 })
 
-describe('cloister run --on k8s', { timeout: 60_000 }, () => {
+describe('cloister run --on k8s', { timeout: 180_000 }, () => {
   it('shows the driver’s log, ends as it did, and leaves nothing in the cluster', async () => {
     const running = cloister(...run())
     await begun()
