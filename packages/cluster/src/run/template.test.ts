@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { parsePodTemplate, RunError } from '../index.ts'
+import { pageBlocks } from '../repository.test.support.ts'
 
 const pod = (rest: object) => ({ apiVersion: 'v1', kind: 'Pod', ...rest })
 const container = (rest: object) => pod({ spec: { containers: [{ name: 'cloister', ...rest }] } })
@@ -56,6 +58,14 @@ describe('a pod template', () => {
     ['a volume without a name', pod({ spec: { volumes: [{ nfs: {} }] } }), 'wanted a name'],
   ])('with %s is refused', (_what, value, named) => {
     expect(refusal(value)).toContain(named)
+  })
+
+  it('that its page shows is taken', async () => {
+    const [shown = ''] = (await pageBlocks()).filter(text => text.includes('kind: Pod\n'))
+    const { labels, volumes, volumeMounts } = parsePodTemplate(parse(shown))
+    expect(labels).toEqual({ team: 'risk' })
+    expect(volumes).toHaveLength(1)
+    expect(volumeMounts).toHaveLength(1)
   })
 
   it('that adds nothing is taken', () => {
