@@ -3,5 +3,7 @@ import { freshBundle } from './start/bundle.ts'
 import { commandIn } from './start/command-in.ts'
 
 // Hundreds of modules take longer to load than a program to be verified, attested and started.
-const bundle = commandIn(process.argv) === 'run' ? freshBundle() : undefined
+const isHere =
+  commandIn(process.argv) === 'run' && !/ --on[ =]k8s( |$)/.test(process.argv.join(' '))
+const bundle = isHere ? freshBundle() : undefined
 await (bundle === undefined ? import('./start/any-command.ts') : import(bundle.href))

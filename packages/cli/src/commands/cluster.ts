@@ -2,11 +2,20 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import {
   type ClusterFinding,
+  connect,
   examineCluster,
+  listRuns,
   openCluster,
+  type Rendered,
+  removeRun,
+  renderRun,
   type ServiceName,
 } from '@cloister/cluster'
 import type { Command } from 'commander'
+import { stringify } from 'yaml'
+import { addClusterOptions, addPodOptions, type ClusterFlags } from '../cluster/flags.ts'
+import { followToTheEnd, Interruption } from '../cluster/follow.ts'
+import { type PlanFlags, planRun } from '../cluster/plan.ts'
 import { keyServiceFindings } from '../doctor/key-service.ts'
 import { printable } from '../output/printable.ts'
 import { table } from '../output/table.ts'
@@ -48,6 +57,99 @@ Examples:
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<DoctorFlags>()
       await doctor(new Session(flags), flags)
+    })
+  addRender(cluster)
+  addRunCommands(cluster)
+}
+
+function addRender(cluster: Command): void {
+  const render = cluster
+    .command('render')
+    .description('print the objects of a job in pods, and make none')
+    .argument('<job>', 'a job.yaml')
+    .option('--executors <number>', 'how many executors')
+    .option('--without-sandbox', 'UNPROTECTED: what the pod does not shut in is not shut in')
+  addPodOptions(render)
+    .addHelpText(
+      'after',
+      `
+What \`cloister run --on k8s\` makes of the same options, as YAML. It asks no cluster.
+
+Examples:
+  cloister cluster render job.yaml --pod-image registry.example/cloister@sha256:… --claim job
+  cloister cluster render job.yaml --pod-image … --claim job --sgx alibaba --epc-mib 8192`,
+    )
+    .action(async (file: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<
+        Omit<PlanFlags, 'executors'> & GlobalFlags & { readonly executors?: string }
+      >()
+      const { executors, ...rest } = flags
+      const session = new Session(flags)
+      const { plan } = await planRun(session, file, {
+        ...rest,
+        ...(executors === undefined
+          ? {}
+          : { executors: wholeNumber('--executors', executors, 1, 9999) }),
+      })
+      const { driver, others } = renderRun(plan)
+      const objects: readonly Rendered[] = [...others, driver]
+      session.printer.result(objects, () => objects.map(object => stringify(object)).join('---\n'))
+    })
+}
+
+function addRunCommands(cluster: Command): void {
+  addClusterOptions(cluster.command('watch'))
+    .description('follow a run that `cloister run --on k8s` began, from its beginning to its end')
+    .argument('<run>', 'its name')
+    .addHelpText(
+      'after',
+      `
+Ends as the run did, with its exit code, also when it ended before. Ctrl-c leaves it to go on.
+
+Examples:
+  cloister cluster watch reports-bq4zk
+  cloister cluster watch reports-bq4zk --namespace jobs`,
+    )
+    .action(async (name: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<ClusterFlags>()
+      const session = new Session(flags)
+      const connection = connect(flags)
+      const namespace = flags.namespace ?? connection.namespace
+      const run = { session, connection, namespace, name, isOwn: false }
+      await followToTheEnd(run, new Interruption())
+    })
+  addClusterOptions(cluster.command('list'))
+    .description('list the runs in a namespace')
+    .addHelpText('after', '\nExamples:\n  cloister cluster list --namespace jobs --json')
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<ClusterFlags>()
+      const connection = connect(flags)
+      const runs = await listRuns(connection, flags.namespace ?? connection.namespace)
+      const rows = runs.map(({ name, state, executors, createdAt }) => [
+        ...[name, state, String(executors), createdAt],
+      ])
+      new Session(flags).printer.result(runs, () =>
+        printable(table(['run', 'state', 'executors', 'since'], rows)),
+      )
+    })
+  addClusterOptions(cluster.command('remove'))
+    .description('end a run, and remove what it has in the cluster')
+    .argument('<run>', 'its name')
+    .addHelpText(
+      'after',
+      `
+Its pods are told to end; nothing of a job that has not ended becomes visible. Datasets and receipts
+in the claim stay.
+
+Examples:
+  cloister cluster remove reports-bq4zk --namespace jobs`,
+    )
+    .action(async (name: string, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<ClusterFlags>()
+      const connection = connect(flags)
+      const namespace = flags.namespace ?? connection.namespace
+      await removeRun(connection, namespace, name)
+      new Session(flags).printer.result({ name, namespace }, () => `${name} is removed`)
     })
 }
 

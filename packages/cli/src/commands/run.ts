@@ -14,18 +14,27 @@ import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { describe } from '../run/describe.ts'
 import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
+import {
+  addKubernetesOptions,
+  type KubernetesFlags,
+  onKubernetes,
+  requireNoPods,
+} from '../run/kubernetes.ts'
 import { type On, OnError, parseOn } from '../run/on.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags of `cloister run`. */
-interface RunFlags extends GlobalFlags, HostsFlags {
+interface RunFlags extends GlobalFlags, HostsFlags, KubernetesFlags {
   readonly on?: On
   readonly withoutSandbox?: true
   readonly libpal?: string
   readonly executors?: number
 }
+
+/** Those of a job that runs on this machine. */
+type HereFlags = Omit<RunFlags, 'on'> & { readonly on: Exclude<On, { kind: 'k8s' }> | undefined }
 
 /** How a job ended; where the enclave was simulated, also in what. */
 type Ended = InstanceEnd & Partial<Pick<LaunchResult, 'isolation' | 'usage'>>
@@ -38,7 +47,7 @@ export function addRunCommand(program: Command): void {
     .argument('<job>', 'a job.yaml')
     .option(
       '--on <what>',
-      'embedded (the query runner), or local (default: as the image is)',
+      'embedded (the query runner), local, or k8s (default: as the image is, here)',
       parseOn,
     )
     .option(
@@ -51,7 +60,7 @@ export function addRunCommand(program: Command): void {
       'Spark: runs it as a driver and so many executors, each an instance by itself',
       numberOf,
     )
-  addHostsOptions(command)
+  addKubernetesOptions(addHostsOptions(command))
     .addHelpText(
       'after',
       `
@@ -61,21 +70,26 @@ and SIGHUP are passed on to it; the third SIGINT ends it. Where it fails by itse
 is this command's; 128 and the signal's number where it was ended.
 
 With --listen, executors are on other machines, which call in: \`cloister executor\`, on each.
+With --on k8s, all run in pods of a cluster; ctrl-c removes them: docs/kubernetes.md.
 
 Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
   cloister run job.yaml --executors 2
   cloister run job.yaml --executors 2 --listen 10.0.0.1:7400 --secret-file hosts.secret
+  cloister run job.yaml --on k8s --pod-image registry.example/cloister:0.1.0 --claim reports
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
       const session = new Session(flags)
+      const { on } = flags
+      if (on?.kind === 'k8s') return await onKubernetes(session, file, flags)
+      requireNoPods(flags)
       const job = await readJobFile(file)
       // With --json there is one object on each stream, and what the program says is in it.
       const said = session.json ? new Collected() : undefined
-      const result = await runWatched(session, job, flags, said)
+      const result = await runWatched(session, job, { ...flags, on }, said)
       if (result.outcome === 'failed') throw failureOf(job, result, said?.text())
       tellResult(session, job, result, said?.text())
     })
@@ -91,7 +105,7 @@ function numberOf(text: string): number {
 async function runWatched(
   session: Session,
   job: JobFile,
-  flags: RunFlags,
+  flags: HereFlags,
   said: Collected | undefined,
 ): Promise<Ended> {
   const pin = await session.pin()
@@ -126,7 +140,7 @@ type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal'>
 type Runner = (common: Common) => Promise<Ended>
 
 /** What runs a job: what the person says, else the TEE that its image was made for. */
-async function runnerOf(session: Session, job: JobFile, flags: RunFlags): Promise<Runner> {
+async function runnerOf(session: Session, job: JobFile, flags: HereFlags): Promise<Runner> {
   const { on, executors, listen, secretFile, wait } = flags
   if (listen !== undefined && executors === undefined) {
     throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
@@ -156,7 +170,7 @@ async function requireQueryRunner({ image }: JobFile): Promise<void> {
   throw new OnError('NO_QUERY_RUNNER', message)
 }
 
-function sgxRunner({ withoutSandbox, libpal, executors }: RunFlags): Runner {
+function sgxRunner({ withoutSandbox, libpal, executors }: HereFlags): Runner {
   if (withoutSandbox === true) {
     throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
   }
@@ -167,7 +181,7 @@ function sgxRunner({ withoutSandbox, libpal, executors }: RunFlags): Runner {
   return common => runJobOnSgx({ ...common, libpal: pal })
 }
 
-async function simulatedRunner(session: Session, flags: RunFlags): Promise<Runner> {
+async function simulatedRunner(session: Session, flags: HereFlags): Promise<Runner> {
   const { withoutSandbox, executors } = flags
   const platform = await simulatedPlatform(session.home)
   const { stdin } = process

@@ -62,6 +62,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   PolicyError: EXIT.usage,
   EngineError: EXIT.query,
   ClusterError: EXIT.unreachable,
+  RunError: EXIT.cutShort,
   OnError: EXIT.refused,
   UsageError: EXIT.usage,
 }
@@ -90,6 +91,12 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError REJECTED': EXIT.refused,
   'ClusterError KUBECONFIG': EXIT.usage,
   'ClusterError REFUSED': EXIT.refused,
+  'ClusterError ABSENT': EXIT.notFound,
+  'ClusterError EXISTS': EXIT.usage,
+  'ClusterError INVALID': EXIT.refused,
+  'RunError OPTION': EXIT.usage,
+  'RunError TEMPLATE': EXIT.usage,
+  'RunError DRIVER': EXIT.internal,
   'DatasetError PLAIN_FILE': EXIT.usage,
   'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,
@@ -153,6 +160,10 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage
   if (!(error instanceof Error)) return EXIT.internal
   if (error instanceof InstanceRefusal && error.exitCode !== undefined) return error.exitCode
+  // What a driver in a cluster ended with is what it would have ended with here.
+  if (error.name === 'RunError' && 'exitCode' in error && typeof error.exitCode === 'number') {
+    return error.exitCode
+  }
   const code = 'code' in error ? String(error.code) : ''
   const name = `${error.name} ${code}`
   const known = (UNREAD.has(name) ? bySystem(error.cause) : BY_CODE[name]) ?? BY_CLASS[error.name]

@@ -87,6 +87,17 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'ClusterError UNREACHABLE': 'does kubectl reach it? kubectl cluster-info',
   'ClusterError REFUSED': 'whom does it take you for? kubectl auth whoami',
   'ClusterError ANSWER': 'look at the address in the kubeconfig: kubectl cluster-info',
+  'ClusterError ABSENT': 'cloister cluster list says which runs there are',
+  'ClusterError EXISTS': 'give another --name, or remove that run: cloister cluster remove NAME',
+  'ClusterError INVALID':
+    'what the namespace takes is on docs/kubernetes.md; templates are sent as they are',
+  'RunError OPTION': 'cloister cluster render shows the objects before any is made',
+  'RunError TEMPLATE': 'docs/kubernetes.md says what a pod template may hold',
+  'RunError DRIVER':
+    'the driver’s log above says why; kubectl logs --container home, for what comes before it',
+  'RunError EVICTED': 'run it again, on machines that are not about to go or are less full',
+  'RunError LOST':
+    'look for the receipt in the output’s folder: with it the job is done; else run it again',
   'PccsAdminError UNREACHABLE':
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
   'PccsAdminError URL': 'give --url https://HOST:PORT, and --ca for a certificate of its own',

@@ -7,6 +7,8 @@ export type On =
   | { readonly kind: 'embedded' }
   /** One instance on this machine, or a driver and executors. */
   | { readonly kind: 'local' }
+  /** Pods of a Kubernetes cluster. */
+  | { readonly kind: 'k8s' }
 
 /**
  * Why a job does not run on what was named:
@@ -24,6 +26,7 @@ export function parseOn(text: string): On {
   switch (kind) {
     case 'embedded':
     case 'local':
+    case 'k8s':
       if (rest.length === 0) return { kind }
       break
     case 'spark': {
@@ -35,5 +38,5 @@ export function parseOn(text: string): On {
       )
     }
   }
-  throw new UsageError(`--on: wanted embedded or local, seen ${text}`, 'cloister run --help')
+  throw new UsageError(`--on: wanted embedded, local or k8s, seen ${text}`, 'cloister run --help')
 }

@@ -17,10 +17,14 @@ export interface Container {
     readonly mountPath: string
     readonly readOnly?: true
   }[]
+  readonly securityContext?: { readonly procMount?: string }
 }
 
 /** The parts of a Linux system that the image has. */
 const IMAGE = ['/usr', '/bin', '/lib', '/lib64', '/etc/ssl', '/etc/hosts', '/etc/nsswitch.conf']
+
+/** Where the command is in a container. */
+const BIN = '/opt/cloister/bin'
 
 /** A process that runs, and how it is ended. */
 export interface RunningContainer {
@@ -53,12 +57,17 @@ export async function runContainer(
   })
   const argv = [
     ...['--unshare-user', '--unshare-ipc', '--uid', '10001', '--gid', '10001', '--die-with-parent'],
-    ...['--cap-drop', 'ALL', '--clearenv', '--proc', '/proc', '--dev', '/dev'],
+    ...['--cap-drop', 'ALL', '--clearenv', '--dev', '/dev'],
+    // What is masked in it, bubblewrap's own way here, keeps others from being mounted.
+    ...(container.securityContext?.procMount === 'Unmasked'
+      ? ['--bind', '/proc', '/proc']
+      : ['--proc', '/proc']),
     ...IMAGE.flatMap(path => ['--ro-bind-try', path, path]),
-    ...[dirname(process.execPath), REPOSITORY, bin].flatMap(path => ['--ro-bind', path, path]),
+    ...[dirname(process.execPath), REPOSITORY].flatMap(path => ['--ro-bind', path, path]),
+    ...['--ro-bind', bin, BIN],
     ...mounts,
     ...['--remount-ro', '/', '--chdir', '/'],
-    ...['--setenv', 'PATH', `${bin}:${dirname(process.execPath)}:/usr/bin:/bin`],
+    ...['--setenv', 'PATH', `${BIN}:${dirname(process.execPath)}:/usr/bin:/bin`],
     ...(container.env ?? []).flatMap(({ name, value }) => ['--setenv', name, value]),
     ...['--json-status-fd', '3', '--', ...container.command, ...container.args],
   ]

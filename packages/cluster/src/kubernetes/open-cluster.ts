@@ -2,12 +2,12 @@ import {
   ApiException,
   CoreV1Api,
   DiscoveryV1Api,
-  KubeConfig,
   setHeaderMiddleware,
   VersionApi,
 } from '@kubernetes/client-node'
 import { ClusterError } from '../errors.ts'
 import type { Cluster, ClusterService } from './cluster.ts'
+import { type ClusterOptions, clusterOf } from './kubeconfig.ts'
 import {
   endpointsOf,
   type NamedService,
@@ -16,16 +16,7 @@ import {
   serviceFrom,
   versionFrom,
 } from './objects.ts'
-
-/** Which cluster. */
-export interface ClusterOptions {
-  /** A kubeconfig; what `KUBECONFIG` names, `~/.kube/config` or the pod's own account unless told. */
-  readonly kubeconfig?: string
-  /** A context in it; the current one unless told. */
-  readonly context?: string
-  /** Until each answer must have come; 10,000 unless told. */
-  readonly timeoutMs?: number
-}
+import { messageIn } from './status.ts'
 
 /** How many objects are asked for at a time. */
 const PAGE = 500
@@ -38,12 +29,7 @@ const MOST_PAGES = 400
  * @see https://kubernetes.io/docs/reference/kubernetes-api/
  */
 export function openCluster(options: ClusterOptions = {}): Cluster {
-  const config = configFrom(options)
-  const cluster = config.getCurrentCluster()
-  if (cluster === null) {
-    const named = options.context ?? config.getCurrentContext()
-    throw new ClusterError('KUBECONFIG', `the kubeconfig has no cluster for the context ${named}`)
-  }
+  const { config, cluster } = clusterOf(options)
   const core = config.makeApiClient(CoreV1Api)
   const discovery = config.makeApiClient(DiscoveryV1Api)
   const call = { middleware: [deadline(options.timeoutMs ?? 10_000)] }
@@ -103,23 +89,6 @@ export function openCluster(options: ClusterOptions = {}): Cluster {
   }
 }
 
-function configFrom({ kubeconfig, context }: ClusterOptions): KubeConfig {
-  const config = new KubeConfig()
-  try {
-    if (kubeconfig === undefined) config.loadFromDefault()
-    else config.loadFromFile(kubeconfig)
-  } catch (cause) {
-    const which = kubeconfig ?? 'the kubeconfig'
-    throw new ClusterError('KUBECONFIG', `${which} cannot be read as one`, { cause })
-  }
-  // The library then takes whatever listens on this machine for a cluster.
-  if (kubeconfig === undefined && config.getCurrentContext() === 'loaded-context') {
-    throw new ClusterError('KUBECONFIG', 'there is no kubeconfig here, and no pod’s own account')
-  }
-  if (context !== undefined) config.setCurrentContext(context)
-  return config
-}
-
 interface Page<T> {
   readonly items: readonly T[]
   readonly metadata?: { readonly _continue?: string }
@@ -174,17 +143,6 @@ const isStatus = (error: unknown, status: number) =>
   error instanceof ClusterError &&
   error.cause instanceof ApiException &&
   error.cause.code === status
-
-/** The message of a `Status`, which may come as text. */
-function messageIn(body: unknown): string | undefined {
-  try {
-    const status: unknown = typeof body === 'string' ? JSON.parse(body) : body
-    const { message } = { message: undefined, ...Object(status) }
-    return typeof message === 'string' ? message.slice(0, 300) : undefined
-  } catch {
-    return undefined
-  }
-}
 
 /** The library has no time-outs: its requests take a signal where a header is set. */
 function deadline(timeoutMs: number): ReturnType<typeof setHeaderMiddleware> {

@@ -3,8 +3,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { objectsOf, renderChart, VALUE_FILES } from '../chart/render.test.support.ts'
 import { alibabaNode, GOOD, pod } from '../doctor/clusters.test.support.ts'
-import { examineCluster, openCluster } from '../index.ts'
+import {
+  connect,
+  examineCluster,
+  followRun,
+  listRuns,
+  openCluster,
+  type RunEvent,
+  removeRun,
+  renderRun,
+  submitRun,
+} from '../index.ts'
 import { HELM_MISSING, KUBECTL, pageBlocks } from '../repository.test.support.ts'
+import { OPTION_SETS } from '../run/plan.test.support.ts'
 import { smallApiServer } from './api-server.test.support.ts'
 import { type RealCluster, realApiServer, WHY_NOT_REAL } from './real-api-server.test.support.ts'
 
@@ -107,5 +118,76 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
     } finally {
       await small.stop()
     }
+  })
+
+  describe('runs', () => {
+    const by = (kubeconfig: string) => connect({ kubeconfig })
+
+    it.each(Object.entries(OPTION_SETS))('with %s are taken', async (_name, plan) => {
+      const name = `taken-${Object.values(OPTION_SETS).indexOf(plan)}`
+      namespace(name)
+      const connection = by(cluster.kubeconfig)
+      await submitRun(connection, name, renderRun(plan))
+      expect(await listRuns(connection, name)).toMatchObject([
+        { name: plan.name, state: 'waiting', executors: plan.executors },
+      ])
+      await removeRun(connection, name, plan.name)
+      expect(await listRuns(connection, name)).toEqual([])
+    })
+
+    it('are submitted, followed and removed by a user with the permissions of the page', async () => {
+      namespace('runs')
+      const plan = OPTION_SETS['a driver alone']
+      if (plan === undefined) throw new Error('there is no such plan')
+      const connection = by(cluster.userKubeconfig)
+      await expect(submitRun(connection, 'runs', renderRun(plan))).rejects.toMatchObject({
+        code: 'REFUSED',
+      })
+      const [role = ''] = (await pageBlocks()).filter(text => text.includes('name: cloister-jobs'))
+      const inRuns = ['--namespace', 'runs', 'create']
+      expect(kubectl([...inRuns, '--validate=strict', '-f', '-'], role)).toMatchObject({
+        done: true,
+      })
+      const binding = ['rolebinding', 'jobs', '--role=cloister-jobs', '--user=user']
+      expect(kubectl([...inRuns, ...binding])).toMatchObject({ done: true })
+      await expect
+        .poll(async () => await submitRun(connection, 'runs', renderRun(plan)).then(() => 'made'), {
+          timeout: 10_000,
+        })
+        .toBe('made')
+      const events: RunEvent[] = []
+      const end = followRun({
+        ...{ connection, namespace: 'runs', name: plan.name, pauseMs: 50, onLog: () => {} },
+        signal: new AbortController().signal,
+        onEvent: event => events.push(event),
+      })
+      const driver = {
+        ...{ apiVersion: 'v1', kind: 'Pod' },
+        metadata: {
+          ...{ name: 'driver', namespace: 'runs' },
+          labels: { 'cloister/run': plan.name, 'app.kubernetes.io/component': 'driver' },
+        },
+        spec: { containers: [{ name: 'cloister', image: 'x' }] },
+      }
+      const state = (phase: string, more: object) => {
+        const text = stringify({ ...driver, status: { phase, ...more } })
+        const argv = ['replace', '--subresource=status', '-f', '-']
+        expect(kubectl(argv, text)).toMatchObject({ done: true })
+      }
+      expect(kubectl(['create', '-f', '-'], stringify(driver))).toMatchObject({ done: true })
+      const message = '0/3 nodes are available: 3 Insufficient sgx.intel.com/epc.'
+      state('Pending', {
+        conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }],
+      })
+      await expect.poll(() => JSON.stringify(events), { timeout: 10_000 }).toContain(message)
+      const terminated = { exitCode: 0, reason: 'Completed' }
+      const container = { name: 'cloister', image: 'x', imageID: '', ready: false, restartCount: 0 }
+      state('Succeeded', { containerStatuses: [{ ...container, state: { terminated } }] })
+      expect(await end).toBe(true)
+      await removeRun(connection, 'runs', plan.name)
+      await expect(removeRun(connection, 'runs', plan.name)).rejects.toMatchObject({
+        code: 'ABSENT',
+      })
+    })
   })
 })

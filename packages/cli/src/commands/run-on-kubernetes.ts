@@ -1,0 +1,32 @@
+import { connect, renderRun, submitRun } from '@cloister/cluster'
+import type { ClusterFlags } from '../cluster/flags.ts'
+import { followToTheEnd, Interruption } from '../cluster/follow.ts'
+import { type PlanFlags, planRun } from '../cluster/plan.ts'
+import type { Session } from '../session.ts'
+
+/** Flags of `cloister run --on k8s`. */
+export interface RunOnKubernetesFlags extends ClusterFlags, PlanFlags {
+  readonly detach?: true
+}
+
+/** Runs a job in pods, and ends as its driver does. @throws UsageError, RunError, ClusterError */
+export async function runOnKubernetes(
+  session: Session,
+  file: string,
+  flags: RunOnKubernetesFlags,
+): Promise<void> {
+  const { plan, job } = await planRun(session, file, flags)
+  const objects = renderRun(plan)
+  const connection = connect(flags)
+  const namespace = flags.namespace ?? connection.namespace
+  const { name } = plan
+  const interruption = new Interruption()
+  await submitRun(connection, namespace, objects)
+  session.printer.note(`run ${name} in the namespace ${namespace}`)
+  const { receipts } = job
+  if (flags.detach === true) {
+    return session.printer.result({ name, namespace, receipts }, () => name)
+  }
+  const run = { session, connection, namespace, name, receipts, isOwn: true }
+  await followToTheEnd(run, interruption)
+}

@@ -1,0 +1,57 @@
+import type { Command } from 'commander'
+import {
+  addClusterOptions,
+  addPodOptions,
+  type ClusterFlags,
+  clusterOptionsIn,
+  type PodFlags,
+  podOptionsIn,
+} from '../cluster/flags.ts'
+import type { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import type { HostsFlags } from './hosts.ts'
+
+/** Flags of whoever runs a job in pods. */
+export interface KubernetesFlags extends ClusterFlags, PodFlags {
+  readonly detach?: true
+}
+
+interface Flags extends KubernetesFlags, HostsFlags {
+  readonly executors?: number
+  readonly withoutSandbox?: true
+  readonly libpal?: string
+}
+
+/** Not in the bundle of `cloister run`: the client of Kubernetes takes long to load. */
+const MODULE = '../commands/run-on-kubernetes.js'
+
+/** Adds {@link KubernetesFlags}. */
+export function addKubernetesOptions(command: Command): Command {
+  return addPodOptions(addClusterOptions(command)).option(
+    '--detach',
+    'k8s: leaves the run to go on, and prints its name: cloister cluster watch follows it',
+  )
+}
+
+/** Requires that nothing is said about pods. @throws UsageError */
+export function requireNoPods(flags: KubernetesFlags): void {
+  const detach = flags.detach === undefined ? [] : ['--detach']
+  const [odd] = [...podOptionsIn(flags), ...clusterOptionsIn(flags), ...detach]
+  if (odd === undefined) return
+  throw new UsageError(`${odd}: is about pods`, 'give --on k8s too, or leave it out')
+}
+
+/** Runs a job in pods, and ends as its driver does. @throws UsageError, RunError, ClusterError */
+export async function onKubernetes(session: Session, file: string, flags: Flags): Promise<void> {
+  const { advertise, libpal, listen, secretFile, wait } = flags
+  const hosts = { '--listen': listen, '--advertise': advertise, '--secret-file': secretFile }
+  const others = Object.entries({ ...hosts, '--wait': wait, '--libpal': libpal })
+  const odd = others.find(([, value]) => value !== undefined)
+  if (odd !== undefined) {
+    throw new UsageError(`${odd[0]}: pods have their own`, 'leave it out')
+  }
+  const { runOnKubernetes }: typeof import('../commands/run-on-kubernetes.ts') = await import(
+    MODULE
+  )
+  await runOnKubernetes(session, file, flags)
+}

@@ -1,0 +1,229 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { parse, parseAllDocuments } from 'yaml'
+import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
+import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
+import { CLOISTER, HAS_VECTORS } from '../repository.test.support.ts'
+import { endDriver, makePods, setPod } from './controllers.test.support.ts'
+
+const JOB = `version: 1
+image: regression.image
+arguments: ["--alpha=0.5"]
+inputs:
+  people: { folder: sealed/people, dataset: ${'ab'.repeat(16)}, version: 1, format: csv }
+outputs:
+  model: { folder: sealed/model, dataset: ${'cd'.repeat(16)}, key: 4cf0a7c1-0000-4000-8000-000000000000, format: files }
+resources: { memoryMiB: 512 }
+`
+const PODS = [
+  ...['--pod-image', 'registry.example/cloister:0.1.0', '--claim', 'reports'],
+  ...['--kms-peer', '203.0.113.7/32', '--name', 'reports'],
+]
+const AT = '2026-01-01T00:00:05.000000001Z'
+
+let folder: string
+let server: WritableApiServer
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cloister-run-command-'))
+  await mkdir(join(folder, 'reports'))
+  await writeFile(join(folder, 'reports/job.yaml'), JOB)
+  const argv = ['kms', 'serve', '--port', '0', '--allow-simulated-platform']
+  const kms = started(...argv)
+  await line(kms, text => text.includes('pin:'))
+  kms.kill('SIGTERM')
+  await once(kms, 'exit')
+  const pin = await readFile(join(folder, 'home/kms/kms.json'), 'utf8')
+  await writeFile(join(folder, 'home/kms.json'), pin, { mode: 0o600 })
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+const versions = HAS_VECTORS ? await allKubernetesSchemas() : []
+
+beforeEach(async () => {
+  server = await WritableApiServer.start(versions[0])
+})
+afterEach(() => server.stop())
+
+/** The command, as its user gives it. */
+function started(...argv: readonly string[]): ChildProcess {
+  const all = [CLOISTER, '--home', join(folder, 'home'), ...argv]
+  const env = { ...process.env, KUBECONFIG: server?.kubeconfig ?? '' }
+  return spawn(process.execPath, all, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+async function line(child: ChildProcess, holds: (text: string) => boolean): Promise<string> {
+  if (child.stdout === null) throw new Error('no output')
+  for await (const text of createInterface({ input: child.stdout })) if (holds(text)) return text
+  throw new Error('it ended without that line')
+}
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+async function ended(child: ChildProcess): Promise<Ended> {
+  const said = { stdout: '', stderr: '' }
+  child.stdout?.on('data', chunk => {
+    said.stdout += String(chunk)
+  })
+  child.stderr?.on('data', chunk => {
+    said.stderr += String(chunk)
+  })
+  const [code] = await once(child, 'close')
+  return { code, ...said }
+}
+
+const cloister = (...argv: readonly string[]) => ended(started(...argv))
+
+/** Whether the driver’s job was let begin. */
+const begun = () => server.until(() => server.get('Job', 'reports')?.spec.suspend === false)
+
+/** The driver has run, said something and ended. */
+function play(exitCode: number): void {
+  const [driver = ''] = makePods(server, 'reports')
+  setPod(server, driver, { running: {} })
+  server.log(driver, AT, 'a line \u001b[2J of the driver')
+  endDriver(server, 'reports', driver, exitCode)
+}
+
+const run = (...more: readonly string[]) => [
+  'run',
+  'reports/job.yaml',
+  '--on',
+  'k8s',
+  ...PODS,
+  ...more,
+]
+
+describe('cloister cluster render', { timeout: 60_000 }, () => {
+  it('prints objects that are valid, with the job as pods have it, and makes none', async () => {
+    const { code, stderr, stdout } = await cloister(
+      'cluster',
+      'render',
+      'reports/job.yaml',
+      ...PODS,
+    )
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const objects = parseAllDocuments(stdout).map(document => document.toJS())
+    for (const schemas of versions) {
+      expect(objects.flatMap(object => schemas.mistakes(object))).toEqual([])
+    }
+    const { data } = objects.find(({ kind }) => kind === 'ConfigMap')
+    expect(parse(data['job.yaml'])).toMatchObject({
+      image: '/job/regression.image',
+      arguments: ['--alpha=0.5'],
+      inputs: { people: { folder: '/job/sealed/people', version: 1 } },
+      outputs: { model: { folder: '/job/sealed/model' } },
+    })
+    expect(JSON.parse(data['kms.json'])).toHaveProperty('identityKey')
+    expect(server.asked).toEqual([])
+  })
+
+  it.each([
+    ['an image in no place of the claim', 'image: ../image', 'not in the folder of the job file'],
+    ['a folder of the host', 'unprotectedHostFolders: { logs: ./logs }', 'have no folders'],
+  ])('refuses a job with %s', async (_what, text, said) => {
+    const [field = ''] = text.split(':')
+    const job = JOB.includes(`${field}:`)
+      ? JOB.replace(new RegExp(`^${field}:.*$`, 'm'), text)
+      : `${JOB}${text}\n`
+    await writeFile(join(folder, 'reports/odd.yaml'), job)
+    const { code, stderr } = await cloister('cluster', 'render', 'reports/odd.yaml', ...PODS)
+    expect(code).toBe(2)
+    expect(stderr).toContain(said)
+  })
+
+  it.each([
+    ['no image', ['--claim', 'x', '--kms-peer', '203.0.113.7/32'], '--pod-image'],
+    ['a key service without addresses', ['--claim', 'x', '--pod-image', 'x'], '--kms-peer'],
+    ['everybody for the key service', [...PODS, '--kms-peer', 'all'], '--kms-peer'],
+    ['EPC without SGX', [...PODS, '--epc-mib', '64'], '--epc-mib'],
+    ['another plugin', [...PODS, '--sgx', 'amd'], '--sgx'],
+    [
+      'SGX without a sandbox',
+      [...PODS, '--sgx', 'intel', '--without-sandbox'],
+      '--without-sandbox',
+    ],
+    ['a way out to nowhere', [...PODS, '--allow-egress', '203.0.113.7'], '--allow-egress'],
+  ])('refuses %s', async (_what, argv, flag) => {
+    const { code, stderr } = await cloister('cluster', 'render', 'reports/job.yaml', ...argv)
+    expect(code).toBe(2)
+    expect(stderr).toContain(flag)
+  })
+
+  it('refuses a template that weakens, by its path', async () => {
+    const file = join(folder, 'template.yaml')
+    await writeFile(file, 'apiVersion: v1\nkind: Pod\nspec: { hostNetwork: true }\n')
+    const { code, stderr } = await cloister(
+      ...['cluster', 'render', 'reports/job.yaml', ...PODS, '--driver-template', file],
+    )
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/spec\.hostNetwork.*\[TEMPLATE\]/)
+  })
+})
+
+describe('cloister run --on k8s', { timeout: 180_000 }, () => {
+  it('shows the driver’s log, ends as it did, and leaves nothing in the cluster', async () => {
+    const running = cloister(...run())
+    await begun()
+    play(0)
+    const { code, stderr, stdout } = await running
+    expect(code, stderr).toBe(0)
+    // What would clear a terminal is written out.
+    expect(stdout).toBe('a line \\u001b[2J of the driver\n')
+    expect(stderr).toContain('sealed/model/receipt.jws')
+    expect(server.all('Job')).toEqual([])
+    expect(server.all('ConfigMap')).toEqual([])
+  })
+
+  it('ends with the driver’s exit code where it failed', async () => {
+    const running = cloister(...run('--json'))
+    await begun()
+    play(3)
+    const { code, stderr } = await running
+    expect(code).toBe(3)
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'DRIVER' }, exitCode: 3 })
+    expect(server.all('Job')).toEqual([])
+  })
+
+  it('removes the run when it is interrupted', async () => {
+    const child = started(...run())
+    const running = ended(child)
+    await begun()
+    await server.until(() => server.watchers('pods') > 0)
+    child.kill('SIGINT')
+    expect((await running).code).toBe(130)
+    expect(server.all('Job')).toEqual([])
+  })
+
+  it('leaves a detached run, which another client takes up, lists and removes', async () => {
+    const { code, stdout } = await cloister(...run('--detach', '--executors', '2'))
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'reports\n' })
+    const again = await cloister(...run())
+    expect(again.code).toBe(2)
+    expect(again.stderr).toContain('[EXISTS]')
+    const left = started('cluster', 'watch', 'reports')
+    const leaving = ended(left)
+    await server.until(() => server.watchers('pods') > 0)
+    left.kill('SIGINT')
+    expect((await leaving).code).toBe(130)
+    const listed = await cloister('cluster', 'list', '--json')
+    expect(JSON.parse(listed.stdout)).toMatchObject([{ name: 'reports', executors: 2 }])
+    play(143)
+    for (const _again of [1, 2]) {
+      const watched = await cloister('cluster', 'watch', 'reports')
+      expect(watched.code).toBe(143)
+      expect(watched.stdout).toContain('of the driver')
+    }
+    expect((await cloister('cluster', 'remove', 'reports')).code).toBe(0)
+    expect(server.all('Job')).toEqual([])
+    expect((await cloister('cluster', 'watch', 'reports')).code).toBe(5)
+  })
+})

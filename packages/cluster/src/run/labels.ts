@@ -1,0 +1,27 @@
+/** What bears the name of a run. */
+export const RUN_LABEL = 'cloister/run'
+/** On a run's job: how many executors it has. */
+export const EXECUTORS_ANNOTATION = 'cloister/executors'
+
+/** What a pod is in its run. */
+export type Role = 'driver' | 'executor'
+
+/** What objects of a run are found by. */
+export const labelsOfRun = (run: string) => ({
+  'app.kubernetes.io/name': 'cloister',
+  'app.kubernetes.io/managed-by': 'cloister',
+  [RUN_LABEL]: run,
+})
+
+/** What pods of a role are found by. */
+export const labelsOfRole = (run: string, role: Role) => ({
+  ...labelsOfRun(run),
+  'app.kubernetes.io/component': role,
+})
+
+/** What every pod has: the chart's services let in those that say so. */
+export const labelsOfPod = (run: string, role: Role) => ({
+  ...labelsOfRole(run, role),
+  'cloister/kms-client': 'true',
+  'cloister/pccs-client': 'true',
+})

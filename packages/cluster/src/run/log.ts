@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ClusterError } from '../errors.ts'
+import type { Connection } from '../kubernetes/connection.ts'
+import { pathOf } from './paths.ts'
+import { CONTAINER } from './template.ts'
+
+/** A log that is read to its end. */
+export interface LogOptions {
+  readonly connection: Connection
+  readonly namespace: string
+  readonly pod: string
+  readonly signal: AbortSignal
+  readonly pauseMs: number
+  /** Whether the container has ended. */
+  readonly hasEnded: () => boolean
+  readonly onLine: (line: string) => void
+  /** Told once when it cannot be read; it is tried again as long as the container runs. */
+  readonly onFailure: (error: ClusterError) => void
+}
+
+/** Without a line for so long the log is asked for anew, from where it was. */
+const IDLE_MS = 300_000
+/** As kubelets write it: `2026-01-01T00:00:00.000000000Z`. */
+const STAMPED = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d) ?/
+
+/**
+ * Reads the log of a run's pod as it grows, each line once, until its container has ended. A
+ * connection that is lost is taken up after the last line that came.
+ */
+export async function followLog(options: LogOptions): Promise<void> {
+  const { hasEnded, onFailure, pauseMs, signal } = options
+  const lines = new Lines(options)
+  let hasFailed = false
+  while (!signal.aborted) {
+    // What is read from here on is all of it.
+    const isLast = hasEnded()
+    try {
+      await lines.read()
+    } catch (error) {
+      if (!(error instanceof ClusterError)) throw error
+      if (!hasFailed && !isWaiting(error)) {
+        hasFailed = true
+        onFailure(error)
+      }
+    }
+    if (isLast) return
+    await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+/** "container … is waiting to start" is an answer of 400. */
+const isWaiting = ({ code }: ClusterError) => code === 'INVALID'
+
+class Lines {
+  readonly #options: LogOptions
+  /** Of the last line that came. */
+  #second = ''
+  #fraction = ''
+
+  constructor(options: LogOptions) {
+    this.#options = options
+  }
+
+  async read(): Promise<void> {
+    const { connection, namespace, onLine, pod, signal } = this.#options
+    const query = {
+      ...{ container: CONTAINER, follow: true, timestamps: true },
+      sinceTime: this.#second === '' ? undefined : `${this.#second}Z`,
+    }
+    const path = `${pathOf(namespace, 'Pod', pod)}/log`
+    for await (const line of connection.lines(path, query, { signal, idleMs: IDLE_MS })) {
+      const [stamp, second = '', fraction = ''] = STAMPED.exec(line) ?? []
+      if (stamp === undefined) {
+        onLine(line)
+      } else if (this.#isNew(second, fraction)) {
+        onLine(line.slice(stamp.length))
+      }
+    }
+  }
+
+  /** `sinceTime` goes by the second: lines of that second come again. */
+  #isNew(second: string, fraction: string): boolean {
+    const padded = fraction.padEnd(10, '0')
+    const isLater = second > this.#second || (second === this.#second && padded > this.#fraction)
+    if (isLater) [this.#second, this.#fraction] = [second, padded]
+    return isLater
+  }
+}

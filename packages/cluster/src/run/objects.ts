@@ -1,0 +1,152 @@
+import { RunError } from '../errors.ts'
+import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun } from './labels.ts'
+import { networkPoliciesOf } from './network.ts'
+import { DRIVER_PORT, type RunPlan } from './plan.ts'
+import { podOf, QCNL_FILE, sgxOf } from './pod.ts'
+
+/** An object to be made. */
+export interface Rendered {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: {
+    readonly name: string
+    readonly labels: Readonly<Record<string, string>>
+    readonly annotations?: Readonly<Record<string, string>>
+  }
+}
+
+/** A run's objects: the driver's job, which owns the others. */
+export interface RunObjects {
+  readonly driver: Rendered
+  readonly others: readonly Rendered[]
+}
+
+/** As many as a run has instances in its place, see docs/protocols/instances.md. */
+const MOST_EXECUTORS = 16
+const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/
+/**
+ * What `cloister executor` ends with where another of its kind would end the same way: usage,
+ * refused, not authentic, not found.
+ */
+const HOPELESS = [2, 3, 4, 5]
+
+/**
+ * Renders the objects of a run. None has a secret in it.
+ * @throws RunError OPTION
+ */
+export function renderRun(plan: RunPlan): RunObjects {
+  requirePossible(plan)
+  return {
+    driver: driverJob(plan),
+    others: [
+      configMap(plan),
+      {
+        ...{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: metadataOf(plan) },
+        automountServiceAccountToken: false,
+      } as Rendered,
+      ...(networkPoliciesOf(plan) as readonly Rendered[]),
+      ...(plan.executors === 0 ? [] : [driverService(plan), executorJob(plan)]),
+    ],
+  }
+}
+
+function requirePossible(plan: RunPlan): void {
+  const { name, executors, claim, driverTemplate, executorTemplate } = plan
+  if (!NAME.test(name)) {
+    throw new RunError('OPTION', `name: wanted at most 40 of a-z, 0-9 and -, seen ${name}`)
+  }
+  if (!Number.isInteger(executors) || executors < 0 || executors > MOST_EXECUTORS) {
+    const message = `executors: wanted 0 to ${MOST_EXECUTORS}, seen ${executors}`
+    throw new RunError('OPTION', message)
+  }
+  if (executors > 0 && sgxOf(plan) !== undefined) {
+    throw new RunError('OPTION', 'executors: a job under Gramine is one instance')
+  }
+  if (executors > 0 && plan.confinement === 'pod') {
+    throw new RunError('OPTION', 'executors: without a sandbox they would have one network')
+  }
+  const templates = executors > 0 ? [driverTemplate, executorTemplate] : [driverTemplate]
+  for (const { volumes } of templates) {
+    const has = volumes.some(volume => volume.name === 'job')
+    if (has === (claim !== undefined)) {
+      const seen = has ? 'both' : 'neither'
+      const message = `wanted a claim, or a volume named job in each pod template; seen ${seen}`
+      throw new RunError('OPTION', message)
+    }
+  }
+}
+
+const metadataOf = ({ name }: RunPlan, suffix = '') => ({
+  name: `${name}${suffix}`,
+  labels: labelsOfRun(name),
+})
+
+function driverJob(plan: RunPlan): Rendered {
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: plan.name,
+      labels: labelsOfRole(plan.name, 'driver'),
+      annotations: { [EXECUTORS_ANNOTATION]: String(plan.executors) },
+    },
+    spec: {
+      // What the job did is not to be done again without anybody knowing.
+      ...{ backoffLimit: 0, completions: 1, parallelism: 1 },
+      ttlSecondsAfterFinished: plan.keepSeconds,
+      template: podOf(plan, 'driver'),
+    },
+  } as Rendered
+}
+
+function executorJob(plan: RunPlan): Rendered {
+  const { name, executors } = plan
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name: `${name}-executor`, labels: labelsOfRole(name, 'executor') },
+    spec: {
+      ...{ completionMode: 'Indexed', completions: executors, parallelism: executors },
+      // One that is lost is replaced, at most three times; one that was refused is not.
+      backoffLimitPerIndex: 3,
+      podFailurePolicy: {
+        rules: [
+          {
+            action: 'FailIndex',
+            onExitCodes: { containerName: 'cloister', operator: 'In', values: HOPELESS },
+          },
+          { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] },
+        ],
+      },
+      template: podOf(plan, 'executor'),
+    },
+  } as Rendered
+}
+
+function configMap(plan: RunPlan): Rendered {
+  const { pccsUrl } = plan
+  return {
+    ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: metadataOf(plan) },
+    immutable: true,
+    data: {
+      'job.yaml': plan.job,
+      'kms.json': plan.pin,
+      ...(pccsUrl !== undefined && {
+        [QCNL_FILE]: JSON.stringify({ pccs_url: pccsUrl, use_secure_cert: true }),
+      }),
+    },
+  } as Rendered
+}
+
+/** Executors find the driver by its name, before it is ready too. */
+function driverService(plan: RunPlan): Rendered {
+  return {
+    ...{ apiVersion: 'v1', kind: 'Service', metadata: metadataOf(plan) },
+    spec: {
+      clusterIP: 'None',
+      publishNotReadyAddresses: true,
+      selector: labelsOfRole(plan.name, 'driver'),
+      ports: [{ name: 'peers', port: DRIVER_PORT, targetPort: DRIVER_PORT, protocol: 'TCP' }],
+    },
+  } as Rendered
+}

@@ -1,0 +1,181 @@
+import { labelsOfPod, type Role } from './labels.ts'
+import { DRIVER_PORT, EXECUTOR_PORT, JOB_FOLDER, type RunPlan, type SgxPlan } from './plan.ts'
+import { CONTAINER } from './template.ts'
+
+const USER = 10001
+const HOME = '/run/cloister/home'
+const CONFIGURATION = '/etc/cloister'
+/** The launcher, and what it keeps beside the instance. */
+const LAUNCHER_MIB = 512
+const SMALL = {
+  requests: { cpu: '10m', memory: '16Mi' },
+  limits: { cpu: '100m', memory: '64Mi' },
+} as const
+
+const RESTRICTED = {
+  allowPrivilegeEscalation: false,
+  privileged: false,
+  readOnlyRootFilesystem: true,
+  runAsNonRoot: true,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+} as const
+
+/**
+ * What bubblewrap needs to make namespaces and mount `/proc` in them. The pod has users of its own
+ * then: root in it is nobody on the machine.
+ * @see https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/
+ */
+const MAKES_NAMESPACES = {
+  ...RESTRICTED,
+  procMount: 'Unmasked',
+  seccompProfile: { type: 'Unconfined' },
+  appArmorProfile: { type: 'Unconfined' },
+} as const
+
+/** The pods of a run in a role, with the user's template in them. */
+export function podOf(plan: RunPlan, role: Role): object {
+  const template = role === 'driver' ? plan.driverTemplate : plan.executorTemplate
+  const { affinity, imagePullSecrets, nodeSelector, tolerations } = template
+  return {
+    metadata: {
+      labels: { ...template.labels, ...labelsOfPod(plan.name, role) },
+      ...(Object.keys(template.annotations).length > 0 && { annotations: template.annotations }),
+    },
+    spec: {
+      restartPolicy: 'Never',
+      serviceAccountName: plan.name,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      ...(plan.confinement === 'sandbox' && { hostUsers: false }),
+      terminationGracePeriodSeconds: 60,
+      securityContext: {
+        ...{ runAsNonRoot: true, runAsUser: USER, runAsGroup: USER, fsGroup: USER },
+        fsGroupChangePolicy: 'OnRootMismatch',
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
+      ...(tolerations.length > 0 && { tolerations }),
+      ...(affinity !== undefined && { affinity }),
+      ...(imagePullSecrets.length > 0 && { imagePullSecrets }),
+      initContainers: [homeContainer(plan)],
+      containers: [
+        {
+          name: CONTAINER,
+          image: plan.image,
+          command: ['cloister'],
+          args: argumentsOf(plan, role),
+          env: [{ name: 'HOME', value: HOME }],
+          ...(plan.executors > 0 && {
+            ports: [
+              { name: 'peers', containerPort: role === 'driver' ? DRIVER_PORT : EXECUTOR_PORT },
+            ],
+          }),
+          securityContext: plan.confinement === 'sandbox' ? MAKES_NAMESPACES : RESTRICTED,
+          resources: resourcesOf(plan),
+          volumeMounts: [
+            { name: 'configuration', mountPath: CONFIGURATION, readOnly: true },
+            { name: 'home', mountPath: HOME },
+            { name: 'tmp', mountPath: '/tmp' },
+            { name: 'job', mountPath: JOB_FOLDER },
+            ...mountsOfSgx(plan),
+            ...template.volumeMounts,
+          ],
+        },
+      ],
+      volumes: [
+        { name: 'configuration', configMap: { name: plan.name } },
+        { name: 'home', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
+        { name: 'tmp', emptyDir: { medium: 'Memory', sizeLimit: `${LAUNCHER_MIB}Mi` } },
+        ...(plan.claim === undefined
+          ? []
+          : [{ name: 'job', persistentVolumeClaim: { claimName: plan.claim } }]),
+        ...(sgxOf(plan)?.aesm === true
+          ? [{ name: 'aesm', hostPath: { path: '/var/run/aesmd', type: 'Directory' } }]
+          : []),
+        ...template.volumes,
+      ],
+    },
+  }
+}
+
+/** What is in a home must be its user's alone, which volumes never are. */
+function homeContainer(plan: RunPlan): object {
+  const simulated = sgxOf(plan) === undefined
+  return {
+    name: 'home',
+    image: plan.image,
+    command: ['install', '-m', '0600', '-t', HOME],
+    args: [`${CONFIGURATION}/kms.json`, ...(simulated ? [`${JOB_FOLDER}/sim-platform.json`] : [])],
+    securityContext: RESTRICTED,
+    resources: SMALL,
+    volumeMounts: [
+      { name: 'configuration', mountPath: CONFIGURATION, readOnly: true },
+      { name: 'home', mountPath: HOME },
+      ...(simulated ? [{ name: 'job', mountPath: JOB_FOLDER, readOnly: true }] : []),
+    ],
+  }
+}
+
+function argumentsOf(plan: RunPlan, role: Role): readonly string[] {
+  const job = `${CONFIGURATION}/job.yaml`
+  const home = `--home=${HOME}`
+  if (role === 'executor') {
+    // Where it is, the driver's host sees when it calls.
+    const driver = `--driver=${plan.name}:${DRIVER_PORT}`
+    return [home, 'executor', job, driver, `--listen=0.0.0.0:${EXECUTOR_PORT}`]
+  }
+  return [
+    ...[home, 'run', job],
+    ...(plan.confinement === 'pod' ? ['--without-sandbox'] : []),
+    ...(plan.executors === 0
+      ? []
+      : [
+          ...[`--executors=${plan.executors}`, `--listen=0.0.0.0:${DRIVER_PORT}`],
+          `--advertise=${plan.name}:${DRIVER_PORT}`,
+        ]),
+  ]
+}
+
+/** Of what a plugin offers a request is the limit. */
+function resourcesOf(plan: RunPlan): object {
+  const own = { cpu: String(plan.cpus), memory: `${plan.memoryMiB + LAUNCHER_MIB}Mi` }
+  const all = { ...own, ...epcOf(sgxOf(plan)) }
+  return { requests: all, limits: all }
+}
+
+function epcOf(sgx: SgxPlan | undefined): Readonly<Record<string, string>> {
+  switch (sgx?.plugin) {
+    case undefined:
+      return {}
+    case 'alibaba':
+      return { 'alibabacloud.com/sgx_epc_MiB': String(sgx?.epcMiB) }
+    case 'intel':
+      return {
+        'sgx.intel.com/epc': `${sgx?.epcMiB}Mi`,
+        'sgx.intel.com/enclave': '1',
+        'sgx.intel.com/provision': '1',
+      }
+  }
+}
+
+function mountsOfSgx(plan: RunPlan): readonly object[] {
+  const qcnl = {
+    ...{ name: 'configuration', subPath: QCNL_FILE, readOnly: true },
+    mountPath: `/etc/${QCNL_FILE}`,
+  }
+  return [
+    ...(sgxOf(plan)?.aesm === true
+      ? [{ name: 'aesm', mountPath: '/var/run/aesmd', readOnly: true }]
+      : []),
+    ...(plan.pccsUrl === undefined ? [] : [qcnl]),
+  ]
+}
+
+/** Where Intel's quote provider library looks for its collateral service. */
+export const QCNL_FILE = 'sgx_default_qcnl.conf'
+
+/** What a plan has of SGX. */
+export function sgxOf({ confinement }: RunPlan): SgxPlan | undefined {
+  return typeof confinement === 'string' ? undefined : confinement
+}
