@@ -31,6 +31,10 @@ const FAMILIES: readonly Family[] = [
     load: async () => (await import('./commands/enclave.ts')).addEnclaveCommands,
   },
   { names: ['run'], load: async () => (await import('./commands/run.ts')).addRunCommand },
+  {
+    names: ['contained'],
+    load: async () => (await import('./commands/contained.ts')).addContainedCommand,
+  },
   { names: ['sql'], load: async () => (await import('./commands/sql.ts')).addSqlCommand },
   {
     names: ['receipt'],

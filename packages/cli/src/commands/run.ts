@@ -1,4 +1,5 @@
-import type { InstanceEnd, LaunchEvent, LaunchResult } from '@cloister/enclave'
+import { type ContainerEvent, runInContainer } from '@cloister/cluster/docker'
+import type { InstanceEnd } from '@cloister/enclave'
 import { requireGraminePal } from '@cloister/enclave/launcher'
 import {
   type JobFile,
@@ -10,7 +11,9 @@ import {
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
+import { cloisterImage } from '../cloister-image.ts'
 import { Collected } from '../output/collected.ts'
+import { type RunOn, runOn } from '../run-on.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
@@ -20,10 +23,22 @@ interface RunFlags extends GlobalFlags {
   readonly withoutSandbox?: true
   readonly libpal?: string
   readonly executors?: number
+  readonly on?: RunOn
+  readonly dockerImage?: string
+  readonly dockerEngine?: string
+  readonly dockerNetwork?: string
 }
 
 /** How a job ended; where the enclave was simulated, also in what. */
-type Ended = InstanceEnd & Partial<Pick<LaunchResult, 'isolation' | 'usage'>>
+type Ended = InstanceEnd & { readonly isolation?: object; readonly usage?: object }
+
+/** What every way of running a job takes. */
+type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal' | 'onEvent'> & {
+  readonly onEvent: (event: ContainerEvent) => void
+}
+
+/** Runs a job. */
+type Runner = (common: Common) => Promise<Ended>
 
 /** `cloister run`: a job in an enclave. */
 export function addRunCommand(program: Command): void {
@@ -41,6 +56,10 @@ export function addRunCommand(program: Command): void {
       'Spark: runs it as a driver and so many executors, each an instance by itself',
       numberOf,
     )
+    .option('--on <where>', 'here, or docker: in a container of this machine', runOn)
+    .option('--docker-image <name>', "the container's image (default: cloister, tagged with this version)")
+    .option('--docker-engine <command>', "the engine's command (default: docker, or else podman)")
+    .option('--docker-network <name>', "for programs with a network: the engine's, by name")
     .addHelpText(
       'after',
       `
@@ -53,6 +72,7 @@ Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
   cloister run job.yaml --executors 2
+  cloister run job.yaml --on docker
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {
@@ -85,7 +105,7 @@ async function runWatched(
   const interrupted = new AbortController()
   const callOff = () => interrupted.abort()
   process.once('SIGINT', callOff)
-  const onEvent = (event: LaunchEvent) => {
+  const onEvent = (event: ContainerEvent) => {
     // From here on the program is who is interrupted.
     if (event.kind === 'started') process.off('SIGINT', callOff)
     for (const line of describe(event)) session.printer.note(line)
@@ -108,10 +128,9 @@ async function runWatched(
   }
 }
 
-/** What runs a job: the TEE that its image was made for decides. */
-async function runnerOf(session: Session, job: JobFile, flags: RunFlags) {
+/** What runs a job: where it is to run, and the TEE that its image was made for, decide. */
+async function runnerOf(session: Session, job: JobFile, flags: RunFlags): Promise<Runner> {
   const { withoutSandbox, libpal, executors } = flags
-  type Common = Parameters<typeof runJobOnSgx>[0]
   const tee = await teeOfImage(job.image)
   if (tee === 'sgx') {
     if (withoutSandbox === true) {
@@ -120,16 +139,35 @@ async function runnerOf(session: Session, job: JobFile, flags: RunFlags) {
     if (executors !== undefined) {
       throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
     }
+  }
+  if (flags.on === 'docker') return containerRunner(session, flags)
+  if (tee === 'sgx') {
     const pal = requireGraminePal(libpal)
-    return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
-      runJobOnSgx({ ...common, libpal: pal })
+    return common => runJobOnSgx({ ...common, libpal: pal })
   }
   const platform = await simulatedPlatform(session.home)
   const { stdin } = process
-  return (common: Omit<Common, 'libpal'>): Promise<Ended> =>
+  return common =>
     runJobFile({
       ...{ ...common, platform, stdin, withoutSandbox: withoutSandbox === true },
       ...(executors === undefined ? {} : { executors }),
+    })
+}
+
+/** What runs a job in a container. */
+function containerRunner(session: Session, flags: RunFlags): Runner {
+  const { withoutSandbox, libpal, executors, dockerImage, dockerEngine, dockerNetwork } = flags
+  if (executors !== undefined) {
+    throw new UsageError('--executors: a job in a container is one instance', 'leave it out')
+  }
+  return common =>
+    runInContainer({
+      ...{ ...common, platform: () => simulatedPlatform(session.home), stdin: process.stdin },
+      containerImage: dockerImage ?? cloisterImage(),
+      withoutSandbox: withoutSandbox === true,
+      ...(libpal === undefined ? {} : { libpal }),
+      ...(dockerEngine === undefined ? {} : { engine: dockerEngine }),
+      ...(dockerNetwork === undefined ? {} : { network: dockerNetwork }),
     })
 }
 
@@ -167,8 +205,10 @@ function tellResult(
   else printer.result({ outcome, isolation, usage, receipts, output }, () => text)
 }
 
-function describe(event: LaunchEvent): readonly string[] {
+function describe(event: ContainerEvent): readonly string[] {
   switch (event.kind) {
+    case 'container':
+      return describeContainer(event)
     case 'image':
       return [`image ${event.measurement}${event.debug ? ' (DEBUG)' : ''}`]
     case 'isolation':
@@ -189,4 +229,19 @@ function describe(event: LaunchEvent): readonly string[] {
     case 'warning':
       return [`warning: ${event.message}`]
   }
+}
+
+/** What a sandbox in a container takes, and whoever breaks out of it finds less shut for that. */
+const SANDBOX_TAKES =
+  'for the sandbox in it: namespaces and mounts allowed, /proc not covered, no AppArmor profile'
+
+function describeContainer({
+  name,
+  image,
+  network,
+  inside,
+}: Extract<ContainerEvent, { readonly kind: 'container' }>): readonly string[] {
+  const reaches = network === 'none' ? 'without a network' : `network ${network ?? 'of the engine'}`
+  const line = `container ${name} of image ${image.slice(0, 12)}, ${reaches}`
+  return inside === 'sandbox' ? [line, SANDBOX_TAKES] : [line]
 }

@@ -62,6 +62,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   PolicyError: EXIT.usage,
   EngineError: EXIT.query,
   ClusterError: EXIT.unreachable,
+  ContainerError: EXIT.refused,
   UsageError: EXIT.usage,
 }
 
@@ -89,6 +90,11 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'AttestedTlsError REJECTED': EXIT.refused,
   'ClusterError KUBECONFIG': EXIT.usage,
   'ClusterError REFUSED': EXIT.refused,
+  'ContainerError ENGINE': EXIT.unreachable,
+  'ContainerError IMAGE': EXIT.notFound,
+  'ContainerError DEVICE': EXIT.usage,
+  'ContainerError USER': EXIT.storage,
+  'ContainerError LOST': EXIT.internal,
   'DatasetError PLAIN_FILE': EXIT.usage,
   'DatasetError NO_SPACE': EXIT.storage,
   'InstanceError PROGRAM': EXIT.query,

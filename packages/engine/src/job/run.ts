@@ -69,6 +69,7 @@ export interface RunJobOptions
     | 'stderr'
     | 'withoutSandbox'
     | 'executors'
+    | 'instanceName'
   > {
   readonly job: JobFile
   readonly pin: KmsPin
@@ -100,7 +101,14 @@ export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> 
 export interface RunOnSgxOptions
   extends Pick<
     GramineJobOptions,
-    'libpal' | 'onEvent' | 'onVerified' | 'signal' | 'passOnSignals' | 'stdout' | 'stderr'
+    | 'libpal'
+    | 'onEvent'
+    | 'onVerified'
+    | 'signal'
+    | 'passOnSignals'
+    | 'stdout'
+    | 'stderr'
+    | 'instanceName'
   > {
   readonly job: JobFile
   readonly pin: KmsPin
