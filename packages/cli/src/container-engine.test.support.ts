@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, realpathSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -42,35 +42,27 @@ export async function containerEngine(): Promise<TestEngine | undefined> {
     const archive = join(folder, 'image.tar')
     execFileSync('tar', ['--create', '--file', archive, '--directory', join(folder, 'tree'), '.'])
     await engine.ask('import', '--change', 'ENTRYPOINT ["cloister"]', archive, IMAGE)
-    // Control groups as some virtual machines have them are for one of the run times alone.
-    for (const runtime of ['crun', 'runc']) {
-      await configure(folder, runtime)
-      const tried = await engine.ask('run', '--rm', '--network', 'none', IMAGE, 'run', '--help')
-      if (tried.code === 0) return engine
-    }
+    const tried = await engine.ask('run', '--rm', '--network', 'none', IMAGE, 'run', '--help')
+    if (tried.code === 0) return engine
   }
   await engine.stop()
   return undefined
 }
 
-const configurationIn = (folder: string) => join(folder, 'containers.conf')
-
-async function configure(folder: string, runtime: string): Promise<void> {
+async function podmanIn(folder: string): Promise<TestEngine> {
+  const configuration = join(folder, 'containers.conf')
+  const storage = join(folder, 'storage.conf')
+  // runc takes control groups however they are mounted; crun does not.
   await writeFile(
-    configurationIn(folder),
+    configuration,
     `[containers]
 default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
 [engine]
-runtime = "${runtime}"
+runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 `,
   )
-}
-
-async function podmanIn(folder: string): Promise<TestEngine> {
-  const storage = join(folder, 'storage.conf')
-  await configure(folder, 'crun')
   await writeFile(
     storage,
     `[storage]
@@ -79,7 +71,7 @@ graphroot = "${folder}/storage"
 runroot = "${folder}/run"
 `,
   )
-  const env = { CONTAINERS_CONF: configurationIn(folder), CONTAINERS_STORAGE_CONF: storage }
+  const env = { CONTAINERS_CONF: configuration, CONTAINERS_STORAGE_CONF: storage }
   const ask = (...argv: readonly string[]) =>
     new Promise<Ended>(resolve => {
       const options = { env: { ...process.env, ...env }, maxBuffer: 1 << 24 }
@@ -113,6 +105,7 @@ async function makeTree(tree: string): Promise<void> {
   for (const name of ['proc', 'sys', 'dev', 'tmp', 'run', 'etc']) {
     await mkdir(join(tree, name), { recursive: true })
   }
+  await chmod(join(tree, 'tmp'), 0o1777)
   const at = join(tree, 'opt/cloister/packages/cli')
   await cp(join(CLI, 'bin'), join(at, 'bin'), { recursive: true })
   await cp(join(CLI, 'package.json'), join(at, 'package.json'))

@@ -54,13 +54,18 @@ export interface NodeImage {
   readonly writeJob: (name: string, image: string, argv?: readonly string[]) => Promise<void>
 }
 
-/** Starts a key service and builds `image` in its folder. */
+/**
+ * Starts a key service and builds `image` in its folder.
+ * @param environment - Of its commands, on top of what they have.
+ */
 export async function nodeImage(
   program: Program = { text: PROGRAM, entry: '' },
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<NodeImage> {
   const kms = await served()
   const path = (...names: readonly string[]) => join(kms.folder, ...names)
-  const env = { PATH: `${STANDINS}:${process.env['PATH']}`, HOME: kms.folder }
+  const programs = `${STANDINS}:${process.env['PATH']}`
+  const env = { PATH: programs, HOME: kms.folder, ...environment }
   const place = { home: path('home'), cwd: kms.folder, env }
   const cloister = (...argv: readonly string[]) => cloisterAt(place, ...argv)
   const json = async <T>(...argv: readonly string[]): Promise<T> => {

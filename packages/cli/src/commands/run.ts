@@ -10,8 +10,8 @@ import {
 } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
-import { refusalOf } from '../instance-refusal.ts'
 import { cloisterImage } from '../cloister-image.ts'
+import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { type RunOn, runOn } from '../run-on.ts'
 import { type GlobalFlags, Session } from '../session.ts'
@@ -57,7 +57,10 @@ export function addRunCommand(program: Command): void {
       numberOf,
     )
     .option('--on <where>', 'here, or docker: in a container of this machine', runOn)
-    .option('--docker-image <name>', "the container's image (default: cloister, tagged with this version)")
+    .option(
+      '--docker-image <name>',
+      "the container's image (default: cloister, tagged with this version)",
+    )
     .option('--docker-engine <command>', "the engine's command (default: docker, or else podman)")
     .option('--docker-network <name>', "for programs with a network: the engine's, by name")
     .addHelpText(

@@ -94,8 +94,9 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'ContainerError IMAGE':
     'build it: docker build --file deploy/image/Dockerfile --tag cloister:0.1.0 . ; or name yours: --docker-image NAME',
   'ContainerError USER':
-    'run as the owner of that folder, or hand it over: chown --recursive 10001:10001 FOLDER',
-  'ContainerError DEVICE': 'docs/docker.md says what SGX takes; cloister doctor looks at this machine',
+    'run as an ordinary user who owns it, or hand its folder over: chown --recursive 10001:10001 FOLDER',
+  'ContainerError DEVICE':
+    'docs/docker.md says what SGX takes; cloister doctor looks at this machine',
   'ContainerError START':
     'look at the image: docker run --rm IMAGE run --help; docs/docker.md says what it must have',
   'PccsAdminError UNREACHABLE':

@@ -5,7 +5,14 @@ import { FrameReader, openRelayPort, requireGraminePal } from '@cloister/enclave
 import { runJobFile, runJobOnSgx } from '@cloister/engine/job'
 import { ContainerError } from './errors.ts'
 import { CLIENT_SOCKET, KMS_SOCKET } from './layout.ts'
-import { type Ended, encodeMessage, type FromContainer, type Order, type ToContainer, VERSION } from './messages.ts'
+import {
+  type Ended,
+  encodeMessage,
+  type FromContainer,
+  type Order,
+  type ToContainer,
+  VERSION,
+} from './messages.ts'
 import { tellError } from './told-error.ts'
 
 /** Most connections to the key service at a time. */

@@ -78,9 +78,12 @@ describe('the line into a container', () => {
     await talk()
     const { socket } = await launcher()
     const cause = Object.assign(new Error('ENOENT'), { code: 'ENOENT' })
-    const error = Object.assign(new Error('/cloister/in/people/x: /cloister/in/people_2', { cause }), {
-      ...{ name: 'ImageError', code: 'READ', reasons: [{ code: 'A', message: 'b' }] },
-    })
+    const error = Object.assign(
+      new Error('/cloister/in/people/x: /cloister/in/people_2', { cause }),
+      {
+        ...{ name: 'ImageError', code: 'READ', reasons: [{ code: 'A', message: 'b' }] },
+      },
+    )
     socket.end(encodeMessage({ kind: 'threw', error: tellError(error) }))
     await once(socket, 'close')
     const told = (() => {

@@ -1,8 +1,20 @@
 import type { Socket } from 'node:net'
-import { type LaunchEvent, onSignals, openRelaySocket, type Relay } from '@cloister/enclave/launcher'
+import {
+  type LaunchEvent,
+  onSignals,
+  openRelaySocket,
+  type Relay,
+} from '@cloister/enclave/launcher'
 import type { ContainerPlan, Mount } from './container.ts'
 import { hostWords } from './layout.ts'
-import { ContainerReader, type Ended, encodeMessage, type FromContainer, type Order, type ToContainer } from './messages.ts'
+import {
+  ContainerReader,
+  type Ended,
+  encodeMessage,
+  type FromContainer,
+  type Order,
+  type ToContainer,
+} from './messages.ts'
 import { errorFrom } from './told-error.ts'
 
 /** What happens on the way, in a container and around it. */
@@ -98,7 +110,8 @@ export class Conversation {
   #take(message: FromContainer): void {
     switch (message.kind) {
       case 'event':
-        return this.#follow(message.event)
+        this.#follow(message.event)
+        return
       case 'verified':
         void this.#goOn()
         return

@@ -76,7 +76,10 @@ function refusalIn(command: string, { code, stderr }: Answer) {
   if (code === 'ENOENT') return { code: 'ENGINE' as const, why: `${command} is not installed` }
   const said = lastLine(stderr) || `it answers ${code}`
   const isForbidden = code === 'EACCES' || /permission denied/i.test(stderr)
-  return { code: isForbidden ? ('NOT_ALLOWED' as const) : ('ENGINE' as const), why: `${command}: ${said}` }
+  return {
+    code: isForbidden ? ('NOT_ALLOWED' as const) : ('ENGINE' as const),
+    why: `${command}: ${said}`,
+  }
 }
 
 function jsonOf(text: string): unknown {

@@ -1,4 +1,9 @@
-import { encodeFrame, FrameReader, type InstanceEnd, type LaunchEvent } from '@cloister/enclave/launcher'
+import {
+  encodeFrame,
+  FrameReader,
+  type InstanceEnd,
+  type LaunchEvent,
+} from '@cloister/enclave/launcher'
 import type { JobFile } from '@cloister/engine/job'
 import type { KmsPin } from '@cloister/kms'
 import { Type } from '@sinclair/typebox'
@@ -51,7 +56,9 @@ export type FromContainer =
 
 const text = Type.String()
 const lack = Type.Object({ code: text, message: text })
-const limiter = Type.Union(['cgroup-v2', 'cgroup-v1', 'rlimit', 'none'].map(name => Type.Literal(name)))
+const limiter = Type.Union(
+  ['cgroup-v2', 'cgroup-v1', 'rlimit', 'none'].map(name => Type.Literal(name)),
+)
 const isolation = Type.Object({
   sandbox: text,
   confinement: text,

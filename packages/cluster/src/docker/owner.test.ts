@@ -4,7 +4,9 @@ import { isOwnerGone, thisOwner } from './owner.ts'
 
 describe('the owner of a container', () => {
   const [boot = '', namespace = '', uid = '', pid = '', start = ''] = thisOwner().split('/')
-  const owner = (changes: Partial<Record<'boot' | 'namespace' | 'uid' | 'pid' | 'start', string>>) => {
+  const owner = (
+    changes: Partial<Record<'boot' | 'namespace' | 'uid' | 'pid' | 'start', string>>,
+  ) => {
     const all = { boot, namespace, uid, pid, start, ...changes }
     return [all.boot, all.namespace, all.uid, all.pid, all.start].join('/')
   }
@@ -14,7 +16,8 @@ describe('the owner of a container', () => {
     const gone = { pid: '999999999' }
     expect(isOwnerGone(owner({ ...gone, namespace: '1' }))).toBe(false)
     expect(isOwnerGone(owner({ ...gone, uid: '4242' }))).toBe(false)
-    for (const odd of ['', '/', 'x', '////', owner({ start: '' })]) expect(isOwnerGone(odd)).toBe(false)
+    for (const odd of ['', '/', 'x', '////', owner({ start: '' })])
+      expect(isOwnerGone(odd)).toBe(false)
   })
 
   it('that ended is gone, though another process may have its id', () => {

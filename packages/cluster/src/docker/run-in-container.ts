@@ -13,13 +13,13 @@ import {
 } from '@cloister/enclave/launcher'
 import type { RunOnSgxOptions } from '@cloister/engine/job'
 import { type ContainerPlan, type ContainerUser, containerArguments } from './container.ts'
-import { Conversation, type ContainerEvent } from './conversation.ts'
+import { type ContainerEvent, Conversation } from './conversation.ts'
 import { type Engine, findEngine, imageId, lastLine, removeContainer } from './engine.ts'
 import { ContainerError } from './errors.ts'
 import { CLIENT_SOCKET, KMS_SOCKET, layOut, SOCKETS } from './layout.ts'
 import { type Ended, type Order, VERSION } from './messages.ts'
 import { OWNER_LABEL, removeLeftContainers, thisOwner } from './owner.ts'
-import { containerUser, isAnother, makeOutputFolders } from './user.ts'
+import { containerUser, isAnother, makeOutputFolders, requireReadable } from './user.ts'
 import { type Wants, wantsOf } from './wants.ts'
 
 /** What {@link runInContainer} needs. */
@@ -66,7 +66,10 @@ export async function runInContainer(options: ContainerOptions): Promise<Ended> 
     onEvent({ kind: 'warning', code: 'LEFT_CONTAINER', message })
   }
   const outputs = Object.values(job.outputs).map(({ folder }) => folder)
-  await makeOutputFolders(outputs, engine, containerUser())
+  const user = containerUser()
+  const inputs = Object.values(job.inputs).map(({ folder }) => folder)
+  await requireReadable(inputs, engine, user)
+  await makeOutputFolders(outputs, engine, user)
   const order = await orderOf(options, wants)
   const run = await RunFolder.make(outputs, 0)
   try {

@@ -22,7 +22,9 @@ export function tellError(error: unknown, deep = MAX_CAUSES): ToldError {
   return {
     ...{ name: error.name, message: error.message, ...text('code'), ...text('path') },
     ...(Array.isArray(reasons) ? { reasons } : {}),
-    ...(error.cause instanceof Error && deep > 0 ? { cause: tellError(error.cause, deep - 1) } : {}),
+    ...(error.cause instanceof Error && deep > 0
+      ? { cause: tellError(error.cause, deep - 1) }
+      : {}),
   }
 }
 

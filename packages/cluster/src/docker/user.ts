@@ -1,4 +1,6 @@
+import type { Stats } from 'node:fs'
 import { chown, mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { ContainerUser } from './container.ts'
 import type { Engine } from './engine.ts'
 import { ContainerError } from './errors.ts'
@@ -18,7 +20,8 @@ export function isAnother(engine: Engine): boolean {
 }
 
 /**
- * Makes the folders of a job's results, where the container's user can write.
+ * Makes the folders of a job's results, where the container's user can write: what is root's is given
+ * to it.
  * @throws ContainerError USER
  */
 export async function makeOutputFolders(
@@ -31,10 +34,35 @@ export async function makeOutputFolders(
     if (!isAnother(engine)) continue
     const found = await stat(folder)
     if (found.uid === uid || (found.mode & 0o002) !== 0) continue
-    if ((await readdir(folder)).length > 0) {
-      const whose = `it is of user ${found.uid}`
-      throw new ContainerError('USER', `${folder}: wanted a folder that user ${uid} can write to; ${whose}`)
-    }
+    if (found.uid !== 0) throw notFor(uid, folder, 'write to', found)
     await chown(folder, uid, gid)
   }
+}
+
+/**
+ * Sealed files are their owner's alone unless somebody said otherwise: that is told before anything
+ * is started.
+ * @throws ContainerError USER
+ */
+export async function requireReadable(
+  folders: readonly string[],
+  engine: Engine,
+  { uid, gid }: ContainerUser,
+): Promise<void> {
+  if (!isAnother(engine)) return
+  for (const folder of folders) {
+    const names = await readdir(folder).catch(() => [])
+    for (const path of [folder, ...names.map(name => join(folder, name))]) {
+      const found = await stat(path).catch(() => undefined)
+      if (found === undefined) continue
+      const bit = found.uid === uid ? 0o400 : found.gid === gid ? 0o040 : 0o004
+      if ((found.mode & bit) === 0) throw notFor(uid, path, 'read', found)
+    }
+  }
+}
+
+function notFor(uid: number, path: string, doing: string, seen: Stats): ContainerError {
+  const mode = (seen.mode & 0o777).toString(8)
+  const message = `${path}: wanted what the container's user ${uid} can ${doing}; it is of user ${seen.uid}, mode ${mode}`
+  return new ContainerError('USER', message)
 }

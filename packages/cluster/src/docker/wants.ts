@@ -6,7 +6,10 @@ import { ContainerError } from './errors.ts'
 
 /** What a container must have for an image's jobs. */
 export interface Wants
-  extends Pick<ContainerPlan, 'inside' | 'memoryMiB' | 'processes' | 'devices' | 'groups' | 'hasInput'> {
+  extends Pick<
+    ContainerPlan,
+    'inside' | 'memoryMiB' | 'processes' | 'devices' | 'groups' | 'hasInput'
+  > {
   /** Whether the program connects to hosts. */
   readonly hasNetwork: boolean
   /** Sockets of the host. */
@@ -56,7 +59,10 @@ export function sgxWants(
   }))
   const absent = found.filter(({ stats }) => stats === undefined).map(({ path }) => path)
   if (absent.length > 0) {
-    throw new ContainerError('DEVICE', `the image is for SGX; this machine has no ${absent.join(', ')}`)
+    throw new ContainerError(
+      'DEVICE',
+      `the image is for SGX; this machine has no ${absent.join(', ')}`,
+    )
   }
   const groups = found.flatMap(({ path, stats }) =>
     devices.includes(path) && stats !== undefined && stats.gid !== 0 ? [stats.gid] : [],
