@@ -35,6 +35,10 @@ const FAMILIES: readonly Family[] = [
     names: ['contained'],
     load: async () => (await import('./commands/contained.ts')).addContainedCommand,
   },
+  {
+    names: ['executor'],
+    load: async () => (await import('./commands/executor.ts')).addExecutorCommand,
+  },
   { names: ['sql'], load: async () => (await import('./commands/sql.ts')).addSqlCommand },
   {
     names: ['receipt'],

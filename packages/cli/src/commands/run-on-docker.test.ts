@@ -2,10 +2,18 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFile, chown, cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { type ContainerEvent, runInContainer } from '@cloister/cluster/docker'
 import { hasSandbox } from '@cloister/enclave'
+import type { JobFile } from '@cloister/engine/job'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FilesScene, hasPython } from '../../../enclave/dist/launcher/files-scene.test.support.js'
+import {
+  DRIVER,
+  togetherDefinition,
+} from '../../../enclave/dist/launcher/hosts/hosts-scene.test.support.js'
+import { World } from '../../../enclave/dist/launcher/world.test.support.js'
 import { MAIN } from '../cloister.test.support.ts'
 import { containerEngine, type TestEngine } from '../container-engine.test.support.ts'
 import { type NodeImage, nodeImage } from '../node-image.test.support.ts'
@@ -34,9 +42,7 @@ const engine = (await hasSandbox()) ? await containerEngine() : undefined
 const SKIPPED =
   engine === undefined ? ' (SKIPPED: no container engine starts a container here)' : ''
 
-/** The folders that launchers make for instances. */
-const runFolders = async () =>
-  (await readdir(tmpdir())).filter(name => name.startsWith('cloister-instance-'))
+afterAll(() => engine?.stop())
 
 describe.runIf(engine !== undefined)(
   `cloister run --on docker${SKIPPED}`,
@@ -57,10 +63,7 @@ describe.runIf(engine !== undefined)(
         await world.json('policy', 'add', '--key', 'people', ...policy)
       }
     }, 180_000)
-    afterAll(async () => {
-      await world?.kms.stop()
-      await engine?.stop()
-    })
+    afterAll(() => world?.kms.stop())
 
     const result = (...names: readonly string[]) => world.path('sealed', 'upper', ...names)
 
@@ -105,7 +108,6 @@ describe.runIf(engine !== undefined)(
       const summary = await world.json<object>('receipt', 'verify', ...receipt)
       expect(JSON.stringify(summary)).toContain('ab'.repeat(16))
       expect(await containers()).toBe('')
-      expect(await runFolders()).toEqual([])
     })
 
     it('ends as its program does, with what it said, and leaves nothing of it', async () => {
@@ -158,7 +160,10 @@ describe.runIf(engine !== undefined)(
         .map(all => Number.parseInt(all[1].split(':')[1], 16))
       const interfaces = fs.readFileSync('/proc/net/dev', 'utf8').match(/^ *[^ :]+(?=:)/gm)
       https.get({ port: ports[0], path: '/v1/keys', rejectUnauthorized: false }, answer =>
-        console.log(JSON.stringify({ ports: ports.length, interfaces, status: answer.statusCode })))
+        {
+          console.log(JSON.stringify({ ports: ports.length, interfaces, status: answer.statusCode }))
+          process.exit()
+        })
     `
       const other = await ask(
         ...['run', '--rm', '--network', `container:${name}`],
@@ -226,7 +231,6 @@ describe.runIf(engine !== undefined)(
       const refused = await world.cloister(...elsewhere, 'evil.yaml', ...ON_DOCKER)
       expect(refused.code).toBe(EXIT.notAuthentic)
       expect(refused.stderr).toContain('[CHANGED]')
-      expect(refused.stderr).toContain(world.path('evil'))
       expect(connections).toBe(0)
       const good = await world.cloister(...elsewhere, 'job.yaml', ...ON_DOCKER)
       expect(good.stderr).toContain('[UNREACHABLE]')
@@ -248,6 +252,69 @@ describe.runIf(engine !== undefined)(
     })
   },
 )
+
+describe.runIf(engine !== undefined && hasPython)(`several instances on docker${SKIPPED}`, () => {
+  const { ask, env, command, image } = engine as TestEngine
+  let world: World
+
+  beforeAll(async () => {
+    Object.assign(process.env, env)
+    world = await World.start({ definition: togetherDefinition() })
+  }, 180_000)
+  afterAll(() => world?.stop())
+
+  it('are each in a container without a network, and come to what one comes to', {
+    timeout: 180_000,
+  }, async () => {
+    const files = Object.fromEntries(['a', 'b', 'c', 'd'].map(name => [name, `${name} of ada\n`]))
+    const scene = await FilesScene.make(world, [DRIVER, 'executor-1,executor-2', 'call'], files)
+    for (const name of isRoot ? await readdir(scene.inputFolder) : []) {
+      await chown(join(scene.inputFolder, name), CONTAINER_USER, CONTAINER_USER)
+    }
+    const said = new PassThrough()
+    const events: ContainerEvent[] = []
+    const end = await runInContainer({
+      ...{ job: jobFileOf(scene), pin: world.kms.pin, platform: async () => world.platform },
+      ...{ engine: command, containerImage: image, executors: 2 },
+      ...{ stdout: said, stderr: new PassThrough().resume() },
+      onEvent: event => events.push(event),
+    })
+    expect(end).toMatchObject({ outcome: 'completed' })
+    const upper = Object.entries(files).map(([name, text]) => [name, text.toUpperCase()])
+    expect(await scene.results()).toEqual(Object.fromEntries(upper))
+    // Each has reached each.
+    expect(JSON.parse(said.read().toString())).toMatchObject({
+      answers: [
+        ...[
+          ['driver', 'executor-1'],
+          ['driver', 'executor-2'],
+        ],
+        ...[
+          ['executor-1', 'executor-2'],
+          ['executor-2', 'executor-1'],
+        ],
+      ],
+    })
+    const containers = events.flatMap(event => (event.kind === 'container' ? [event] : []))
+    expect(containers.map(({ network }) => network)).toEqual(['none', 'none', 'none'])
+    expect(new Set(containers.map(({ name }) => name)).size).toBe(3)
+    const warned = events.flatMap(event => (event.kind === 'warning' ? event.code : []))
+    expect(warned).not.toContain('EXECUTOR_LOST')
+    expect((await ask('ps', '--all', '--quiet')).stdout).toBe('')
+  })
+})
+
+/** The job of a scene as a person would have written it. */
+function jobFileOf({ world, job, inputFolder, outputFolder }: FilesScene): JobFile {
+  const [{ datasetId = '' } = {}] = job.inputs
+  const [{ datasetId: dataset = '', cmkId: key = '' } = {}] = job.outputs
+  return {
+    ...{ version: 1, image: world.image.folder, resources: { memoryMiB: 64 } },
+    arguments: job.command.kind === 'exec' ? [...job.command.argv] : [],
+    inputs: { people: { folder: inputFolder, dataset: datasetId, version: 1, format: 'files' } },
+    outputs: { result: { folder: outputFolder, dataset, key, format: 'files' } },
+  }
+}
 
 /** Every long line of the files of a home folder: credentials and keys. */
 async function secretsOf(home: string): Promise<readonly string[]> {

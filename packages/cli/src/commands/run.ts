@@ -3,6 +3,7 @@ import type { InstanceEnd } from '@cloister/enclave'
 import { requireGraminePal } from '@cloister/enclave/launcher'
 import {
   type JobFile,
+  programOfImage,
   readJobFile,
   runJobFile,
   runJobOnSgx,
@@ -10,42 +11,38 @@ import {
 } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
-import { cloisterImage } from '../cloister-image.ts'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
-import { type RunOn, runOn } from '../run-on.ts'
+import { describe } from '../run/describe.ts'
+import { addDockerOptions, type DockerFlags, dockerOf } from '../run/docker.ts'
+import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
+import { type On, OnError, parseOn } from '../run/on.ts'
 import { type GlobalFlags, Session } from '../session.ts'
 import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags of `cloister run`. */
-interface RunFlags extends GlobalFlags {
+interface RunFlags extends GlobalFlags, HostsFlags, DockerFlags {
+  readonly on?: On
   readonly withoutSandbox?: true
   readonly libpal?: string
   readonly executors?: number
-  readonly on?: RunOn
-  readonly dockerImage?: string
-  readonly dockerEngine?: string
-  readonly dockerNetwork?: string
 }
 
 /** How a job ended; where the enclave was simulated, also in what. */
 type Ended = InstanceEnd & { readonly isolation?: object; readonly usage?: object }
 
-/** What every way of running a job takes. */
-type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal' | 'onEvent'> & {
-  readonly onEvent: (event: ContainerEvent) => void
-}
-
-/** Runs a job. */
-type Runner = (common: Common) => Promise<Ended>
-
 /** `cloister run`: a job in an enclave. */
 export function addRunCommand(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('run a job in an enclave: simulated, or on SGX where its image is made ready')
     .argument('<job>', 'a job.yaml')
+    .option(
+      '--on <what>',
+      'embedded (the query runner), local (default: as the image is), or docker (in a container)',
+      parseOn,
+    )
     .option(
       '--without-sandbox',
       'UNPROTECTED: as a plain process, which sees and changes this machine as you do',
@@ -56,13 +53,7 @@ export function addRunCommand(program: Command): void {
       'Spark: runs it as a driver and so many executors, each an instance by itself',
       numberOf,
     )
-    .option('--on <where>', 'here, or docker: in a container of this machine', runOn)
-    .option(
-      '--docker-image <name>',
-      "the container's image (default: cloister, tagged with this version)",
-    )
-    .option('--docker-engine <command>', "the engine's command (default: docker, or else podman)")
-    .option('--docker-network <name>', "for programs with a network: the engine's, by name")
+  addDockerOptions(addHostsOptions(command))
     .addHelpText(
       'after',
       `
@@ -71,11 +62,14 @@ on SGX. The program's standard streams are this command's. What it prints is not
 and SIGHUP are passed on to it; the third SIGINT ends it. Where it fails by itself, its exit code
 is this command's; 128 and the signal's number where it was ended.
 
+With --listen, executors are on other machines, which call in: \`cloister executor\`, on each.
+
 Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
-  cloister run job.yaml --executors 2
   cloister run job.yaml --on docker
+  cloister run job.yaml --executors 2
+  cloister run job.yaml --executors 2 --listen 10.0.0.1:7400 --secret-file hosts.secret
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {
@@ -131,46 +125,83 @@ async function runWatched(
   }
 }
 
-/** What runs a job: where it is to run, and the TEE that its image was made for, decide. */
+/** What every way of running a job takes. */
+type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal' | 'onEvent'> & {
+  readonly onEvent: (event: ContainerEvent) => void
+}
+type Runner = (common: Common) => Promise<Ended>
+
+/** What runs a job: what the person says, else the TEE that its image was made for. */
 async function runnerOf(session: Session, job: JobFile, flags: RunFlags): Promise<Runner> {
-  const { withoutSandbox, libpal, executors } = flags
+  const { on, executors, listen } = flags
+  if (listen !== undefined && executors === undefined) {
+    throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
+  }
   const tee = await teeOfImage(job.image)
-  if (tee === 'sgx') {
-    if (withoutSandbox === true) {
-      throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
-    }
-    if (executors !== undefined) {
-      throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
-    }
+  switch (on?.kind) {
+    case 'embedded':
+      await requireQueryRunner(job)
+      return await simulatedRunner(session, flags)
+    case 'local':
+      if (tee === 'sgx') {
+        throw new UsageError('--on local: wanted an image folder, seen one for SGX', 'leave it out')
+      }
+      return await simulatedRunner(session, flags)
+    case 'docker':
+      if (tee === 'sgx') requireNoneOfSimulated(flags)
+      return dockerRunner(session, flags)
+    case undefined:
+      return tee === 'sgx' ? sgxRunner(flags) : await simulatedRunner(session, flags)
   }
-  if (flags.on === 'docker') return containerRunner(session, flags)
-  if (tee === 'sgx') {
-    const pal = requireGraminePal(libpal)
-    return common => runJobOnSgx({ ...common, libpal: pal })
+}
+
+async function requireQueryRunner({ image }: JobFile): Promise<void> {
+  const { isQueryRunner, seen } = await programOfImage(image)
+  if (isQueryRunner) return
+  const message = `--on embedded: wanted an image of the query runner, seen one of ${seen}`
+  throw new OnError('NO_QUERY_RUNNER', message)
+}
+
+function sgxRunner(flags: RunFlags): Runner {
+  requireNoneOfSimulated(flags)
+  const pal = requireGraminePal(flags.libpal)
+  return common => runJobOnSgx({ ...common, libpal: pal })
+}
+
+function requireNoneOfSimulated({ withoutSandbox, executors }: RunFlags): void {
+  if (withoutSandbox === true) {
+    throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
   }
-  const platform = await simulatedPlatform(session.home)
-  const { stdin } = process
+  if (executors !== undefined) {
+    throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
+  }
+}
+
+function dockerRunner(session: Session, flags: RunFlags): Runner {
+  const { withoutSandbox, executors, libpal, listen } = flags
+  if (listen !== undefined) {
+    throw new UsageError('--listen: containers of this machine find each other', 'leave it out')
+  }
   return common =>
-    runJobFile({
-      ...{ ...common, platform, stdin, withoutSandbox: withoutSandbox === true },
+    runInContainer({
+      ...{ ...common, ...dockerOf(flags), stdin: process.stdin },
+      platform: () => simulatedPlatform(session.home),
+      withoutSandbox: withoutSandbox === true,
+      ...(libpal === undefined ? {} : { libpal }),
       ...(executors === undefined ? {} : { executors }),
     })
 }
 
-/** What runs a job in a container. */
-function containerRunner(session: Session, flags: RunFlags): Runner {
-  const { withoutSandbox, libpal, executors, dockerImage, dockerEngine, dockerNetwork } = flags
-  if (executors !== undefined) {
-    throw new UsageError('--executors: a job in a container is one instance', 'leave it out')
-  }
+async function simulatedRunner(session: Session, flags: RunFlags): Promise<Runner> {
+  const { withoutSandbox, executors } = flags
+  const platform = await simulatedPlatform(session.home)
+  const { stdin } = process
+  const { listen, ...hosts } = await hostsOf(flags)
   return common =>
-    runInContainer({
-      ...{ ...common, platform: () => simulatedPlatform(session.home), stdin: process.stdin },
-      containerImage: dockerImage ?? cloisterImage(),
-      withoutSandbox: withoutSandbox === true,
-      ...(libpal === undefined ? {} : { libpal }),
-      ...(dockerEngine === undefined ? {} : { engine: dockerEngine }),
-      ...(dockerNetwork === undefined ? {} : { network: dockerNetwork }),
+    runJobFile({
+      ...{ ...common, platform, stdin, withoutSandbox: withoutSandbox === true },
+      ...(executors === undefined ? {} : { executors }),
+      ...(listen === undefined ? {} : { hosts: { ...hosts, listen } }),
     })
 }
 
@@ -206,45 +237,4 @@ function tellResult(
   // A program's standard output is its own.
   if (job.queries === undefined && !json) printer.note(text)
   else printer.result({ outcome, isolation, usage, receipts, output }, () => text)
-}
-
-function describe(event: ContainerEvent): readonly string[] {
-  switch (event.kind) {
-    case 'container':
-      return describeContainer(event)
-    case 'image':
-      return [`image ${event.measurement}${event.debug ? ' (DEBUG)' : ''}`]
-    case 'isolation':
-      return [
-        `isolation: ${event.message}`,
-        ...event.isolation.missing.map(({ message }) => `missing: ${message}`),
-      ]
-    case 'started':
-      return [`instance started, process ${event.pid}`]
-    case 'quoted':
-      return ['quoted']
-    case 'step':
-      return [event.step]
-    case 'run':
-      return [`run ${event.runId}`]
-    case 'executor':
-      return [`${event.name}: ${'step' in event ? event.step : `process ${event.pid}`}`]
-    case 'warning':
-      return [`warning: ${event.message}`]
-  }
-}
-
-/** What a sandbox in a container takes, and whoever breaks out of it finds less shut for that. */
-const SANDBOX_TAKES =
-  'for the sandbox in it: namespaces and mounts allowed, /proc not covered, no AppArmor profile'
-
-function describeContainer({
-  name,
-  image,
-  network,
-  inside,
-}: Extract<ContainerEvent, { readonly kind: 'container' }>): readonly string[] {
-  const reaches = network === 'none' ? 'without a network' : `network ${network ?? 'of the engine'}`
-  const line = `container ${name} of image ${image.slice(0, 12)}, ${reaches}`
-  return inside === 'sandbox' ? [line, SANDBOX_TAKES] : [line]
 }

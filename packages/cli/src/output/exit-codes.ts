@@ -63,6 +63,7 @@ const BY_CLASS: Readonly<Record<string, number>> = {
   EngineError: EXIT.query,
   ClusterError: EXIT.unreachable,
   ContainerError: EXIT.refused,
+  OnError: EXIT.refused,
   UsageError: EXIT.usage,
 }
 
@@ -111,6 +112,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'LaunchError SANDBOX': EXIT.refused,
   'LaunchError MEMORY': EXIT.refused,
   'LaunchError EXECUTORS': EXIT.refused,
+  'LaunchError DRIVER': EXIT.unreachable,
+  'LaunchError HOSTS_SECRET': EXIT.refused,
   'LockError DOWNLOAD': EXIT.unreachable,
   'LockError ARTEFACT_CHANGED': EXIT.notAuthentic,
   'LockError ARTEFACT_IDENTITY': EXIT.notAuthentic,

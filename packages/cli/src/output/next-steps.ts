@@ -114,6 +114,13 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'install bubblewrap, or allow it namespaces: docs/run.md; for programs that you trust with this machine, --without-sandbox',
   'LaunchError EXECUTORS':
     'the warnings above say why executors ended; images that have none: entry.executor in docs/spark.md',
+  'LaunchError DRIVER':
+    'cloister run JOB --executors N --listen HOST:PORT, on the host of the driver; does a firewall let this one call it?',
+  'LaunchError HOSTS_SECRET':
+    'have the same file on every host: head -c 32 /dev/urandom > hosts.secret; chmod 600 hosts.secret',
+  'OnError STANDALONE_CLUSTER':
+    'cloister run JOB --executors N --listen HOST:PORT, and on each host of the cluster: cloister executor JOB --driver HOST:PORT',
+  'OnError NO_QUERY_RUNNER': 'leave --on out: the image says what runs it',
   'LaunchError MEMORY': 'declare more under resources of the image, or run it on a larger machine',
   'InstanceError PROGRAM':
     'what the program said stands above: mend the program, the query or the data',

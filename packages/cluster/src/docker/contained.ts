@@ -1,10 +1,23 @@
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { importSimPlatform } from '@cloister/attestation'
-import { FrameReader, openRelayPort, requireGraminePal } from '@cloister/enclave/launcher'
-import { runJobFile, runJobOnSgx } from '@cloister/engine/job'
+import {
+  FrameReader,
+  type LaunchEvent,
+  openRelay,
+  openRelayPort,
+  type Relay,
+  requireGraminePal,
+} from '@cloister/enclave/launcher'
+import {
+  type RunJobOptions,
+  runJobFile,
+  runJobOnSgx,
+  type ServeJobOptions,
+  serveJobFile,
+} from '@cloister/engine/job'
 import { ContainerError } from './errors.ts'
-import { CLIENT_SOCKET, KMS_SOCKET } from './layout.ts'
+import { CLIENT_SOCKET, DOOR, DOOR_SOCKET, KMS_SOCKET } from './layout.ts'
 import {
   type Ended,
   encodeMessage,
@@ -17,6 +30,10 @@ import { tellError } from './told-error.ts'
 
 /** Most connections to the key service at a time. */
 const MAX_KMS_CONNECTIONS = 64
+
+/** Most connections between executors and the driver at a time, each way. */
+const MAX_PEER_CONNECTIONS = 512
+const DOOR_MODE = 0o600
 
 /** How long an instance may take to end once nobody is there any more. */
 const ENDING_MS = 10_000
@@ -33,7 +50,7 @@ export async function runContained(folder: string): Promise<void> {
   try {
     const order = await line.order()
     const pin = { ...order.pin, url: `https://127.0.0.1:${relay.port}` }
-    line.tell({ kind: 'ended', end: await done({ ...order, pin }, line) })
+    line.tell(await done({ ...order, pin }, line))
   } catch (error) {
     line.tell({ kind: 'threw', error: tellError(error) })
   } finally {
@@ -44,12 +61,11 @@ export async function runContained(folder: string): Promise<void> {
   }
 }
 
-async function done(order: Order, line: Line): Promise<Ended> {
+async function done(order: Order, line: Line): Promise<FromContainer> {
   const { job, pin, instanceName } = order
   const common = {
     ...{ job, pin, instanceName, passOnSignals: true, signal: line.calledOff },
-    onEvent: (event: Extract<FromContainer, { kind: 'event' }>['event']) =>
-      line.tell({ kind: 'event', event }),
+    onEvent: (event: LaunchEvent) => line.tell({ kind: 'event', event }),
     onVerified: async () => {
       line.tell({ kind: 'verified' })
       await line.told('go')
@@ -59,13 +75,58 @@ async function done(order: Order, line: Line): Promise<Ended> {
   }
   if (order.in.tee === 'sgx') {
     const libpal = requireGraminePal(order.in.libpal ?? undefined)
-    return await runJobOnSgx({ ...common, libpal })
+    return { kind: 'ended', end: await runJobOnSgx({ ...common, libpal }) }
   }
-  const { platform, withoutSandbox } = order.in
-  return await runJobFile({
-    ...{ ...common, withoutSandbox, stdin: process.stdin },
-    platform: importSimPlatform(platform),
-  })
+  const { withoutSandbox, part } = order.in
+  const platform = importSimPlatform(order.in.platform)
+  const simulated = { ...common, platform, withoutSandbox, stdin: process.stdin }
+  switch (part.role) {
+    case 'alone':
+      return { kind: 'ended', end: await runJobFile(simulated) }
+    case 'driver':
+      return { kind: 'ended', end: await runDriver(simulated, part.executors) }
+    case 'executor':
+      return await serve(simulated, part.id)
+  }
+}
+
+/** Runs a job as its driver's launcher; those of executors reach it by a socket. */
+async function runDriver(
+  options: RunJobOptions & { readonly onEvent: (event: LaunchEvent) => void },
+  executors: number,
+): Promise<Ended> {
+  const relays: Promise<Relay>[] = []
+  const onEvent = (event: LaunchEvent) => {
+    if (event.kind !== 'listening') options.onEvent(event)
+    else relays.push(openRelay(join(DOOR, DOOR_SOCKET), `https://${event.address}`, DOOR_MODE))
+  }
+  const listen = { host: '127.0.0.1', port: 0 }
+  try {
+    return await runJobFile({ ...options, executors, onEvent, hosts: { listen } })
+  } finally {
+    for (const relay of await Promise.allSettled(relays)) {
+      if (relay.status === 'fulfilled') relay.value.close()
+    }
+  }
+}
+
+/** Has an executor of a job whose driver is in another container. */
+async function serve(options: ServeJobOptions, id: string): Promise<FromContainer> {
+  const { job, pin, signal, platform, onEvent, onVerified } = options
+  const relay = await openRelayPort({ path: join(DOOR, DOOR_SOCKET) }, MAX_PEER_CONNECTIONS)
+  try {
+    const { outcome, failure } = await serveJobFile({
+      ...{ job, pin, platform, id, driver: { host: '127.0.0.1', port: relay.port } },
+      ...(signal && { signal }),
+      ...(onEvent && { onEvent }),
+      ...(onVerified && { onVerified }),
+    })
+    if (outcome !== 'refused' || failure === undefined) return { kind: 'served' }
+    const { where, code, message, reasons } = failure
+    return { kind: 'threw', error: { name: where, code, message, reasons } }
+  } finally {
+    relay.close()
+  }
 }
 
 /** The line to whoever started the container. */

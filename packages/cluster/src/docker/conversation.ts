@@ -9,10 +9,10 @@ import type { ContainerPlan, Mount } from './container.ts'
 import { hostWords } from './layout.ts'
 import {
   ContainerReader,
-  type Ended,
   encodeMessage,
   type FromContainer,
   type Order,
+  type Served,
   type ToContainer,
 } from './messages.ts'
 import { errorFrom } from './told-error.ts'
@@ -44,7 +44,7 @@ export class Conversation {
   readonly #reader = new ContainerReader()
   #relay: Relay | undefined
   #socket: Socket | undefined
-  #result: (() => Ended) | undefined
+  #result: (() => Served) | undefined
   #failure: { readonly error: unknown } | undefined
   #stopSignals = () => {}
   readonly #abort = () => this.#tell({ kind: 'abort' })
@@ -77,7 +77,7 @@ export class Conversation {
    * What came of it; undefined where nothing was said.
    * @throws what the container threw, with the host's paths; what `onVerified` threw
    */
-  result(): Ended | undefined {
+  result(): Served | undefined {
     if (this.#failure !== undefined) throw this.#failure.error
     return this.#result?.()
   }
@@ -118,6 +118,9 @@ export class Conversation {
       case 'ended':
         this.#over(() => message.end)
         return
+      case 'served':
+        this.#over(() => 'served')
+        return
       case 'threw':
         this.#over(() => {
           throw errorFrom(message.error, this.#inHostWords)
@@ -144,7 +147,7 @@ export class Conversation {
     }
   }
 
-  #over(result: () => Ended): void {
+  #over(result: () => Served): void {
     this.#result = result
     this.#stopSignals()
   }

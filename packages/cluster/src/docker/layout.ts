@@ -13,6 +13,12 @@ export const CLIENT_SOCKET = 'client.sock'
 /** Leads to the key service. */
 export const KMS_SOCKET = 'kms.sock'
 
+/** Folder of the containers of one job, in which the driver's makes a socket for the others. */
+export const DOOR = `${BASE}/door`
+
+/** Leads to the launcher of the driver. */
+export const DOOR_SOCKET = 'driver.sock'
+
 /** A job's folders in a container. */
 export interface Laid {
   /** The job, with the container's paths. */

@@ -25,9 +25,21 @@ export interface Order {
   readonly instanceName: string
   /** What the image was made for, and what it takes to run that. */
   readonly in:
-    | { readonly tee: 'sim'; readonly platform: string; readonly withoutSandbox: boolean }
+    | {
+        readonly tee: 'sim'
+        readonly platform: string
+        readonly withoutSandbox: boolean
+        readonly part: Part
+      }
     | { readonly tee: 'sgx'; readonly libpal: string | null }
 }
+
+/** What a container has of a job: all of it, or one of its instances. */
+export type Part =
+  | { readonly role: 'alone' }
+  | { readonly role: 'driver'; readonly executors: number }
+  /** `id` is what the driver's launcher knows this one by. */
+  | { readonly role: 'executor'; readonly id: string }
 
 /** The form of the messages; a launcher of another one says so. */
 export const VERSION = 1
@@ -46,12 +58,17 @@ export type Ended = InstanceEnd & {
   readonly usage?: object
 }
 
+/** What came of a container: how its job ended, or that it had an executor until the run was over. */
+export type Served = Ended | 'served'
+
 /** What comes out of it. */
 export type FromContainer =
   | { readonly kind: 'event'; readonly event: LaunchEvent }
   /** The image was verified. */
   | { readonly kind: 'verified' }
   | { readonly kind: 'ended'; readonly end: Ended }
+  /** An executor was here until the run was over. */
+  | { readonly kind: 'served' }
   | { readonly kind: 'threw'; readonly error: ToldError }
 
 const text = Type.String()
@@ -75,6 +92,9 @@ const event = Type.Union([
   Type.Object({ kind: Type.Literal('run'), runId: text }),
   Type.Object({ kind: Type.Literal('executor'), name: text, pid: Type.Integer() }),
   Type.Object({ kind: Type.Literal('executor'), name: text, step: text }),
+  Type.Object({ kind: Type.Literal('executor'), name: text, host: text }),
+  Type.Object({ kind: Type.Literal('listening'), address: text }),
+  Type.Object({ kind: Type.Literal('waiting'), message: text }),
   Type.Object({ kind: Type.Literal('warning'), code: text, message: text }),
 ])
 const failure = Type.Object({
@@ -113,6 +133,7 @@ const fromContainer = Type.Union([
   Type.Object({ kind: Type.Literal('event'), event }),
   Type.Object({ kind: Type.Literal('verified') }),
   Type.Object({ kind: Type.Literal('ended'), end }),
+  Type.Object({ kind: Type.Literal('served') }),
   Type.Object({ kind: Type.Literal('threw'), error: told }),
 ])
 

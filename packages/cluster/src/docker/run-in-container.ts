@@ -1,25 +1,18 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chown, mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { exportSimPlatform, type SimPlatform } from '@cloister/attestation'
-import {
-  containerProfile,
-  openRelay,
-  RunFolder,
-  removeStaleRuns,
-  requireNotAborted,
-} from '@cloister/enclave/launcher'
+import { containerProfile, RunFolder, removeStaleRuns } from '@cloister/enclave/launcher'
 import type { RunOnSgxOptions } from '@cloister/engine/job'
-import { type ContainerPlan, type ContainerUser, containerArguments } from './container.ts'
-import { type ContainerEvent, Conversation } from './conversation.ts'
-import { type Engine, findEngine, imageId, lastLine, removeContainer } from './engine.ts'
+import type { ContainerEvent } from './conversation.ts'
+import { type Engine, findEngine, imageId } from './engine.ts'
 import { ContainerError } from './errors.ts'
-import { CLIENT_SOCKET, KMS_SOCKET, layOut, SOCKETS } from './layout.ts'
+import { layOut } from './layout.ts'
 import { type Ended, type Order, VERSION } from './messages.ts'
+import { type OneContainer, runContainer } from './one-container.ts'
 import { OWNER_LABEL, removeLeftContainers, thisOwner } from './owner.ts'
-import { containerUser, isAnother, makeOutputFolders, requireReadable } from './user.ts'
+import { runTogether } from './together.ts'
+import { containerUser, makeOutputFolders, requireReadable } from './user.ts'
 import { type Wants, wantsOf } from './wants.ts'
 
 /** What {@link runInContainer} needs. */
@@ -41,13 +34,9 @@ export interface ContainerOptions
   readonly withoutSandbox?: boolean
   /** In the container, Gramine's `libpal.so`. */
   readonly libpal?: string
+  /** Runs the job as a driver and so many executors, each in a container of its own. */
+  readonly executors?: number
 }
-
-const SOCKET_MODE = 0o600
-const MAX_SAID = 4096
-
-/** How long a container may take until a launcher answers from it. */
-const BEGINNING_MS = 120_000
 
 /**
  * Runs a job file in a container of this machine's: the same launcher with the same order, shut in once
@@ -90,16 +79,16 @@ async function orderOf(
         ? { tee: 'sgx', libpal: libpal ?? null }
         : {
             ...{ tee: 'sim', platform: exportSimPlatform(await platform()) },
-            withoutSandbox: withoutSandbox === true,
+            ...{ withoutSandbox: withoutSandbox === true, part: { role: 'alone' } },
           },
   }
 }
 
 interface Prepared {
   readonly engine: Engine
-  readonly image: string
   readonly wants: Wants
   readonly order: Omit<Order, 'job' | 'instanceName'>
+  readonly image: string
 }
 
 async function runIn(
@@ -107,94 +96,25 @@ async function runIn(
   options: ContainerOptions & { readonly onEvent: (event: ContainerEvent) => void },
   { engine, image, wants, order }: Prepared,
 ): Promise<Ended> {
-  const { onEvent, signal } = options
   const { job, mounts } = layOut(options.job, wants.writableHostFolders)
-  const sockets = join(run.path, 'sockets')
-  await mkdir(sockets, { mode: 0o700 })
   const profile = join(run.path, 'seccomp.json')
   await writeFile(profile, containerProfile())
-  const name = `cloister-${run.name}`
-  const plan: ContainerPlan = {
-    ...{ name, image, profile, user: containerUser(), labels: { [OWNER_LABEL]: thisOwner() } },
-    ...wants,
-    network: wants.hasNetwork ? options.network : 'none',
-    mounts: [...mounts, ...wants.mounts, { source: sockets, target: SOCKETS, isWritable: false }],
-    argv: ['contained', SOCKETS],
+  const user = containerUser()
+  const container: OneContainer = {
+    ...{ ...options, engine, mounts, order: { ...order, job, instanceName: run.name } },
+    sockets: join(run.path, 'sockets'),
+    plan: {
+      ...{ image, profile, user, name: `cloister-${run.name}`, ...wants },
+      labels: { [OWNER_LABEL]: thisOwner() },
+      network: wants.hasNetwork ? options.network : 'none',
+      mounts: [...mounts, ...wants.mounts],
+    },
   }
-  const kms = await openRelay(join(sockets, KMS_SOCKET), options.pin.url, SOCKET_MODE)
-  const conversation = await Conversation.open(join(sockets, CLIENT_SOCKET), {
-    ...{ ...options, mounts, order: { ...order, job, instanceName: run.name } },
-  })
-  let isOver = false
-  try {
-    if (isAnother(engine)) await handOver(sockets, plan.user)
-    requireNotAborted(signal)
-    onEvent({ kind: 'container', name, image, network: plan.network, inside: plan.inside })
-    const child = start(engine, plan, options)
-    const late = setTimeout(() => {
-      if (!conversation.isBegun) void removeContainer(engine, name)
-    }, BEGINNING_MS)
-    const how = await endOf(child, options).finally(() => clearTimeout(late))
-    isOver = conversation.hasResult
-    const result = conversation.result()
-    if (result !== undefined) return result
-    requireNotAborted(signal)
-    throw lost(conversation.isBegun, plan, how)
-  } finally {
-    conversation.close()
-    kms.close()
-    // Of one that ended as it should nothing is left.
-    if (!isOver) await removeContainer(engine, name)
-  }
-}
-
-/** Gives the sockets to the container's user. */
-async function handOver(folder: string, { uid, gid }: ContainerUser): Promise<void> {
-  const paths = [CLIENT_SOCKET, KMS_SOCKET].map(name => join(folder, name))
-  for (const path of [folder, ...paths]) await chown(path, uid, gid)
-}
-
-function start(engine: Engine, plan: ContainerPlan, { stdin }: ContainerOptions): ChildProcess {
-  const child = spawn(engine.command, containerArguments(engine, plan), {
-    stdio: [plan.hasInput ? 'pipe' : 'ignore', 'pipe', 'pipe'],
-    // What a terminal sends is passed on once, and not by the engine's command too.
-    detached: true,
-  })
-  if (child.stdin !== null && stdin !== undefined) {
-    // A program may stop reading before the end.
-    child.stdin.on('error', () => stdin.unpipe())
-    stdin.pipe(child.stdin)
-  }
-  return child
-}
-
-/** How the engine's command ended, and the last that was on its error output. */
-interface CommandEnd {
-  readonly code: number | null
-  readonly said: string
-}
-
-/** Follows a container to its end. */
-async function endOf(
-  child: ChildProcess,
-  { stdout = process.stdout, stderr = process.stderr }: ContainerOptions,
-): Promise<CommandEnd> {
-  let said = ''
-  child.stdout?.pipe(stdout, { end: false })
-  child.stderr?.pipe(stderr, { end: false })
-  child.stderr?.on('data', (bytes: Buffer) => {
-    said = `${said}${bytes.toString('utf8')}`.slice(-MAX_SAID)
-  })
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, said }
-}
-
-function lost(isBegun: boolean, { name, memoryMiB }: ContainerPlan, { code, said }: CommandEnd) {
-  const detail = said === '' ? '' : `: ${lastLine(said)}`
-  if (!isBegun) {
-    return new ContainerError('START', `no launcher answers from container ${name}${detail}`)
-  }
-  const limit = memoryMiB === undefined ? '' : `; it may use ${memoryMiB} MiB`
-  const message = `container ${name} ended with ${code} and did not say why${limit}${detail}`
-  return new ContainerError('LOST', message)
+  const { executors } = options
+  const end =
+    executors === undefined
+      ? await runContainer(container)
+      : await runTogether(container, executors, join(run.path, 'door'))
+  if (end !== 'served') return end
+  throw new ContainerError('LOST', 'the container says that it was an executor')
 }

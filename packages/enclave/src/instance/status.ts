@@ -17,6 +17,9 @@ const STEPS = [
   'receipt-signed',
 ] as const
 
+/** Schema of a step. */
+export const stepSchema = Type.Union(STEPS.map(step => Type.Literal(step)))
+
 /** A step of an instance that is done. */
 export type Step = (typeof STEPS)[number]
 
@@ -31,10 +34,7 @@ const failureSchema = Type.Object(
 )
 
 const statusSchema = Type.Union([
-  Type.Object(
-    { kind: Type.Literal('step'), step: Type.Union(STEPS.map(step => Type.Literal(step))) },
-    strict,
-  ),
+  Type.Object({ kind: Type.Literal('step'), step: stepSchema }, strict),
   Type.Object({ kind: Type.Literal('warning'), code: text, message: text }, strict),
   /** A driver has begun a run: executors may be started. */
   Type.Object({ kind: Type.Literal('run'), runId: Type.String() }, strict),

@@ -3,7 +3,7 @@ import { Value } from '@sinclair/typebox/value'
 import { InstanceError } from './failure.ts'
 
 /** Most executors of a job at a time. */
-export const MAX_EXECUTORS = 16
+export const MAX_EXECUTORS = 64
 
 /** Executors of one run in all, those that come for lost ones among them, for each that is wanted. */
 const NAMES_EACH = 4
@@ -65,8 +65,13 @@ export function addressesOf(executors: number): ReadonlyMap<string, string> {
   const numbers = Array.from({ length: numbersOf(executors) }, (_, index) => index + 1)
   return new Map([
     [DRIVER, '127.1.0.1'],
-    ...numbers.map(number => [executorName(number), `127.1.1.${number}`] as const),
+    ...numbers.map(number => [executorName(number), addressOf(number)] as const),
   ])
+}
+
+/** Above 255 the address goes on in the byte before. */
+function addressOf(number: number): string {
+  return `127.1.${1 + (number >> 8)}.${number & 0xff}`
 }
 
 /** Longest line that a connection to another instance begins with, with its end. */

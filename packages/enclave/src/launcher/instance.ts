@@ -38,7 +38,7 @@ export interface Among {
 }
 
 /** A launch whose events are told to somebody. */
-export type InstanceOptions = LaunchOptions & {
+export type InstanceOptions = Omit<LaunchOptions, 'executors' | 'hosts'> & {
   readonly onEvent: (event: LaunchEvent) => void
   /** Undefined for an instance that is alone. */
   readonly among?: Among | undefined
@@ -150,7 +150,7 @@ async function openPeers(
   await mkdir(inboundFolder, { mode: 0o700 })
   // Init's, and not the program's, which is the launcher's user to the host.
   if (enclosure.confinement === 'two-users') await chown(inboundFolder, PROGRAM_UID, PROGRAM_UID)
-  const relay = await switchboard.join(place, {
+  const relay = await switchboard.admit(place, {
     ...{ socket, mode, inbound: join(inboundFolder, 'peers.sock') },
   })
   return { socket, inboundFolder, relay }

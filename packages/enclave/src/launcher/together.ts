@@ -1,22 +1,39 @@
-import { PassThrough } from 'node:stream'
-import { executorName, MAX_EXECUTORS, numbersOf, type Place } from '../instance/together.ts'
+import { jobDigest } from '@cloister/kms'
+import { executorName, MAX_EXECUTORS, numbersOf } from '../instance/together.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
+import { type ExecutorPlace, requireExecutors, runExecutor } from './executor.ts'
+import { CalledIn } from './hosts/called-in.ts'
+import type { RunOutcome } from './hosts/message.ts'
 import {
   type InstanceOptions,
   type InstanceResult,
   launchInstance,
   type Prepared,
 } from './instance.ts'
+import type { LaunchOptions } from './launch.ts'
 import { Switchboard } from './switchboard.ts'
 
 /** A launch of several instances. */
-export type TogetherOptions = Omit<InstanceOptions, 'among'> & { readonly executors: number }
+export type TogetherOptions = Omit<InstanceOptions, 'among'> &
+  Pick<LaunchOptions, 'hosts'> & { readonly executors: number }
+
+/** The executors of a run, wherever they are. */
+interface Executors {
+  /** Set when the driver needs nobody any more. */
+  isOver: boolean
+  /** Why the last one ended that was not told to. */
+  readonly lastLoss: string
+  /** Starts as many as are wanted. */
+  begin(runId: string): void
+  /** Ends those that still run. */
+  end(outcome: RunOutcome): Promise<void>
+}
 
 /**
- * Runs a job as a driver and executors, each in a sandbox and a network of its own, and connects
- * them. Executors begin when the driver has attested and says which run it is; one that is lost at
- * work is replaced by another, and one that was refused is not.
+ * Runs a job as a driver and executors, each in a sandbox and a network of its own, here or on hosts
+ * that call in, and connects them. Executors begin when the driver has attested and says which run it
+ * is; one that is lost at work is replaced by another, and one that was refused is not.
  * @returns how the driver ended
  * @throws LaunchError `EXECUTORS` when none is left; `SANDBOX` where there is none
  */
@@ -26,10 +43,10 @@ export async function launchTogether(
 ): Promise<InstanceResult> {
   requirePossible(options, prepared)
   const { executors, onEvent } = options
-  const switchboard = new Switchboard(options.wire)
   const ended = new AbortController()
   const called = options.signal === undefined ? [] : [options.signal]
-  const team = new Team(options, prepared, switchboard, () => ended.abort())
+  const { switchboard, team } = await gather(options, prepared, () => ended.abort())
+  let outcome: RunOutcome = 'failed'
   try {
     const among = { place: { role: 'driver', executors } as const, switchboard }
     const watch = (event: LaunchEvent) => {
@@ -37,7 +54,7 @@ export async function launchTogether(
       if (event.kind === 'run') team.begin(event.runId)
       if (event.kind === 'step' && event.step === 'program-ended') team.isOver = true
     }
-    return await launchInstance(
+    const result = await launchInstance(
       {
         ...options,
         among,
@@ -46,38 +63,41 @@ export async function launchTogether(
       },
       prepared,
     )
+    if (result.outcome === 'completed') outcome = 'completed'
+    return result
   } catch (error) {
     if (!ended.signal.aborted || options.signal?.aborted === true) throw error
     throw new LaunchError('EXECUTORS', `no executor is left: ${team.lastLoss}`, { cause: error })
   } finally {
-    await team.end()
+    await team.end(outcome)
   }
 }
 
-function requirePossible({ executors }: TogetherOptions, { image, enclosure }: Prepared): void {
+/** The executors of a run, and what connects them with its driver. */
+async function gather(options: TogetherOptions, prepared: Prepared, onNobody: () => void) {
+  const { hosts, executors, onEvent, job, wire } = options
+  if (hosts === undefined) {
+    const switchboard = new Switchboard(wire)
+    const team: Executors = new Team(options, prepared, switchboard, onNobody)
+    return { switchboard, team }
+  }
+  const digest = Buffer.from(jobDigest(job)).toString('hex')
+  const team = new CalledIn({ hosts, executors, jobDigest: digest, onEvent, onNobody })
+  const switchboard = new Switchboard(wire, name => team.reach(name))
+  await team.open(switchboard)
+  return { switchboard, team: team as Executors }
+}
+
+function requirePossible({ executors }: TogetherOptions, prepared: Prepared): void {
   if (!Number.isInteger(executors) || executors < 1 || executors > MAX_EXECUTORS) {
     const message = `executors: wanted 1 to ${MAX_EXECUTORS}, seen ${executors}`
     throw new LaunchError('EXECUTORS', message)
   }
-  if (image.manifest.entry.executor === undefined) {
-    throw new LaunchError('EXECUTORS', 'the image has no entry.executor: it runs as one instance')
-  }
-  if (enclosure.confinement === 'none') {
-    const why = 'without a sandbox all instances would have one network, the host\u2019s own'
-    throw new LaunchError('SANDBOX', `no executors: ${why}`)
-  }
+  requireExecutors(prepared)
 }
 
-/** Why an executor ended that was not told to. */
-interface Loss {
-  readonly why: string
-  /** Whether it said so itself: before its program began, that it was refused. */
-  readonly isRefusal: boolean
-}
-
-/** The executors of a run. */
-class Team {
-  /** Set when the driver needs nobody any more. */
+/** The executors of a run, on this machine. */
+class Team implements Executors {
   isOver = false
   lastLoss = 'none was started'
   readonly #options: TogetherOptions
@@ -100,12 +120,10 @@ class Team {
     this.#onNobody = onNobody
   }
 
-  /** Starts as many as are wanted. */
   begin(runId: string): void {
     for (let count = 0; count < this.#options.executors; count += 1) this.#start(runId)
   }
 
-  /** Ends those that still run. */
   async end(): Promise<void> {
     this.isOver = true
     this.#call.abort()
@@ -122,50 +140,18 @@ class Team {
     this.#running.add(running)
   }
 
-  async #follow(place: Extract<Place, { role: 'executor' }>): Promise<void> {
+  async #follow(place: ExecutorPlace): Promise<void> {
     const { onEvent, executors } = this.#options
-    const name = executorName(place.number)
-    let hasBegun = false
-    const watch = (event: LaunchEvent) => {
-      if (event.kind === 'step' && event.step === 'program-started') hasBegun = true
-      if (event.kind === 'step') onEvent({ kind: 'executor', name, step: event.step })
-      if (event.kind === 'started') onEvent({ kind: 'executor', name, pid: event.pid })
-      if (event.kind === 'warning') {
-        onEvent({ ...event, message: `${name}: ${event.message}` })
-      }
-    }
-    const loss = await this.#lossOf(place, watch)
-    if (loss === undefined || this.isOver) return
-    this.lastLoss = `${name}: ${loss.why}`
-    const code = loss.isRefusal && !hasBegun ? 'EXECUTOR_REFUSED' : 'EXECUTOR_LOST'
+    const among = { place, switchboard: this.#switchboard }
+    const options = { ...this.#options, signal: this.#call.signal }
+    const end = await runExecutor(options, this.#prepared, among)
+    if (end.how === 'served' || this.isOver) return
+    this.lastLoss = `${executorName(place.number)}: ${end.why}`
+    const code = end.how === 'refused' ? 'EXECUTOR_REFUSED' : 'EXECUTOR_LOST'
     onEvent({ kind: 'warning', code, message: this.lastLoss })
     // Whoever was refused would be again.
-    const isWorthwhile = code === 'EXECUTOR_LOST' && this.#number < numbersOf(executors)
+    const isWorthwhile = end.how === 'lost' && this.#number < numbersOf(executors)
     if (isWorthwhile) this.#start(place.runId)
     else if (this.#running.size === 1) this.#onNobody()
-  }
-
-  /** Why an executor ended that was not told to; undefined of one that was. */
-  async #lossOf(place: Place, onEvent: (event: LaunchEvent) => void): Promise<Loss | undefined> {
-    const among = { place, switchboard: this.#switchboard }
-    // What executors print is for people, and the job's own output is the driver's.
-    const stderr = this.#options.stderr ?? process.stderr
-    try {
-      const end = await launchInstance(
-        {
-          ...this.#options,
-          ...{ among, onEvent, signal: this.#call.signal, passOnSignals: false },
-          ...{ stdin: new PassThrough().end(), stdout: stderr, stderr },
-        },
-        this.#prepared,
-      )
-      if (end.outcome !== 'failed') return undefined
-      const { code, message, reasons } = end.failure
-      const why = [`${code}: ${message}`, ...reasons.map(reason => reason.message)].join('; ')
-      return { why, isRefusal: true }
-    } catch (error) {
-      const why = error instanceof Error ? error.message : 'it could not be started'
-      return { why, isRefusal: false }
-    }
   }
 }

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type EnclaveDefinition, INIT_OPTION, initModule } from '@cloister/enclave'
 import { SEGMENT_WORKER } from '@cloister/sealed'
+import { QUERY_RUNNER } from './entry.ts'
 
 const require = createRequire(import.meta.url)
 
@@ -31,11 +32,11 @@ export function queryRunnerDefinition(memoryMiB = 4096): {
     baseDir: here,
     definition: {
       version: 1,
-      name: 'query-runner',
+      name: QUERY_RUNNER.name,
       entry: {
         init: ['/usr/bin/node', INIT_OPTION, '/cloister/init.mjs'],
         interface: 'messages',
-        program: ['/usr/bin/node', '/app/runner.mjs'],
+        program: [...QUERY_RUNNER.program],
       },
       files: [
         { from: process.execPath, to: '/usr/bin/node', mode: '0755', libraries: true },

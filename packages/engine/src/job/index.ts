@@ -2,10 +2,13 @@
 export { type JobFile, jobStatementOf, parseJobFile, readJobFile } from './job-file.ts'
 export {
   measurementOf,
+  programOfImage,
   type RunJobOptions,
   type RunOnSgxOptions,
   runJobFile,
   runJobOnSgx,
+  type ServeJobOptions,
+  serveJobFile,
   statementOf,
   teeOfImage,
 } from './run.ts'

@@ -2,18 +2,22 @@ import { mkdir } from 'node:fs/promises'
 import type { SimPlatform } from '@cloister/attestation'
 import {
   BackendError,
+  type ExecutorOptions,
+  type ExecutorResult,
   enclaveFileKind,
   type GramineJobOptions,
   type InstanceEnd,
   type LaunchOptions,
   type LaunchResult,
   launch,
+  launchExecutor,
   openImage,
   runGramineJob,
   signedMeasurement,
 } from '@cloister/enclave/launcher'
 import type { JobStatement, KmsPin } from '@cloister/kms'
 import { EngineError } from '../errors.ts'
+import { QUERY_RUNNER } from '../image/entry.ts'
 import { type JobFile, jobStatementOf } from './job-file.ts'
 
 /**
@@ -56,6 +60,17 @@ export async function teeOfImage(image: string): Promise<'sim' | 'sgx'> {
   return kind === 'gramine' ? 'sgx' : 'sim'
 }
 
+/** What an image runs: whether that is the query runner, and its name and program, for people. */
+export async function programOfImage(
+  image: string,
+): Promise<{ readonly isQueryRunner: boolean; readonly seen: string }> {
+  if ((await teeOfImage(image)) === 'sgx') return { isQueryRunner: false, seen: 'SGX' }
+  const { name, entry } = (await openImage(image)).manifest
+  const program = entry.program.join(' ')
+  const isQueryRunner = name === QUERY_RUNNER.name && program === QUERY_RUNNER.program.join(' ')
+  return { isQueryRunner, seen: `${name}: ${program}` }
+}
+
 /** What {@link runJobFile} needs. */
 export interface RunJobOptions
   extends Pick<
@@ -70,6 +85,7 @@ export interface RunJobOptions
     | 'withoutSandbox'
     | 'executors'
     | 'instanceName'
+    | 'hosts'
   > {
   readonly job: JobFile
   readonly pin: KmsPin
@@ -82,19 +98,39 @@ export interface RunJobOptions
  * @throws ImageError, LaunchError
  */
 export async function runJobFile(options: RunJobOptions): Promise<LaunchResult> {
-  const { job, pin, platform, ...passed } = options
+  const { job, pin, ...passed } = options
+  return await launch({ ...passed, pin, ...(await launchOf(job, pin)) })
+}
+
+/** What {@link serveJobFile} needs. */
+export interface ServeJobOptions
+  extends Pick<
+    ExecutorOptions,
+    'onEvent' | 'onVerified' | 'signal' | 'platform' | 'driver' | 'hosts' | 'id' | 'untilOver'
+  > {
+  readonly job: JobFile
+  readonly pin: KmsPin
+}
+
+/**
+ * Has an executor of a job file's run, whose driver another host has, in a simulated enclave.
+ * @throws ImageError, LaunchError
+ */
+export async function serveJobFile(options: ServeJobOptions): Promise<ExecutorResult> {
+  const { job, pin, ...passed } = options
+  return await launchExecutor({ ...passed, pin, ...(await launchOf(job, pin)) })
+}
+
+async function launchOf(job: JobFile, pin: KmsPin) {
   for (const { folder } of Object.values(job.outputs)) await mkdir(folder, { recursive: true })
   const image = await openImage(job.image)
-  return await launch({
-    ...passed,
+  return {
     image,
     job: statementFor(image.measurement, job, pin),
-    pin,
-    platform,
     inputs: foldersOf(job.inputs),
     outputs: foldersOf(job.outputs),
     hostFolders: job.unprotectedHostFolders ?? {},
-  })
+  }
 }
 
 /** What {@link runJobOnSgx} needs. */
