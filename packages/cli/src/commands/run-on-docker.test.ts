@@ -85,8 +85,8 @@ describe.runIf(engine !== undefined)(
       })
       const ended = once(child, 'close') as Promise<[number | null, string | null]>
       while (!stderr.includes(said) && child.exitCode === null) {
-      await Promise.race([once(child.stderr, 'data'), ended])
-    }
+        await Promise.race([once(child.stderr, 'data'), ended])
+      }
       expect(stderr).toContain(said)
       const name = /container (cloister-[0-9a-f]{16}) of image/.exec(stderr)?.[1] ?? ''
       return { child, ended, name, stderr: () => stderr }

@@ -38,5 +38,8 @@ export function parseOn(text: string): On {
       )
     }
   }
-  throw new UsageError(`--on: wanted embedded, local or docker, seen ${text}`, 'cloister run --help')
+  throw new UsageError(
+    `--on: wanted embedded, local or docker, seen ${text}`,
+    'cloister run --help',
+  )
 }

@@ -111,7 +111,7 @@ async function runDriver(
 }
 
 /** Has an executor of a job whose driver is in another container. */
-async function serve(options: ServeJobOptions, id: string): Promise<FromContainer> {
+async function serve(options: Omit<ServeJobOptions, 'driver'>, id: string): Promise<FromContainer> {
   const { job, pin, signal, platform, onEvent, onVerified } = options
   const relay = await openRelayPort({ path: join(DOOR, DOOR_SOCKET) }, MAX_PEER_CONNECTIONS)
   try {

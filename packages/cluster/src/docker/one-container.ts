@@ -38,10 +38,7 @@ export async function runContainer(container: OneContainer): Promise<Served> {
   const { engine, sockets, onEvent, signal, order } = container
   const plan: ContainerPlan = {
     ...container.plan,
-    mounts: [
-      ...container.plan.mounts,
-      { source: sockets, target: SOCKETS, isWritable: false },
-    ],
+    mounts: [...container.plan.mounts, { source: sockets, target: SOCKETS, isWritable: false }],
     argv: ['contained', SOCKETS],
   }
   const { name, image, network, inside } = plan
