@@ -12,7 +12,7 @@ import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** How long after one run the next is looked for. */
-const AGAIN_MS = 1_000
+const AGAIN_MS = 5_000
 
 /** Flags of `cloister executor`. */
 interface ExecutorFlags extends GlobalFlags, HostsFlags {

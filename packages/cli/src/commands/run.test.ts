@@ -205,6 +205,24 @@ describe.runIf(canRun)('a program that knows nothing of Cloister', { timeout: 30
     }
   })
 
+  it('runs on what its image is for, and on other machines where it has executors', async () => {
+    const job = await allowed('on.yaml', jobFile())
+    const calls = [
+      [EXIT.refused, 'NO_QUERY_RUNNER', 'run', job, '--on', 'embedded'],
+      [EXIT.refused, 'STANDALONE_CLUSTER', 'run', job, '--on', 'spark://127.0.0.1:7077'],
+      [EXIT.usage, '--executors NUMBER', 'run', job, '--listen', '127.0.0.1:0'],
+      [EXIT.usage, '--listen HOST:PORT', 'run', job, '--executors', '2', '--wait', '9'],
+      [EXIT.usage, 'wanted HOST:PORT', 'run', job, '--executors', '2', '--listen', '7400'],
+      [EXIT.usage, '--listen HOST:PORT', 'executor', job, '--driver=a:1', '--advertise=b:2'],
+      [EXIT.refused, 'EXECUTORS', 'executor', job, '--driver', '127.0.0.1:7400', '--stay'],
+    ] as const
+    for (const [code, text, ...argv] of calls) {
+      const { code: seen, stderr } = await cloister(...argv)
+      expect([argv, seen, stderr]).toEqual([argv, code, expect.stringContaining(text)])
+    }
+    expect(await cloister('run', job, '--on', 'local')).toMatchObject({ code: 0 })
+  })
+
   it('is given no arguments but those that its image allows', async () => {
     const job = await allowed('odd.yaml', jobFile({ argument: '../../etc/passwd' }))
     const refused = await cloister('run', job)

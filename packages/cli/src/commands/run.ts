@@ -133,9 +133,12 @@ type Runner = (common: Common) => Promise<Ended>
 
 /** What runs a job: what the person says, else the TEE that its image was made for. */
 async function runnerOf(session: Session, job: JobFile, flags: RunFlags): Promise<Runner> {
-  const { on, executors, listen } = flags
+  const { on, executors, listen, secretFile, wait } = flags
   if (listen !== undefined && executors === undefined) {
     throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
+  }
+  if (listen === undefined && (secretFile !== undefined || wait !== undefined)) {
+    throw new UsageError('--secret-file, --wait: nothing listens', 'give --listen HOST:PORT')
   }
   const tee = await teeOfImage(job.image)
   switch (on?.kind) {

@@ -44,6 +44,8 @@ export class Control<In extends { readonly kind: string }> {
     socket.on('end', () => this.#end('it ended the connection'))
     socket.on('close', () => this.#end('the connection ended'))
     socket.on('data', (bytes: Buffer) => this.#take(bytes))
+    // Whoever read the first line has paused it.
+    socket.resume()
   }
 
   /** Says something, if somebody is there. */

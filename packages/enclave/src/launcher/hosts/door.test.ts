@@ -40,7 +40,7 @@ async function echoed(dialled: Promise<Socket>): Promise<string> {
   socket.write('hello')
   const bytes = await Promise.race([
     once(socket, 'data').then(([first]) => String(first)),
-    once(socket, 'close').then(() => ''),
+    once(socket, 'end').then(() => ''),
   ])
   socket.destroy()
   return bytes
@@ -67,7 +67,9 @@ describe.each([
 
   it('ends whoever says anything else', async () => {
     const { address, greeted } = await door({ secret: its })
-    for (const words of ['GET / HTTP/1.1\r\n', '\n', 'x'.repeat(600), '\u0000'.repeat(2000)]) {
+    // TLS waits for a whole record of what may be one.
+    const short = its === undefined ? ['\n', 'take'] : []
+    for (const words of [...short, 'GET / HTTP/1.1\r\n', 'x'.repeat(600), '\u0000'.repeat(2000)]) {
       const socket = await silent(address.port)
       socket.end(words)
       socket.resume()

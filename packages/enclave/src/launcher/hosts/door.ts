@@ -11,6 +11,9 @@ import { type Called, type HostsSecret, hostIdentity } from './secret.ts'
 /** Most callers at a time of whom is not known yet what they want. */
 const MAX_UNGREETED = 64
 
+/** Most connections in all: descriptors are this process's, and of use to it elsewhere. */
+const MAX_CONNECTIONS = 4096
+
 /** How a launcher listens for those of other hosts. */
 export interface DoorOptions {
   readonly listen: HostAddress
@@ -52,6 +55,7 @@ export async function openDoor({ listen, called, secret, onCaller }: DoorOptions
     if (tls === undefined) greet(raw)
     else tls.emit('connection', raw)
   })
+  server.maxConnections = MAX_CONNECTIONS
   server.listen(listen)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

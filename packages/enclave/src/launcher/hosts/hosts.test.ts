@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Transform } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { jobDigest, type KmsPin } from '@cloister/kms'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { buildImage } from '../../image/build.ts'
 import { FilesScene, hasPython } from '../files-scene.test.support.ts'
 import { findBubblewrap } from '../start.ts'
@@ -44,7 +44,7 @@ let driverHost: TestHost
 let hosts: readonly [TestHost, TestHost, TestHost]
 let secretFile: string
 let secretBytes: Buffer
-const running: HostProcess[] = []
+let running: HostProcess[] = []
 
 beforeAll(async () => {
   if (!canRun) return
@@ -59,9 +59,13 @@ beforeAll(async () => {
   await writeFile(secretFile, secretBytes, { mode: 0o600 })
 })
 
-afterAll(async () => {
+afterEach(async () => {
   for (const { child } of running) child.kill('SIGKILL')
   await Promise.all(running.map(({ ended }) => ended))
+  running = []
+})
+
+afterAll(async () => {
   kms?.close()
   network?.remove()
   await world?.stop()
@@ -115,7 +119,7 @@ const codes = (told: readonly Told[]) =>
 
 describe.runIf(canRun || !hasPython || !canNetwork)(
   `hosts that have instances of one job${reason}`,
-  { timeout: 120_000 },
+  { timeout: 180_000 },
   () => {
     it.runIf(canRun)(
       'come to what one comes to, call each other, and show the network ciphertext alone',
