@@ -18,12 +18,19 @@ writeFileSync(target + '/upper.csv', readFileSync(source, 'utf8').toUpperCase())
 console.log(held.length)
 `
 
-const DEFINITION = `version: 1
+/** What an image of another program has in place of this one's. */
+interface Program {
+  readonly text: string
+  /** Fields of the definition's `entry`. */
+  readonly entry: string
+}
+
+const definition = ({ entry }: Program) => `version: 1
 name: upper
 entry:
   init: [/usr/bin/node, /cloister/init.mjs]
   program: [/usr/bin/node, /app/upper.mjs, /data/people/people.csv, /data/upper]
-files:
+${entry}files:
   - { from: ${process.execPath}, to: /usr/bin/node, libraries: true }
   - { from: upper.mjs, to: /app/upper.mjs }
 bundles: [{ entry: ${initModule()}, to: /cloister/init.mjs }]
@@ -44,14 +51,21 @@ export interface NodeImage {
   /** The result of a command that goes well. */
   readonly json: <T>(...argv: readonly string[]) => Promise<T>
   /** Writes a job file, for an image folder. */
-  readonly writeJob: (name: string, image: string) => Promise<void>
+  readonly writeJob: (name: string, image: string, argv?: readonly string[]) => Promise<void>
 }
 
-/** Starts a key service and builds `image` in its folder. */
-export async function nodeImage(): Promise<NodeImage> {
+/**
+ * Starts a key service and builds `image` in its folder.
+ * @param environment - Of its commands, on top of what they have.
+ */
+export async function nodeImage(
+  program: Program = { text: PROGRAM, entry: '' },
+  environment: Readonly<Record<string, string>> = {},
+): Promise<NodeImage> {
   const kms = await served()
   const path = (...names: readonly string[]) => join(kms.folder, ...names)
-  const env = { PATH: `${STANDINS}:${process.env['PATH']}`, HOME: kms.folder }
+  const programs = `${STANDINS}:${process.env['PATH']}`
+  const env = { PATH: programs, HOME: kms.folder, ...environment }
   const place = { home: path('home'), cwd: kms.folder, env }
   const cloister = (...argv: readonly string[]) => cloisterAt(place, ...argv)
   const json = async <T>(...argv: readonly string[]): Promise<T> => {
@@ -69,15 +83,15 @@ export async function nodeImage(): Promise<NodeImage> {
   const { datasetId } = await json<{ datasetId: string }>(
     ...['encrypt', 'people.csv', 'sealed/people', '--key', 'people'],
   )
-  await writeFile(path('upper.mjs'), PROGRAM)
-  await writeFile(path('enclave.yaml'), DEFINITION)
+  await writeFile(path('upper.mjs'), program.text)
+  await writeFile(path('enclave.yaml'), definition(program))
   await json('enclave', 'build', 'enclave.yaml', 'image')
-  const writeJob = (name: string, image: string) =>
+  const writeJob = (name: string, image: string, argv: readonly string[] = []) =>
     writeFile(
       path(name),
       `version: 1
 image: ${image}
-arguments: []
+arguments: ${JSON.stringify(argv)}
 inputs:
   people: { folder: sealed/people, dataset: ${datasetId}, version: 1, format: csv }
 outputs:

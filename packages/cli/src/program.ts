@@ -32,6 +32,10 @@ const FAMILIES: readonly Family[] = [
   },
   { names: ['run'], load: async () => (await import('./commands/run.ts')).addRunCommand },
   {
+    names: ['contained'],
+    load: async () => (await import('./commands/contained.ts')).addContainedCommand,
+  },
+  {
     names: ['executor'],
     load: async () => (await import('./commands/executor.ts')).addExecutorCommand,
   },

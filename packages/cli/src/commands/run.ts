@@ -1,4 +1,5 @@
-import type { InstanceEnd, LaunchEvent, LaunchResult } from '@cloister/enclave'
+import { type ContainerEvent, runInContainer } from '@cloister/cluster/docker'
+import type { InstanceEnd } from '@cloister/enclave'
 import { requireGraminePal } from '@cloister/enclave/launcher'
 import {
   type JobFile,
@@ -13,6 +14,7 @@ import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { describe } from '../run/describe.ts'
+import { addDockerOptions, type DockerFlags, dockerOf } from '../run/docker.ts'
 import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
 import {
   addKubernetesOptions,
@@ -26,7 +28,7 @@ import { simulatedPlatform } from '../simulated-platform.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags of `cloister run`. */
-interface RunFlags extends GlobalFlags, HostsFlags, KubernetesFlags {
+interface RunFlags extends GlobalFlags, HostsFlags, DockerFlags, KubernetesFlags {
   readonly on?: On
   readonly withoutSandbox?: true
   readonly libpal?: string
@@ -37,7 +39,7 @@ interface RunFlags extends GlobalFlags, HostsFlags, KubernetesFlags {
 type HereFlags = Omit<RunFlags, 'on'> & { readonly on: Exclude<On, { kind: 'k8s' }> | undefined }
 
 /** How a job ended; where the enclave was simulated, also in what. */
-type Ended = InstanceEnd & Partial<Pick<LaunchResult, 'isolation' | 'usage'>>
+type Ended = InstanceEnd & { readonly isolation?: object; readonly usage?: object }
 
 /** `cloister run`: a job in an enclave. */
 export function addRunCommand(program: Command): void {
@@ -47,7 +49,7 @@ export function addRunCommand(program: Command): void {
     .argument('<job>', 'a job.yaml')
     .option(
       '--on <what>',
-      'embedded (the query runner), local, or k8s (default: as the image is, here)',
+      'embedded (the query runner), local, docker, or k8s (default: as the image is, here)',
       parseOn,
     )
     .option(
@@ -60,7 +62,7 @@ export function addRunCommand(program: Command): void {
       'Spark: runs it as a driver and so many executors, each an instance by itself',
       numberOf,
     )
-  addKubernetesOptions(addHostsOptions(command))
+  addKubernetesOptions(addDockerOptions(addHostsOptions(command)))
     .addHelpText(
       'after',
       `
@@ -75,6 +77,7 @@ With --on k8s, all run in pods of a cluster; ctrl-c removes them: docs/kubernete
 Examples:
   cloister run job.yaml
   cloister run job.yaml > printed.txt
+  cloister run job.yaml --on docker
   cloister run job.yaml --executors 2
   cloister run job.yaml --executors 2 --listen 10.0.0.1:7400 --secret-file hosts.secret
   cloister run job.yaml --on k8s --pod-image registry.example/cloister:0.1.0 --claim reports
@@ -113,7 +116,7 @@ async function runWatched(
   const interrupted = new AbortController()
   const callOff = () => interrupted.abort()
   process.once('SIGINT', callOff)
-  const onEvent = (event: LaunchEvent) => {
+  const onEvent = (event: ContainerEvent) => {
     // From here on the program is who is interrupted.
     if (event.kind === 'started') process.off('SIGINT', callOff)
     for (const line of describe(event)) session.printer.note(line)
@@ -136,7 +139,10 @@ async function runWatched(
   }
 }
 
-type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal'>
+/** What every way of running a job takes. */
+type Common = Omit<Parameters<typeof runJobOnSgx>[0], 'libpal' | 'onEvent'> & {
+  readonly onEvent: (event: ContainerEvent) => void
+}
 type Runner = (common: Common) => Promise<Ended>
 
 /** What runs a job: what the person says, else the TEE that its image was made for. */
@@ -158,6 +164,9 @@ async function runnerOf(session: Session, job: JobFile, flags: HereFlags): Promi
         throw new UsageError('--on local: wanted an image folder, seen one for SGX', 'leave it out')
       }
       return await simulatedRunner(session, flags)
+    case 'docker':
+      if (tee === 'sgx') requireNoneOfSimulated(flags)
+      return dockerRunner(session, flags)
     case undefined:
       return tee === 'sgx' ? sgxRunner(flags) : await simulatedRunner(session, flags)
   }
@@ -170,15 +179,34 @@ async function requireQueryRunner({ image }: JobFile): Promise<void> {
   throw new OnError('NO_QUERY_RUNNER', message)
 }
 
-function sgxRunner({ withoutSandbox, libpal, executors }: HereFlags): Runner {
+function sgxRunner(flags: HereFlags): Runner {
+  requireNoneOfSimulated(flags)
+  const pal = requireGraminePal(flags.libpal)
+  return common => runJobOnSgx({ ...common, libpal: pal })
+}
+
+function requireNoneOfSimulated({ withoutSandbox, executors }: HereFlags): void {
   if (withoutSandbox === true) {
     throw new UsageError('--without-sandbox: an enclave on SGX has none', 'leave it out')
   }
   if (executors !== undefined) {
     throw new UsageError('--executors: a job under Gramine is one instance', 'leave it out')
   }
-  const pal = requireGraminePal(libpal)
-  return common => runJobOnSgx({ ...common, libpal: pal })
+}
+
+function dockerRunner(session: Session, flags: HereFlags): Runner {
+  const { withoutSandbox, executors, libpal, listen } = flags
+  if (listen !== undefined) {
+    throw new UsageError('--listen: containers of this machine find each other', 'leave it out')
+  }
+  return common =>
+    runInContainer({
+      ...{ ...common, ...dockerOf(flags), stdin: process.stdin },
+      platform: () => simulatedPlatform(session.home),
+      withoutSandbox: withoutSandbox === true,
+      ...(libpal === undefined ? {} : { libpal }),
+      ...(executors === undefined ? {} : { executors }),
+    })
 }
 
 async function simulatedRunner(session: Session, flags: HereFlags): Promise<Runner> {

@@ -98,6 +98,18 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'RunError EVICTED': 'run it again, on machines that are not about to go or are less full',
   'RunError LOST':
     'look for the receipt in the output’s folder: with it the job is done; else run it again',
+  'ContainerError ENGINE':
+    'start it, or name another: --docker-engine podman; docs/docker.md says what is needed',
+  'ContainerError NOT_ALLOWED':
+    'have yourself put into its group (docker), which is as good as root here; or --docker-engine podman, which needs no group',
+  'ContainerError IMAGE':
+    'build it: docker build --file deploy/image/Dockerfile --tag cloister:0.1.0 . ; or name yours: --docker-image NAME',
+  'ContainerError USER':
+    'run as an ordinary user who owns it, or hand its folder over: chown --recursive 10001:10001 FOLDER',
+  'ContainerError DEVICE':
+    'docs/docker.md says what SGX takes; cloister doctor looks at this machine',
+  'ContainerError START':
+    'look at the image: docker run --rm IMAGE run --help; docs/docker.md says what it must have',
   'PccsAdminError UNREACHABLE':
     'is it running, and does --ca name its certificate? cloister pccs serve prints both',
   'PccsAdminError URL': 'give --url https://HOST:PORT, and --ca for a certificate of its own',

@@ -1,13 +1,16 @@
+import type { ContainerEvent } from '@cloister/cluster/docker'
 import type { LaunchEvent } from '@cloister/enclave'
 import { printable } from '../output/printable.ts'
 
 /** What happens on the way, in lines for people. Other hosts say some of it. */
-export function describe(event: LaunchEvent): readonly string[] {
+export function describe(event: ContainerEvent): readonly string[] {
   return linesOf(event).map(printable)
 }
 
-function linesOf(event: LaunchEvent): readonly string[] {
+function linesOf(event: ContainerEvent): readonly string[] {
   switch (event.kind) {
+    case 'container':
+      return containerLines(event)
     case 'image':
       return [`image ${event.measurement}${event.debug ? ' (DEBUG)' : ''}`]
     case 'isolation':
@@ -39,4 +42,19 @@ function linesOf(event: LaunchEvent): readonly string[] {
 function whatOf(event: Extract<LaunchEvent, { kind: 'executor' }>): string {
   if ('step' in event) return event.step
   return 'pid' in event ? `process ${event.pid}` : `on ${event.host}`
+}
+
+/** What a sandbox in a container takes; whoever breaks out of it finds less shut for that. */
+const SANDBOX_TAKES =
+  'for the sandbox in it: namespaces and mounts allowed, /proc not covered, no AppArmor profile'
+
+function containerLines({
+  name,
+  image,
+  network,
+  inside,
+}: Extract<ContainerEvent, { kind: 'container' }>): readonly string[] {
+  const reaches = network === 'none' ? 'without a network' : `network ${network ?? 'of the engine'}`
+  const line = `container ${name} of image ${image.slice(0, 12)}, ${reaches}`
+  return inside === 'sandbox' ? [line, SANDBOX_TAKES] : [line]
 }

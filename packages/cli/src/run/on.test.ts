@@ -13,7 +13,7 @@ function refusal(text: string): unknown {
 }
 
 describe('on what a job runs', () => {
-  it.each(['embedded', 'local'])('may be %s', text => {
+  it.each(['embedded', 'local', 'docker'])('may be %s', text => {
     expect(parseOn(text)).toEqual({ kind: text })
   })
 

@@ -7,6 +7,8 @@ export type On =
   | { readonly kind: 'embedded' }
   /** One instance on this machine, or a driver and executors. */
   | { readonly kind: 'local' }
+  /** In containers of this machine's. */
+  | { readonly kind: 'docker' }
   /** Pods of a Kubernetes cluster. */
   | { readonly kind: 'k8s' }
 
@@ -26,6 +28,7 @@ export function parseOn(text: string): On {
   switch (kind) {
     case 'embedded':
     case 'local':
+    case 'docker':
     case 'k8s':
       if (rest.length === 0) return { kind }
       break
@@ -38,5 +41,8 @@ export function parseOn(text: string): On {
       )
     }
   }
-  throw new UsageError(`--on: wanted embedded, local or k8s, seen ${text}`, 'cloister run --help')
+  throw new UsageError(
+    `--on: wanted embedded, local, docker or k8s, seen ${text}`,
+    'cloister run --help',
+  )
 }

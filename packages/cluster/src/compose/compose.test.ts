@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { containerProfile } from '@cloister/enclave/launcher'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -76,6 +77,14 @@ describe('the compose files', () => {
         for (const port of service.ports ?? []) expect(port).toMatch(/:-127\.0\.0\.1:/)
       }
     }
+  })
+
+  it('give the job’s container the filter that cloister run gives one', async () => {
+    const { services } = await composed('compose.simulated.yaml')
+    const [option] = services['job']?.security_opt?.filter(text => /^seccomp=/.test(text)) ?? []
+    expect(option).toBe('seccomp=./seccomp.json')
+    const file = await readFile(join(FOLDER, 'seccomp.json'), 'utf8')
+    expect(JSON.parse(file)).toEqual(JSON.parse(containerProfile()))
   })
 
   it('keep the database without a network', async () => {

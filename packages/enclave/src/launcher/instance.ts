@@ -57,7 +57,8 @@ export async function launchInstance(
 ): Promise<InstanceResult> {
   const outputs = Object.values(absolute(options.outputs))
   const isPlain = enclosure.confinement === 'none'
-  const folder = await RunFolder.make(outputs, isPlain ? plaintextBytes(image) : 0)
+  const bytes = isPlain ? plaintextBytes(image) : 0
+  const folder = await RunFolder.make(outputs, bytes, options.instanceName)
   try {
     // Where nothing keeps the program from it, it gets a copy of the image and not the image.
     const used = isPlain ? await loadImage(image.folder, join(folder.path, 'root')) : image

@@ -11,6 +11,8 @@ export interface JobLaunchOptions extends JobOfLaunch {
   readonly signal?: AbortSignal
   /** Passes this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 on to the instance. */
   readonly passOnSignals?: boolean
+  /** The instance's name, 16 hexadecimal digits, where whoever cleans up after it has to know it. */
+  readonly instanceName?: string
   /** Where the program's output goes; this process's own unless told. */
   readonly stdout?: Writable
   readonly stderr?: Writable

@@ -18,17 +18,27 @@ export async function openRelay(path: string, url: string, mode: number): Promis
   return await openRelaySocket(path, { mode }, joinedTo(url))
 }
 
-/** The same at a port of the loopback interface. */
-export async function openRelayPort(url: string, maxConnections: number): Promise<LoopbackRelay> {
-  return await openLoopbackRelay({ maxConnections }, joinedTo(url))
+/**
+ * The same at a port of the loopback interface.
+ * @param to - `https://host:port` of the key service, or the Unix socket that leads there.
+ */
+export async function openRelayPort(
+  to: string | { readonly path: string },
+  maxConnections: number,
+): Promise<LoopbackRelay> {
+  return await openLoopbackRelay({ maxConnections }, joinedTo(to))
 }
 
-function joinedTo(url: string) {
-  const { hostname, port } = new URL(url)
-  const to = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) }
+function joinedTo(where: string | { readonly path: string }) {
+  const to = typeof where === 'string' ? addressIn(where) : where
   return (inner: Socket, track: (outer: Socket) => void) => {
     const outer = connect(to)
     track(outer)
     joinPeers(inner, outer)
   }
+}
+
+function addressIn(url: string) {
+  const { hostname, port } = new URL(url)
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) }
 }

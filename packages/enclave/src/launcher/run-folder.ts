@@ -44,9 +44,13 @@ export class RunFolder {
    * Makes a folder.
    * @param outputs - Folders in which the instance leaves what is not whole yet.
    * @param plaintextBytes - How much plaintext may come to lie below it: in memory, if there is room.
+   * @param name - One that nobody has unless given.
    */
-  static async make(outputs: readonly string[], plaintextBytes: number): Promise<RunFolder> {
-    const name = randomBytes(8).toString('hex')
+  static async make(
+    outputs: readonly string[],
+    plaintextBytes: number,
+    name: string = randomBytes(8).toString('hex'),
+  ): Promise<RunFolder> {
     const inMemory = plaintextBytes > 0 && (await roomInMemory()) >= plaintextBytes
     const folder = new RunFolder(inMemory ? MEMORY_FOLDER : tmpdir(), name, outputs)
     await mkdir(folder.path, { mode: 0o700 })
@@ -141,7 +145,7 @@ function isRunning({ pid, startedAt }: { readonly pid: number; readonly startedA
 }
 
 /** When a process started, in the kernel's ticks: with its id, which is used again, one process's. */
-function startOf(pid: number): string | undefined {
+export function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]

@@ -10,12 +10,20 @@ const LAST_INTERRUPT = 3
  */
 export function passOnSignals(pid: number, kill: () => void): () => void {
   let interrupts = 0
+  return onSignals(signal => {
+    if (signal === 'SIGINT') interrupts += 1
+    if (interrupts >= LAST_INTERRUPT) kill()
+    else send(pid, signal)
+  })
+}
+
+/**
+ * Hands this process's signals to whoever passes them on to an instance.
+ * @returns a function that stops doing so
+ */
+export function onSignals(take: (signal: NodeJS.Signals) => void): () => void {
   const listeners = PASSED_ON.map(signal => {
-    const listener = () => {
-      if (signal === 'SIGINT') interrupts += 1
-      if (interrupts >= LAST_INTERRUPT) kill()
-      else send(pid, signal)
-    }
+    const listener = () => take(signal)
     process.on(signal, listener)
     return [signal, listener] as const
   })

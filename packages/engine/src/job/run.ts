@@ -84,6 +84,7 @@ export interface RunJobOptions
     | 'stderr'
     | 'withoutSandbox'
     | 'executors'
+    | 'instanceName'
     | 'hosts'
   > {
   readonly job: JobFile
@@ -136,7 +137,14 @@ async function launchOf(job: JobFile, pin: KmsPin) {
 export interface RunOnSgxOptions
   extends Pick<
     GramineJobOptions,
-    'libpal' | 'onEvent' | 'onVerified' | 'signal' | 'passOnSignals' | 'stdout' | 'stderr'
+    | 'libpal'
+    | 'onEvent'
+    | 'onVerified'
+    | 'signal'
+    | 'passOnSignals'
+    | 'stdout'
+    | 'stderr'
+    | 'instanceName'
   > {
   readonly job: JobFile
   readonly pin: KmsPin

@@ -68,7 +68,8 @@ export async function runGramineJob(options: GramineJobOptions): Promise<Instanc
   onEvent({ kind: 'image', measurement, debug: image.identity.debug })
   await options.onVerified?.()
   requireNotAborted(signal)
-  const run = await RunFolder.make(Object.values(absolute(options.outputs)), 0)
+  const outputs = Object.values(absolute(options.outputs))
+  const run = await RunFolder.make(outputs, 0, options.instanceName)
   try {
     return await runIn(run, verified, { ...options, job, onEvent })
   } finally {

@@ -1,0 +1,68 @@
+import type { JobFile } from '@cloister/engine/job'
+import type { Mount } from './container.ts'
+
+/** Where a container finds what it is given. */
+const BASE = '/cloister'
+
+/** Folder in the container with the sockets that lead out of it. */
+export const SOCKETS = `${BASE}/sockets`
+
+/** Leads to whoever started the container. */
+export const CLIENT_SOCKET = 'client.sock'
+
+/** Leads to the key service. */
+export const KMS_SOCKET = 'kms.sock'
+
+/** Folder of the containers of one job, in which the driver's makes a socket for the others. */
+export const DOOR = `${BASE}/door`
+
+/** Leads to the launcher of the driver. */
+export const DOOR_SOCKET = 'driver.sock'
+
+/** A job's folders in a container. */
+export interface Laid {
+  /** The job, with the container's paths. */
+  readonly job: JobFile
+  readonly mounts: readonly Mount[]
+}
+
+/**
+ * Gives each of a job's folders its place in a container.
+ * @param writableHostFolders - Names of those that the image writes to.
+ */
+export function layOut(job: JobFile, writableHostFolders: readonly string[]): Laid {
+  const mounts: Mount[] = []
+  const placed = (source: string, target: string, isWritable: boolean): string => {
+    mounts.push({ source, target, isWritable })
+    return target
+  }
+  const all = <T extends { readonly folder: string }>(
+    entries: Readonly<Record<string, T>>,
+    kind: 'in' | 'out',
+  ) =>
+    Object.fromEntries(
+      Object.entries(entries).map(([name, entry]) => {
+        const folder = placed(entry.folder, `${BASE}/${kind}/${name}`, kind === 'out')
+        return [name, { ...entry, folder }]
+      }),
+    )
+  const host = Object.entries(job.unprotectedHostFolders ?? {}).map(([name, folder]) => {
+    return [name, placed(folder, `${BASE}/host/${name}`, writableHostFolders.includes(name))]
+  })
+  const laid = {
+    ...job,
+    image: placed(job.image, `${BASE}/image`, false),
+    inputs: all(job.inputs, 'in'),
+    outputs: all(job.outputs, 'out'),
+    ...(host.length > 0 && { unprotectedHostFolders: Object.fromEntries(host) }),
+  }
+  return { job: laid, mounts }
+}
+
+/** What a text of the container's says, with the host's paths. */
+export function hostWords(text: string, mounts: readonly Mount[]): string {
+  return mounts.reduce((said, { source, target }) => {
+    const path = new RegExp(`${target}(?![A-Za-z0-9_])`, 'g')
+    return said.replace(path, () => source)
+  }, text)
+}
