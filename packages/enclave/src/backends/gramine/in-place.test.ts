@@ -136,7 +136,9 @@ describe.runIf(isHere)(`a job under Gramine, of a program in init’s place${SKI
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
-  it('whose launcher is killed ends when the program does, and nothing is sealed', async () => {
+  it('whose launcher is killed ends when the program does, and nothing is sealed', {
+    timeout: 120_000,
+  }, async () => {
     const program = `import os, time
 while not os.path.exists(os.sep + 'in/people/go'): time.sleep(0.05)
 open('/data/result/x', 'w').write('x')`

@@ -51,16 +51,11 @@ function walk(
     if (resolved === undefined) {
       throw new BackendError('FILES', `/${path} leads over too many links`)
     }
-    switch (resolved.entry?.type) {
-      case 'file':
-        visit({ path, sha256: resolved.entry.sha256 })
-        break
-      case 'dir':
-        walk(tree, path, resolved.path, depth + 1, visit)
-        break
-      default:
-        break
-    }
+    const { entry } = resolved
+    // The root is a folder that has no entry.
+    const isFolder = entry?.type === 'dir' || resolved.path === ''
+    if (isFolder) walk(tree, path, resolved.path, depth + 1, visit)
+    else if (entry?.type === 'file') visit({ path, sha256: entry.sha256 })
   }
 }
 
