@@ -14,7 +14,12 @@ import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { describe } from '../run/describe.ts'
-import { addDockerOptions, type DockerFlags, dockerOf } from '../run/docker.ts'
+import {
+  addDockerOptions,
+  type DockerFlags,
+  dockerOf,
+  requireNoContainers,
+} from '../run/docker.ts'
 import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
 import {
   addKubernetesOptions,
@@ -87,6 +92,7 @@ Examples:
       const flags = command.optsWithGlobals<RunFlags>()
       const session = new Session(flags)
       const { on } = flags
+      if (on?.kind !== 'docker') requireNoContainers(flags)
       if (on?.kind === 'k8s') return await onKubernetes(session, file, flags)
       requireNoPods(flags)
       const job = await readJobFile(file)

@@ -1,6 +1,7 @@
 import type { ContainerOptions } from '@cloister/cluster/docker'
 import type { Command } from 'commander'
 import { cloisterImage } from '../cloister-image.ts'
+import { UsageError } from '../usage-error.ts'
 
 /** Flags for containers. */
 export interface DockerFlags {
@@ -15,6 +16,22 @@ export function addDockerOptions(command: Command): Command {
     .option('--docker-image <name>', "the container's image (default: cloister of this version)")
     .option('--docker-engine <command>', "the engine's command (default: docker, else podman)")
     .option('--docker-network <name>', "the engine's network, for programs that have one")
+}
+
+/** Requires that nothing is said about containers. @throws UsageError */
+export function requireNoContainers({
+  dockerImage,
+  dockerEngine,
+  dockerNetwork,
+}: DockerFlags): void {
+  const said = {
+    '--docker-image': dockerImage,
+    '--docker-engine': dockerEngine,
+    '--docker-network': dockerNetwork,
+  }
+  const odd = Object.entries(said).find(([, value]) => value !== undefined)
+  if (odd === undefined) return
+  throw new UsageError(`${odd[0]}: is about containers`, 'give --on docker too, or leave it out')
 }
 
 /** Reads them. */

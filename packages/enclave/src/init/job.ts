@@ -11,7 +11,7 @@ import { commandOf } from '../definition/arguments.ts'
 import { environmentOf } from '../definition/environment.ts'
 import { RuleError } from '../definition/errors.ts'
 import { type ImageManifest, parseManifest } from '../image/manifest.ts'
-import { ownProcessFault } from '../image/own-process.ts'
+import { namesHostFile, ownProcessFault, placeInProcess } from '../image/own-process.ts'
 import { InstanceError, type InstanceErrorCode } from '../instance/failure.ts'
 import { INSTANCE_NAME, type InstanceLayout } from '../instance/layout.ts'
 import { type Place, parsePlace } from '../instance/together.ts'
@@ -72,7 +72,15 @@ export async function readAssignment(
       'the image has no entry.executor, and runs as one instance alone',
     )
   }
-  return { job, pin, manifest, instanceName, place, ...asAllowed(job, manifest) }
+  const allowed = asAllowed(job, manifest)
+  if (isOneProcess) requireNoHostFile(manifest, allowed.command)
+  return { job, pin, manifest, instanceName, place, ...allowed }
+}
+
+/** A module of the image's is named by what is measured; any other program may be led by each word. */
+function requireNoHostFile(manifest: ImageManifest, command: readonly string[]): void {
+  if (placeInProcess(manifest, command) === 'thread' || !namesHostFile(command)) return
+  throw new InstanceError('JOB', 'arguments: no word may name a file of the host (/in, /out, /job)')
 }
 
 /** A job asks for no more memory than the image may use, and has the datasets that it mounts. */

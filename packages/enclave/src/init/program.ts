@@ -27,8 +27,8 @@ export interface ProgramPlan {
   readonly environment: Readonly<Record<string, string>>
   readonly mounts: Mounts
   readonly layout: InstanceLayout
-  /** Whether it runs in init's own process; elsewhere in one of its own. */
-  readonly inOwnProcess: boolean
+  /** Whether it is a thread of init's process; elsewhere it has a process of its own. */
+  readonly inThread: boolean
   readonly asAnotherUser: boolean
   /** Whether it reads what the host writes to the instance. */
   readonly standardInput: boolean
@@ -47,7 +47,7 @@ export interface RunningProgram {
 
 /** @param channel - `ipc` where it speaks with init. */
 export function startProgram(plan: ProgramPlan, channel: 'ipc' | 'none'): RunningProgram {
-  return plan.inOwnProcess ? startInOwnProcess(plan, channel) : startProcess(plan, channel)
+  return plan.inThread ? startInOwnProcess(plan, channel) : startProcess(plan, channel)
 }
 
 /** @throws ProgramError unless the program ended with 0 */

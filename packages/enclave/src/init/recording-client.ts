@@ -40,6 +40,17 @@ export class RecordingClient extends KmsClient {
     this.#keyPatienceMs = keyPatienceMs
   }
 
+  /** Goes on for a client of an earlier process, whose first release request this was. */
+  goOnAfter(release: string): void {
+    this.#release = release
+  }
+
+  /** The first release request, as it was sent. */
+  releaseRequest(): string {
+    if (this.#release !== undefined) return this.#release
+    throw new InstanceError('OUTPUT', 'there is no receipt before keys came')
+  }
+
   /**
    * Sends a signed release request. The first is kept, and told at once when it fails: nothing is
    * lost yet. Later ones are for keys of results, and are sent for a while.
@@ -62,10 +73,10 @@ export class RecordingClient extends KmsClient {
 
   /** What was sent and answered. */
   requests(): SentRequests {
-    if (this.#release === undefined || this.#heads === undefined) {
-      throw new InstanceError('OUTPUT', 'there is no receipt before keys came and heads moved')
+    if (this.#heads === undefined) {
+      throw new InstanceError('OUTPUT', 'there is no receipt before heads moved')
     }
-    return { release: this.#release, heads: this.#heads }
+    return { release: this.releaseRequest(), heads: this.#heads }
   }
 }
 

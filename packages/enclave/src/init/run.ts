@@ -3,37 +3,36 @@ import { writeFileSync } from 'node:fs'
 import { parseQuote } from '@cloister/attestation'
 import {
   AttestedSession,
-  type CommittedHeads,
-  type HeadMove,
   type InputPart,
-  KmsConnectionError,
-  KmsError,
   MAX_PARTS_PER_REQUEST,
   type ReleasedKeys,
 } from '@cloister/kms'
 import type { Dek } from '@cloister/sealed'
+import { placeInProcess } from '../image/own-process.ts'
 import { InstanceError } from '../instance/failure.ts'
 import type { InstanceStatus, Step } from '../instance/status.ts'
 import type { Place } from '../instance/together.ts'
-import { signReceipt } from '../receipt/sign.ts'
 import { canChangeUser } from './child.ts'
+import { sealResults } from './files/results.ts'
 import { workWithFiles } from './files/work.ts'
+import { discardAfter, type FinishingRun, finish } from './finish.ts'
 import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
+import { giveWay } from './in-place/give-way.ts'
+import { type Found, type Left, leftHead, takeLeft } from './in-place/left.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
 import { workWithMessages } from './messages/work.ts'
 import { openWayOut } from './network.ts'
 import {
+  freshKeys,
   outputError,
   outputPartsToAskFor,
   type PlannedOutput,
   planOutputs,
-  type SealedOutput,
-  sealOutput,
   systemCodeOf,
 } from './outputs.ts'
-import type { RunningProgram } from './program.ts'
+import { type RunningProgram, requireGoodEnd } from './program.ts'
 import { KEY_PATIENCE_MS, RecordingClient } from './recording-client.ts'
 import { endRemainingProcesses } from './remaining-processes.ts'
 import type { Opened, Run, Worked } from './running.ts'
@@ -65,12 +64,10 @@ const SAME_PROCESS: InstanceStatus = {
 type ExecutorPlace = Extract<Place, { readonly role: 'executor' }>
 
 /** A job under way, as init sees it. */
-interface JobRun extends Run {
+interface JobRun extends Run, FinishingRun {
+  readonly planned: readonly PlannedOutput[]
   readonly quotes: Quotes
   readonly tee: Surroundings['tee']
-  readonly client: RecordingClient
-  readonly tell: RunOptions['tell']
-  readonly step: (name: Step) => Promise<void>
 }
 
 /**
@@ -82,30 +79,67 @@ export async function runJob(options: RunOptions): Promise<string | undefined> {
   assertUntouched()
   const { layout, isOneProcess } = options.surroundings
   if (isOneProcess) assertNoArguments()
+  const left = isOneProcess ? await takeLeft(layout) : undefined
   const assignment = await readAssignment(layout, isOneProcess)
   const client = clientOf(assignment, options.surroundings)
   const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })
   const run = runOf(options, { layout, assignment, client, planned, step })
-  await step('job-read')
-  const { place } = assignment
-  if (place?.role === 'executor') {
-    return await serve(run, place).finally(() => client.close())
-  }
   try {
-    await makeFolders(planned)
-    const opened = await open(run)
-    const worked = await work(run, opened)
-    const sealed = await seal(run, opened, worked)
-    const receipt = await commit(run, opened, sealed, worked)
-    await publish(sealed, receipt)
-    await step('receipt-signed')
-    return receipt
-  } catch (error) {
-    if (!(error instanceof UnpublishedError)) await discard(run)
-    throw error
+    return left === undefined ? await fromBeginning(run) : await fromProgramsEnd(run, left)
   } finally {
     client.close()
+  }
+}
+
+async function fromBeginning(run: JobRun): Promise<string | undefined> {
+  await run.step('job-read')
+  const { place } = run.assignment
+  if (place?.role === 'executor') return await serve(run, place)
+  try {
+    await makeFolders(run.planned)
+    const opened = await open(run)
+    return await finish(run, opened, await work(run, opened))
+  } catch (error) {
+    await discardAfter(run, error)
+    throw error
+  }
+}
+
+/** A job whose program had init's place, and has ended. */
+async function fromProgramsEnd(run: JobRun, left: Found): Promise<string> {
+  const { assignment, client, planned } = run
+  try {
+    await run.afterProgram()
+    requireGoodEnd(left.end)
+    client.goOnAfter(left.releaseRequest)
+    const bytes = Buffer.from(left.session, 'base64url')
+    const session = AttestedSession.resume({ client, job: assignment.job }, bytes)
+    // Keys that were there before would have been the program's to read.
+    const outputs = await freshKeys(session, outputPartsToAskFor(planned))
+    const released = { outputs, heads: new Map(Object.entries(left.heads)) }
+    const ending = { session, released, inputs: left.inputs }
+    const parts = await sealResults(run, ending)
+    return await finish(run, ending, { parts, statistics: {} })
+  } catch (error) {
+    await discardAfter(run, error)
+    throw error
+  }
+}
+
+/** What the next init is to know, once nothing that this one opened is needed any more. */
+function leftOf(run: JobRun, { session, released, inputs }: Opened): Left {
+  for (const { dek } of released.outputs.values()) dek.dispose()
+  const heads = run.planned.map(({ output: { datasetId } }) => {
+    const head = released.heads.get(datasetId)
+    return [datasetId, head ? leftHead(head) : null] as const
+  })
+  return {
+    version: 1,
+    releaseRequest: run.client.releaseRequest(),
+    session: Buffer.from(session.suspend()).toString('base64url'),
+    heads: Object.fromEntries(heads),
+    inputs: inputs.map(({ name, head }) => ({ name, head: leftHead(head) })),
   }
 }
 
@@ -124,15 +158,19 @@ function runOf(
   const { command, environment, manifest } = assignment
   const { quotes, tee, isOneProcess } = surroundings
   const asAnotherUser = !isOneProcess && canChangeUser(layout)
+  const inThread = isOneProcess && placeInProcess(manifest, command) === 'thread'
   const { mounts, entry } = manifest
   const { standardInput } = entry
-  return {
+  const plan = {
+    ...{ argv: command, environment, mounts, layout, asAnotherUser, standardInput, inThread },
+  }
+  const run: JobRun = {
     ...parts,
-    ...{ tell, quotes, tee },
-    plan: {
-      ...{ argv: command, environment, mounts, layout, asAnotherUser, standardInput },
-      inOwnProcess: isOneProcess,
-    },
+    ...{ tell, quotes, tee, plan },
+    giveWay:
+      isOneProcess && !inThread
+        ? opened => giveWay(plan, manifest, leftOf(run, opened))
+        : undefined,
     beforeProgram: async () => {
       // Without a sandbox the network is the host's, and needs no way out.
       if (layout.rootFolder === '/' && !isOneProcess) await openWayOut(manifest.network, layout)
@@ -165,6 +203,7 @@ function runOf(
       await step('program-ended')
     },
   }
+  return run
 }
 
 /** Most refused callers that are told of: the host can make any number. */
@@ -195,24 +234,6 @@ async function makeFolders(planned: readonly PlannedOutput[]): Promise<void> {
     await folder.make().catch((cause: unknown) => {
       throw outputError(output.name, `its folder takes nothing: ${systemCodeOf(cause)}`, cause)
     })
-  }
-}
-
-/** Takes unfinished outputs away. That it cannot is told, and does not hide why the job failed. */
-async function discard({ planned, tell }: JobRun): Promise<void> {
-  for (const { folder, output } of planned) {
-    await folder.discard().catch(async () => {
-      const message = `unfinished files of output ${output.name} could not be removed`
-      await tell({ kind: 'warning', code: 'LEFT_BEHIND', message })
-    })
-  }
-}
-
-/** Heads have moved, or may have: the outputs are sealed and can be found, and must not go. */
-class UnpublishedError extends InstanceError {
-  constructor(what: string, cause: unknown) {
-    const detail = cause instanceof Error ? `: ${cause.message}` : ''
-    super('OUTPUT', `${what}${detail}`, { cause })
   }
 }
 
@@ -343,72 +364,5 @@ async function work(run: JobRun, opened: Opened): Promise<Worked> {
       return await workWithMessages(run, opened)
     case 'keys':
       return await workWithKeys(run, opened)
-  }
-}
-
-async function seal(
-  { planned, step }: JobRun,
-  { session, released }: Opened,
-  { parts }: Worked,
-): Promise<readonly SealedOutput[]> {
-  const sealed: SealedOutput[] = []
-  for (const output of planned) {
-    const { name, datasetId } = output.output
-    const before = released.heads.get(datasetId) ?? null
-    sealed.push(await sealOutput(output, session, before, parts.get(name) ?? []))
-  }
-  await step('outputs-sealed')
-  return sealed
-}
-
-async function commit(
-  { client, step }: JobRun,
-  { session, inputs }: Opened,
-  sealed: readonly SealedOutput[],
-  { statistics }: Worked,
-): Promise<string> {
-  const moves = sealed.map(({ move }) => move)
-  const { statementJws } = await movedHeads(session, moves).catch((error: unknown) => {
-    // The request may have arrived, and the heads have moved, without anybody being told.
-    if (!(error instanceof KmsConnectionError)) throw error
-    throw new UnpublishedError('whether the heads moved is not known', error)
-  })
-  await step('heads-moved')
-  try {
-    return await signReceipt({
-      session,
-      requests: client.requests(),
-      statement: statementJws,
-      inputs: inputs.map(({ name, head }) => ({ name, head })),
-      outputs: sealed.map(({ planned, manifest, manifestDigest }) => ({
-        name: planned.output.name,
-        manifest,
-        manifestDigest,
-      })),
-      statistics,
-    })
-  } catch (cause) {
-    throw new UnpublishedError('the heads moved, but there is no receipt', cause)
-  }
-}
-
-/** A request that was answered into the void is asked anew; the key service keeps what it moved. */
-async function movedHeads(
-  session: AttestedSession,
-  moves: readonly HeadMove[],
-): Promise<CommittedHeads> {
-  try {
-    return await session.commitHeads(moves)
-  } catch (error) {
-    if (!(error instanceof KmsError) || error.code !== 'REQUEST_REPLAYED') throw error
-    return await session.commitHeads(moves)
-  }
-}
-
-async function publish(sealed: readonly SealedOutput[], receipt: string): Promise<void> {
-  try {
-    for (const { planned, jws } of sealed) await planned.folder.publish(jws, receipt)
-  } catch (cause) {
-    throw new UnpublishedError('the heads moved, but the outputs did not get their names', cause)
   }
 }

@@ -21,6 +21,11 @@ export interface Run {
   readonly openMesh: (secret: Dek, onKeys?: (socket: Socket, from: string) => void) => Promise<void>
   /** Tells the launcher that executors of this run may be started. */
   readonly tellRun: (runId: string) => Promise<void>
+  /**
+   * Has the program take init's place, where it runs in no other way: what is left to do is the
+   * next init's. Ends in no way but by @throws InstanceError PROGRAM
+   */
+  readonly giveWay: ((opened: Opened) => Promise<never>) | undefined
   /** Ends what the program left running, right after its own end. */
   readonly afterProgram: () => Promise<void>
 }
@@ -32,6 +37,13 @@ export interface Opened {
   readonly inputs: readonly OpenedInput[]
   /** The run that this driver begins, where the job runs as several instances. */
   readonly together: DriversRun | undefined
+}
+
+/** What of it is needed once the program has ended. */
+export interface Ending {
+  readonly session: AttestedSession
+  readonly released: Pick<ReleasedKeys, 'outputs' | 'heads'>
+  readonly inputs: readonly Pick<OpenedInput, 'name' | 'head'>[]
 }
 
 /** A run of several instances. */

@@ -38,6 +38,8 @@ export interface InstanceLayout {
   readonly inboundSocket: string
   /** Socket at which a program of interface `keys` asks for keys. */
   readonly brokerSocket: string
+  /** What init leaves for the init that comes after the program; in memory, like all below `run`. */
+  readonly leftFolder: string
   /** Scratch space, gone with the instance. */
   readonly scratchFolder: string
   /** Folder of an input dataset, read-only. */
@@ -64,6 +66,7 @@ export function layoutBelow(base: string): InstanceLayout {
     peersSocket: join(base, 'run', 'peers.sock'),
     inboundSocket: join(base, 'run', 'inbound', 'peers.sock'),
     brokerSocket: join(base, 'run', 'keys.sock'),
+    leftFolder: join(base, 'run', 'left'),
     scratchFolder: join(base, 'tmp'),
     inputFolder: name => join(base, 'in', name),
     outputFolder: name => join(base, 'out', name),

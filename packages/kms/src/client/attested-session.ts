@@ -21,6 +21,7 @@ import { KmsConnectionError } from './connection-error.ts'
 import type { KmsClient } from './kms-client.ts'
 import { requireContinued, type SeenLog, verifySeenLog } from './log-history.ts'
 import { openReleasedKeys, verifyHeadsMoved, verifyReleased } from './statements.ts'
+import { encodeSession, parseSession } from './suspended-session.ts'
 
 /** What an {@link AttestedSession} is made from. */
 export interface AttestOptions {
@@ -97,7 +98,7 @@ export interface SessionEvidence {
 }
 
 /** A release as the instance saw it. */
-interface SeenRelease {
+export interface SeenRelease {
   readonly transcript: string
   /** Index of its audit row. */
   readonly row: number
@@ -105,8 +106,8 @@ interface SeenRelease {
 }
 
 /**
- * An instance's side of the protocol. Its two private keys are made here and never leave; nothing
- * the key service answers is used before its statement and transcript verified.
+ * An instance's side of the protocol. Its two private keys are made here, and leave in no way but
+ * {@link AttestedSession.suspend}; nothing the key service answers is used before its statement and transcript verified.
  */
 export class AttestedSession {
   readonly job: JobStatement
@@ -172,6 +173,34 @@ export class AttestedSession {
       : parseCollateral(answer.collateral)
     const evidence = { challenge, quote, collateral, token: answer.token }
     return new AttestedSession({ client, job }, keys, evidence)
+  }
+
+  /**
+   * Goes on with a session that another process of the same enclave left, after its release.
+   * @param suspended - What {@link suspend} gave.
+   * @throws KmsError MALFORMED when it is none, or that of another key service or job
+   */
+  static resume(
+    { client, job }: Pick<AttestOptions, 'client' | 'job'>,
+    suspended: Uint8Array,
+  ): AttestedSession {
+    const { kmsId } = client.pin
+    const { evidence, release, ...keys } = parseSession({ kmsId, job }, suspended)
+    const session = new AttestedSession({ client, job }, keys, evidence)
+    session.#release = release
+    return session
+  }
+
+  /**
+   * The session as bytes, for a process of the same enclave that comes after this one. **Both private
+   * keys are in them**: whoever reads them is this instance to the key service.
+   * @throws TypeError before a release
+   */
+  suspend(): Uint8Array {
+    const { signKey, evidence, job } = this
+    const release = this.#releaseBefore()
+    const state = { signKey, receiveKey: this.#receiveKey, evidence, release }
+    return encodeSession({ kmsId: this.#client.pin.kmsId, job }, state)
   }
 
   /**

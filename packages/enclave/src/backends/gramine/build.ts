@@ -5,7 +5,7 @@ import { canonicalJsonBytes } from '@cloister/sealed'
 import { writeNew } from '../../image/files.ts'
 import { loadImage } from '../../image/load.ts'
 import type { ImageManifest } from '../../image/manifest.ts'
-import { ownProcessFault } from '../../image/own-process.ts'
+import { loaderFault, ownProcessFault } from '../../image/own-process.ts'
 import { IMAGE_SIGNING_DATE } from '../../image/pages.ts'
 import { assertSecretSigner, isDebug } from '../../sigstruct/appraise.ts'
 import type { SigstructFields } from '../../sigstruct/format.ts'
@@ -90,7 +90,7 @@ async function fill(
     name: image.name,
     measurement: Buffer.from(predicted).toString('hex'),
     mrSigner: Buffer.from(mrSignerOf(signer.modulus)).toString('hex'),
-    noJobs: ownProcessFault(image) ?? null,
+    noJobs: ownProcessFault(image) ?? (await loaderFault(join(folder, ROOT), image)) ?? null,
   }
 }
 

@@ -14,6 +14,20 @@ import { type BuiltBackend, buildGramine } from './build.ts'
 import { hardware } from './hardware.test.support.ts'
 import { type GramineJobOptions, runGramineJob } from './job.ts'
 
+/** The receipt of a job that went well. */
+export const receiptOf = (end: InstanceEnd): string => {
+  if (end.outcome === 'completed') return end.receipt
+  throw new Error(`${end.failure.where} ${end.failure.code}: ${end.failure.message}`)
+}
+
+/** Why a job failed. */
+export const failureOf = (end: InstanceEnd) =>
+  end.outcome === 'failed' ? end.failure : { where: '', code: 'completed', message: '' }
+
+/** The steps that were told. */
+export const stepsOf = (events: readonly LaunchEvent[]) =>
+  events.flatMap(event => (event.kind === 'step' ? event.step : []))
+
 /** A position-independent ELF file of the machine's: its content does not matter to the layout. */
 export const PAL =
   ['/lib/x86_64-linux-gnu/libm.so.6', '/usr/lib64/libm.so.6'].find(existsSync) ?? ''

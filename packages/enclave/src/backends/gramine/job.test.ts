@@ -12,7 +12,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../../definition/schema.ts'
 import { encodeFrame } from '../../instance/frame.ts'
 import { encodeStatus } from '../../instance/status.ts'
-import type { InstanceEnd } from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
 import { FilesScene } from '../../launcher/files-scene.test.support.ts'
 import { findBubblewrap } from '../../launcher/start.ts'
@@ -20,7 +19,7 @@ import { INIT, PLAINTEXT, Scene } from '../../launcher/world.test.support.ts'
 import { verifyReceipt } from '../../receipt/verify.ts'
 import { BackendError } from '../errors.ts'
 import { standin } from '../image.test.support.ts'
-import { GramineWorld, PAL } from './job.test.support.ts'
+import { failureOf, GramineWorld, PAL, receiptOf, stepsOf } from './job.test.support.ts'
 import { assertGramineManifest, parseGramineManifest } from './manifest.ts'
 import { trustedOf, verifyGramine } from './verify.ts'
 
@@ -29,17 +28,6 @@ const isAlive = (pid: number) => existsSync(`/proc/${pid}`)
 
 const isHere = findBubblewrap() !== undefined && PAL !== ''
 const SKIPPED = isHere ? '' : ' (SKIPPED: no bubblewrap, or no ELF file in place of the PAL)'
-
-const receiptOf = (end: InstanceEnd): string => {
-  if (end.outcome === 'completed') return end.receipt
-  throw new Error(`${end.failure.where} ${end.failure.code}: ${end.failure.message}`)
-}
-
-const failureOf = (end: InstanceEnd) =>
-  end.outcome === 'failed' ? end.failure : { where: '', code: 'completed', message: '' }
-
-const stepsOf = (events: readonly LaunchEvent[]) =>
-  events.flatMap(event => (event.kind === 'step' ? event.step : []))
 
 /** A copy of a scene's input, which a host may do with what it likes. */
 async function copyOf(folder: string): Promise<string> {

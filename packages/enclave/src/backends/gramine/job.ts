@@ -3,7 +3,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { ownProcessFault } from '../../image/own-process.ts'
+import { loaderFault, ownProcessFault } from '../../image/own-process.ts'
 import { launcherAddress } from '../../instance/launcher-address.ts'
 import {
   endOf,
@@ -60,11 +60,11 @@ export async function runGramineJob(options: GramineJobOptions): Promise<Instanc
   requireMemory(job)
   await requireDatasets(job, options)
   const [verified] = await Promise.all([verifyGramine(folder, libpal), removeStaleRuns()])
-  const fault = ownProcessFault(verified.image)
-  if (fault !== undefined) {
-    throw new BackendError('OPTION', `${verified.image.name}: no jobs under Gramine: ${fault}`)
-  }
   const { measurement, image } = verified
+  const fault = ownProcessFault(image) ?? (await loaderFault(join(folder, ROOT), image))
+  if (fault !== undefined) {
+    throw new BackendError('OPTION', `${image.name}: no jobs under Gramine: ${fault}`)
+  }
   onEvent({ kind: 'image', measurement, debug: image.identity.debug })
   await options.onVerified?.()
   requireNotAborted(signal)
@@ -144,18 +144,23 @@ function start(
   return spawn(command, [name], { cwd, env: { PATH }, stdio: [...stdio], detached: true })
 }
 
-/** Takes what the instance tells; whoever else is on this machine does not know the secret. */
+/**
+ * Takes what the instance tells; whoever else is on this machine does not know the secret. Where the
+ * program has init's place, init connects once more when it has ended: one connection after another.
+ */
 async function openStatusPort(secret: string, status: PassThrough): Promise<LoopbackRelay> {
-  let isTaken = false
+  let before: Promise<unknown> = Promise.resolve()
   return await openLoopbackRelay({ maxConnections: MAX_STATUS_CONNECTIONS }, socket => {
+    const closed = new Promise(resolve => socket.once('close', resolve))
     socket.on('error', () => socket.destroy())
     readLine(socket, SECRET_LINE, line => {
-      if (isTaken || !isSecret(line, secret)) {
+      if (!isSecret(line, secret)) {
         socket.destroy()
         return
       }
-      isTaken = true
-      socket.pipe(status)
+      const earlier = before
+      before = closed
+      void earlier.then(() => socket.pipe(status, { end: false }))
       // When nobody follows it any more the instance is to end.
       status.once('close', () => socket.destroy())
     })

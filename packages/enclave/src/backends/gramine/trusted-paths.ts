@@ -18,8 +18,9 @@ export interface TrustedPath {
 
 /**
  * Every path by which a file of the image can be opened. Gramine knows no links: it hashes what the
- * host shows at the path that was asked for, so that each way to a file is a trusted file itself.
- * @throws BackendError with `FILES` for links that lead nowhere or around, and for too many paths.
+ * host shows at the path that was asked for, so that each way to a file is a trusted file itself. A link
+ * that leads nowhere is none: what is not listed is not opened, whatever the host shows there.
+ * @throws BackendError with `FILES` for links that lead around, and for too many paths.
  */
 export function trustedPaths(entries: readonly ImageEntry[]): readonly TrustedPath[] {
   const tree = new ImageTree(entries)
@@ -50,16 +51,11 @@ function walk(
     if (resolved === undefined) {
       throw new BackendError('FILES', `/${path} leads over too many links`)
     }
-    switch (resolved.entry?.type) {
-      case 'file':
-        visit({ path, sha256: resolved.entry.sha256 })
-        break
-      case 'dir':
-        walk(tree, path, resolved.path, depth + 1, visit)
-        break
-      default:
-        throw new BackendError('FILES', `/${path} is a link that leads nowhere`)
-    }
+    const { entry } = resolved
+    // The root is a folder that has no entry.
+    const isFolder = entry?.type === 'dir' || resolved.path === ''
+    if (isFolder) walk(tree, path, resolved.path, depth + 1, visit)
+    else if (entry?.type === 'file') visit({ path, sha256: entry.sha256 })
   }
 }
 

@@ -19,7 +19,7 @@ import {
   planPart,
   systemCodeOf,
 } from '../outputs.ts'
-import type { Opened, Run } from '../running.ts'
+import type { Ending, Run, Worked } from '../running.ts'
 
 const MIB = 1024 * 1024
 const READ_SIZE = 1 << 20
@@ -36,13 +36,25 @@ interface Planned {
 }
 
 /**
- * Seals every file below an output's folder, each under a key of its own. No process but init runs
- * any more, so what is looked at is what is sealed.
+ * Seals what the program left under its outputs' paths.
+ * @returns sealed files by the output's name
  * @throws InstanceError OUTPUT; KmsError
  */
-export async function sealFolder(
+export async function sealResults(run: Run, ending: Ending): Promise<Worked['parts']> {
+  const parts = new Map<string, readonly ManifestPart[]>()
+  for (const output of run.planned) {
+    parts.set(output.output.name, await sealFolder(run, ending, output))
+  }
+  return parts
+}
+
+/**
+ * Seals every file below an output's folder, each under a key of its own. No process but init runs
+ * any more, so what is looked at is what is sealed.
+ */
+async function sealFolder(
   run: Run,
-  opened: Opened,
+  ending: Ending,
   output: PlannedOutput,
 ): Promise<readonly ManifestPart[]> {
   const files = await filesOf(run, output)
@@ -53,11 +65,11 @@ export async function sealFolder(
   if (first === undefined) {
     throw outputError(output.output.name, `the program left no file in ${mountOf(run, output).to}`)
   }
-  const sealed = [await sealPart(output, first, opened.released.outputs)]
+  const sealed = [await sealPart(output, first, ending.released.outputs)]
   for (let at = 0; at < others.length; at += MAX_PARTS_PER_REQUEST) {
     const batch = others.slice(at, at + MAX_PARTS_PER_REQUEST)
     const asked = batch.map(({ part }) => askedFor(part))
-    const keys = await freshKeys(opened.session, new Map([[output.output.datasetId, asked]]))
+    const keys = await freshKeys(ending.session, new Map([[output.output.datasetId, asked]]))
     await forEachOf(batch, AT_ONCE, async planned => {
       const entry = await sealPart(output, planned, keys)
       sealed[planned.part.fixed.part] = entry

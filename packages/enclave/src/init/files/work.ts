@@ -1,7 +1,6 @@
-import type { ManifestPart } from '@cloister/sealed'
 import { requireGoodEnd, startProgram } from '../program.ts'
 import type { Opened, Run, Worked } from '../running.ts'
-import { sealFolder } from './results.ts'
+import { sealResults } from './results.ts'
 import { layOutInputs, prepareOutputs } from './view.ts'
 
 /**
@@ -11,18 +10,15 @@ import { layOutInputs, prepareOutputs } from './view.ts'
  * @throws ProgramError, InstanceError, DatasetError, SealedFormatError
  */
 export async function workWithFiles(run: Run, opened: Opened): Promise<Worked> {
-  const { plan, planned } = run
+  const { plan } = run
   await layOutInputs(run, opened)
   await prepareOutputs(run)
   await run.beforeProgram()
+  await run.giveWay?.(opened)
   const program = startProgram(plan, 'none')
   run.onProgram(program)
   const end = await program.end
   await run.afterProgram()
   requireGoodEnd(end)
-  const parts = new Map<string, readonly ManifestPart[]>()
-  for (const output of planned) {
-    parts.set(output.output.name, await sealFolder(run, opened, output))
-  }
-  return { parts, statistics: {} }
+  return { parts: await sealResults(run, opened), statistics: {} }
 }
