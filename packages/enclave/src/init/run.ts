@@ -67,7 +67,6 @@ type ExecutorPlace = Extract<Place, { readonly role: 'executor' }>
 /** A job under way, as init sees it. */
 interface JobRun extends Run {
   readonly quotes: Quotes
-  readonly tee: Surroundings['tee']
   readonly client: RecordingClient
   readonly tell: RunOptions['tell']
   readonly step: (name: Step) => Promise<void>
