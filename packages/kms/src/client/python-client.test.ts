@@ -134,7 +134,7 @@ describe('the Python client', () => {
     expect(code, said).toBe(0)
   })
 
-  it.skipIf(tools === undefined)('installs from its folder', { timeout: 120_000 }, async () => {
+  it.skipIf(tools === undefined)('installs from its folder', { timeout: 240_000 }, async () => {
     const target = join(folder, 'installed')
     const copied = join(folder, 'source')
     await cp(PACKAGE, copied, { recursive: true })
