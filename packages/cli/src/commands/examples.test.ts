@@ -89,6 +89,20 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
     expect(sealed.includes('intercept')).toBe(false)
   })
 
+  it.runIf(SLOW)('pandas-model seals the model, and the line is that of the script', async () => {
+    await run('pandas-model')
+    const rows = lines(await text('pandas-model', 'dose.csv'))
+      .slice(1)
+      .map(line => line.split(',').map(Number) as [number, number])
+    const wanted = leastSquares(rows)
+    const said = lines(await text('pandas-model', 'result', 'model.txt'))
+    const seen = said.map(line => line.split(': ') as [string, string])
+    expect(seen.map(([name]) => name)).toEqual(['intercept', 'coefficient', 'R2 score'])
+    for (const [name, value] of seen) expect(Number(value), name).toBeCloseTo(wanted[name] ?? 0, 9)
+    const files = await readdir(made('pandas-model', 'result'))
+    expect(files.sort()).toEqual(['model.joblib', 'model.txt', 'predicted.parquet'])
+  })
+
   it.runIf(SLOW)('java-wordcount counts words as the program does outside', async () => {
     await run('java-wordcount')
     const letters = await readdir(made('java-wordcount', 'letters'))

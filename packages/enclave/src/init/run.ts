@@ -67,7 +67,6 @@ type ExecutorPlace = Extract<Place, { readonly role: 'executor' }>
 interface JobRun extends Run, FinishingRun {
   readonly planned: readonly PlannedOutput[]
   readonly quotes: Quotes
-  readonly tee: Surroundings['tee']
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Tee } from '@cloister/attestation'
 import type { AttestedSession, ReleasedKeys } from '@cloister/kms'
 import type { Dek, ManifestPart } from '@cloister/sealed'
 import type { InstanceLayout } from '../instance/layout.ts'
@@ -11,6 +12,7 @@ import type { ProgramPlan, RunningProgram } from './program.ts'
 export interface Run {
   readonly layout: InstanceLayout
   readonly assignment: Assignment
+  readonly tee: Tee
   readonly planned: readonly PlannedOutput[]
   readonly plan: ProgramPlan
   /** Gives up what the program is not to have, right before it starts. */

@@ -69,6 +69,12 @@ class Broker:
         path = os.path.join(dataset["folder"], part["name"])
         return open_sealed(path, _bytes(deks[part["fileId"]]))
 
+    def reread(self, dataset, part):
+        """A part of an output that was committed, opened."""
+        deks = self.ask("reopen", output=dataset["name"], files=[part["fileId"]])["deks"]
+        path = os.path.join(dataset["partsFolder"], part["name"])
+        return open_sealed(path, _bytes(deks[part["fileId"]]))
+
     def write(self, dataset, path, plaintext, number=None, file_id=None, folder=None):
         """A part of an output, sealed and not committed."""
         number = secrets.randbits(32) if number is None else number

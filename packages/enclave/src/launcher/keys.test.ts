@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs'
+import { jobDigest } from '@cloister/kms'
 import { readUnverifiedManifest } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyReceipt } from '../receipt/verify.ts'
@@ -19,6 +20,10 @@ beforeAll(async () => {
 afterAll(async () => {
   await world?.stop()
 })
+
+const HOUR_MS = 60 * 60 * 1000
+
+const digestOf = ({ job }: FilesScene) => Buffer.from(jobDigest(job)).toString('hex')
 
 /** A step of an instance, as an event. */
 interface Stepping {
@@ -130,6 +135,68 @@ with ThreadPoolExecutor(16) as pool:
     const results = await scene.results()
     expect(Object.keys(results)).toHaveLength(200)
     expect(results['3/199.txt']).toBe('199'.repeat(199))
+  })
+
+  it.runIf(canRun)('reads back what it has committed, and nothing else', async () => {
+    const { scene, outcome } = await run(`
+def seen():
+    return sorted(part['path'] for part in broker.ask('written', output='result', size=9, **{'from': 0})['parts'])
+told = [broker.ask('written', output='result', size=1, **{'from': 0})]
+one = broker.write(result, 'one', b'1' * 10000)
+told.append(broker.code_of('reopen', output='result', files=[one['fileId']]))
+broker.commit(result, [one])
+told.append(seen())
+told.append(broker.reread(result, one).decode())
+two = broker.write(result, 'two', b'2')
+broker.commit(result, [two], 'replace')
+told.append(seen())
+told.append(broker.code_of('reopen', output='result', files=[one['fileId']]))
+told.append(broker.code_of('reopen', output='people', files=[two['fileId']]))
+told.append(broker.code_of('reopen', output='result', files=[broker.parts('people')[0]['fileId']]))
+told.append(broker.code_of('open', input='people', files=[two['fileId']]))
+told.append(broker.ask('written', output='result', size=1, **{'from': 1}))
+print(json.dumps(told))
+`)
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(JSON.parse(outcome.stdout)).toEqual([
+      { commits: 0, total: 0, parts: [] },
+      ...['UNKNOWN_FILE', ['one'], '1'.repeat(10_000), ['two']],
+      ...['UNKNOWN_FILE', 'UNKNOWN_OUTPUT', 'UNKNOWN_FILE', 'UNKNOWN_FILE'],
+      { commits: 2, total: 1, parts: [] },
+    ])
+    expect(await scene.results()).toEqual({ two: '2' })
+  })
+
+  it.runIf(canRun)('is told what its instance was attested as', async () => {
+    const { scene, outcome } = await run(`
+broker.commit(result, [])
+print(json.dumps(broker.ask('evidence')))
+`)
+    expect(JSON.parse(outcome.stdout)).toEqual({
+      tee: 'sim',
+      kmsId: world.kms.pin.kmsId,
+      measurement: world.measurement,
+      jobDigest: digestOf(scene),
+    })
+  })
+
+  it.runIf(canRun)('goes on long after its token has expired, to its heads', async () => {
+    const scene = await FilesScene.make(world, [UPPER_CASE])
+    const onEvent = (event: Stepping) => {
+      if (event.step === 'program-started') world.clock.aheadMs = 5 * HOUR_MS
+    }
+    const outcome = await scene.launch({ onEvent }).finally(() => {
+      world.clock.aheadMs = 0
+    })
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(await scene.results()).toMatchObject({ 'notes/a b.txt': 'HELLO' })
+    // A token lives for fifteen minutes at most.
+    const rows = (await world.owner.audit()).filter(
+      ({ entry }) => entry['jobDigest'] === digestOf(scene),
+    )
+    const [first, ...late] = rows.map(({ entry }) => Date.parse(String(entry['at'])))
+    expect(late).toHaveLength(3)
+    for (const at of late) expect(at - (first ?? 0)).toBeGreaterThan(4 * HOUR_MS)
   })
 
   it.runIf(canRun)('writes the next version in place of the one before', async () => {

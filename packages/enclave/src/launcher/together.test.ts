@@ -219,6 +219,18 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
+  it('goes on with executors that come when the driver’s token has expired', async () => {
+    const scene = await make(2)
+    const onEvent = (event: LaunchEvent) => {
+      if (event.kind === 'run') world.clock.aheadMs = 5 * 60 * 60 * 1000
+    }
+    const outcome = await scene.launch({ executors: 2, onEvent }).finally(() => {
+      world.clock.aheadMs = 0
+    })
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(await scene.results()).toEqual(UPPER)
+  })
+
   it('says so when none is left', async () => {
     const scene = await make(2)
     const onEvent = (event: LaunchEvent) => {

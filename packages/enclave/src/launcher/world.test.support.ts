@@ -46,6 +46,11 @@ export interface Trusted {
   readonly root: TrustRoot
 }
 
+/** The key service's clock. */
+interface Clock {
+  aheadMs: number
+}
+
 /** A key service, a platform, a built image and an account, for one test file. */
 export class World {
   readonly folder: string
@@ -58,9 +63,14 @@ export class World {
   /** What jobs are for: the image, unless it was made ready for something else. */
   measurement: string
   kms: RunningKms
+  /** The key service's, which is ahead of everybody else's by so much. */
+  readonly clock: Clock
 
   private constructor(
-    fields: Pick<World, 'folder' | 'platform' | 'image' | 'owner' | 'ownerKey' | 'kms' | 'trusted'>,
+    fields: Pick<
+      World,
+      'folder' | 'platform' | 'image' | 'owner' | 'ownerKey' | 'kms' | 'trusted' | 'clock'
+    >,
   ) {
     this.folder = fields.folder
     this.platform = fields.platform
@@ -68,6 +78,7 @@ export class World {
     this.owner = fields.owner
     this.ownerKey = fields.ownerKey
     this.trusted = fields.trusted
+    this.clock = fields.clock
     this.measurement = fields.image.measurement
     this.kms = fields.kms
   }
@@ -88,7 +99,8 @@ export class World {
       ...{ platform: simulated, trusted: { tee: 'sim', root: simulated.trustRoot } },
     }
     await publishCollateral(folder, platform)
-    const kms = await serve(folder, trusted, 0)
+    const clock = { aheadMs: 0 }
+    const kms = await serve(folder, trusted, 0, clock)
     const token = await readFile(join(folder, 'kms', ENROLMENT_FILE), 'utf8')
     const stranger = new KmsClient(kms.pin)
     const { credential } = await stranger.enrol(token)
@@ -97,7 +109,7 @@ export class World {
     const { definition = sampleDefinition(), buildImage = out => build(out, definition) } = options
     const image = await buildImage(join(folder, 'image'))
     const ownerKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
-    return new World({ folder, platform, image, owner, ownerKey, kms, trusted })
+    return new World({ folder, platform, image, owner, ownerKey, kms, trusted, clock })
   }
 
   async stop(): Promise<void> {
@@ -108,12 +120,19 @@ export class World {
 
   /** Starts the key service again where it was. */
   async restart(): Promise<void> {
-    this.kms = await serve(this.folder, this.trusted, Number(new URL(this.kms.pin.url).port))
+    const port = Number(new URL(this.kms.pin.url).port)
+    this.kms = await serve(this.folder, this.trusted, port, this.clock)
   }
 }
 
-async function serve(folder: string, { root, tee }: Trusted, port: number): Promise<RunningKms> {
+async function serve(
+  folder: string,
+  { root, tee }: Trusted,
+  port: number,
+  clock: Clock,
+): Promise<RunningKms> {
   return await startKms({
+    now: () => new Date(Date.now() + clock.aheadMs),
     dataDir: join(folder, 'kms'),
     port,
     rootKey: { kind: 'file' },

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,28 @@ const PACKAGE = fileURLToPath(new URL('../../../../connectors/python/', import.m
 /** A Python that has what requirements-test.txt lists; .ci/install makes one. */
 const tools = process.env['CLOISTER_PYTHON_CLIENT']
 const python = tools ?? 'python3'
+
+/** What a user who has installed the package writes, and has checked. */
+const USERS_PROGRAM = `
+from typing import BinaryIO
+from cloister import KmsClient, Pin
+from cloister_job import Job, Output, PartWriter, SealedError
+
+def copy(job: Job) -> int:
+    result: Output = job.output("result")
+    with job.input("people").open() as file, result.create("copy", rows=1) as to:
+        source: BinaryIO = file
+        target: PartWriter = to
+        return target.write(source.read())
+
+def client(path: str) -> KmsClient:
+    return KmsClient(Pin.load(path), "credential")
+
+try:
+    print(copy(Job()))
+except SealedError as error:
+    code: str = error.code
+`
 
 let world: World
 let other: World
@@ -112,7 +134,7 @@ describe('the Python client', () => {
     expect(code, said).toBe(0)
   })
 
-  it.skipIf(tools === undefined)('installs from its folder', { timeout: 120_000 }, async () => {
+  it.skipIf(tools === undefined)('installs from its folder', { timeout: 240_000 }, async () => {
     const target = join(folder, 'installed')
     const copied = join(folder, 'source')
     await cp(PACKAGE, copied, { recursive: true })
@@ -122,5 +144,13 @@ describe('the Python client', () => {
     const script = 'import cloister; print(cloister.__file__, cloister.KmsClient.__name__)'
     const imported = await run(['-c', script], { PYTHONPATH: target })
     expect(imported.said).toContain(`${target}/cloister/__init__.py KmsClient`)
+    for (const name of ['cloister', 'cloister_job', 'cloister_spark']) {
+      expect(await readdir(join(target, name))).toContain('py.typed')
+    }
+    const user = join(folder, 'user.py')
+    await writeFile(user, USERS_PROGRAM)
+    const env = { PYTHONPATH: '', MYPYPATH: target }
+    const typed = await run(['-m', 'mypy', '--strict', '--cache-dir', folder, user], env)
+    expect(typed.code, typed.said).toBe(0)
   })
 })

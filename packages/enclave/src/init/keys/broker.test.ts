@@ -33,7 +33,8 @@ beforeAll(async () => {
     outputs: outputPartsToAskFor(planned),
   })
   const outputs = planned.map(output => new BrokerOutput(output))
-  broker = new KeyBroker({ session, released, inputs: [], outputs, layout })
+  const attested = { tee: 'sim', kmsId: world.kms.pin.kmsId } as const
+  broker = new KeyBroker({ session, attested, released, inputs: [], outputs, layout })
 })
 
 afterAll(async () => {
@@ -64,6 +65,20 @@ describe('a key broker', () => {
     const file = { fileId: newFileId(), fixedDigest: 'cd'.repeat(32) }
     const results = await Promise.allSettled([create(file), create(file)])
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+  })
+
+  it('shows executors what was committed, which they cannot commit', async () => {
+    const ask = (request: object) =>
+      broker.answer(Buffer.from(JSON.stringify(request)), 'executor-1')
+    const written = { ask: 'written', output: 'result', from: 0, size: 1000 }
+    expect(await ask(written)).toEqual({ commits: 0, total: 0, parts: [] })
+    const commit = { ask: 'commit', output: 'result', mode: 'replace', parts: [] }
+    await expect(ask(commit)).rejects.toMatchObject({ code: 'DENIED' })
+    await broker.answer(Buffer.from(JSON.stringify(commit)))
+    expect(await ask(written)).toEqual({ commits: 1, total: 0, parts: [] })
+    const reopen = { ask: 'reopen', output: 'result', files: [newFileId()] }
+    await expect(ask(reopen)).rejects.toMatchObject({ code: 'UNKNOWN_FILE' })
+    await expect(ask({ ...written, size: 1001 })).rejects.toMatchObject({ code: 'MALFORMED' })
   })
 
   it('gives at most a hundred keys at a time', async () => {

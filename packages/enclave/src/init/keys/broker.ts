@@ -1,5 +1,7 @@
+import type { Tee } from '@cloister/attestation'
 import {
   type AttestedSession,
+  jobDigest,
   KmsConnectionError,
   KmsError,
   type ReleasedKeys,
@@ -16,7 +18,9 @@ import { parseRequest, type RequestTo } from './request.ts'
 
 /** What a broker answers from. */
 export interface BrokerOptions {
-  readonly session: Pick<AttestedSession, 'releaseOutputs'>
+  readonly session: Pick<AttestedSession, 'job' | 'releaseOutputs'>
+  /** What the evidence was taken for, and by which key service. */
+  readonly attested: { readonly tee: Tee; readonly kmsId: string }
   readonly released: ReleasedKeys
   readonly inputs: readonly OpenedInput[]
   readonly outputs: readonly BrokerOutput[]
@@ -31,7 +35,7 @@ export interface BrokerOptions {
 
 /**
  * Answers what a program asks about its job: which parts its inputs have, their keys, new keys for
- * the sealed files that it writes, and which of these are an output's parts.
+ * the sealed files that it writes, which of these are an output's parts, and the keys of those again.
  * @see docs/protocols/key-broker.md
  */
 export class KeyBroker {
@@ -60,12 +64,18 @@ export class KeyBroker {
         return this.#job()
       case 'run':
         return this.#run(executor)
+      case 'evidence':
+        return this.#evidence()
       case 'parts':
         return this.#parts(request)
       case 'open':
         return this.#open(request)
       case 'create':
         return await this.#create(request)
+      case 'written':
+        return this.#written(request)
+      case 'reopen':
+        return this.#reopen(request)
       case 'commit':
         if (executor === undefined) return await this.#commit(request)
         throw new BrokerError(
@@ -106,6 +116,13 @@ export class KeyBroker {
       ...{ role: executor === undefined ? 'driver' : 'executor', name, runId, executors, ports },
       ...{ address: addresses.get(name), driver: addresses.get(DRIVER) },
     }
+  }
+
+  #evidence(): object {
+    const { session, attested } = this.#options
+    const { job } = session
+    const { measurement } = job
+    return { ...attested, measurement, jobDigest: Buffer.from(jobDigest(job)).toString('hex') }
   }
 
   #parts({ input, from, size }: RequestTo<'parts'>): object {
@@ -156,6 +173,16 @@ export class KeyBroker {
       target.release(files)
       throw refusalOf(error)
     }
+  }
+
+  #written({ output, from, size }: RequestTo<'written'>): object {
+    const { commits, parts } = this.#output(output).written
+    return { commits, total: parts.length, parts: parts.slice(from, from + size) }
+  }
+
+  #reopen({ output, files }: RequestTo<'reopen'>): object {
+    const keys = this.#output(output).reopen(files)
+    return { deks: Object.fromEntries(keys.map(([id, dek]) => [id, textOf(dek.exposeBytes())])) }
   }
 
   async #commit({ output, mode, parts }: RequestTo<'commit'>): Promise<object> {

@@ -31,6 +31,12 @@ interface GivenKey {
 /** A part that a program committed; its number is not its place. */
 type NumberedPart = ManifestPart & { readonly number: number }
 
+/** What a program has committed to an output so far, after so many commits. */
+export interface Written {
+  readonly commits: number
+  readonly parts: readonly NumberedPart[]
+}
+
 /**
  * An output as its program makes it: the keys that were given out for its sealed files, and those of
  * the files that the program says are its parts.
@@ -39,6 +45,7 @@ export class BrokerOutput {
   readonly planned: PlannedOutput
   readonly #keys = new Map<string, GivenKey | undefined>()
   #parts: readonly NumberedPart[] | undefined
+  #commits = 0
   #isFinished = false
 
   constructor(planned: PlannedOutput) {
@@ -82,6 +89,24 @@ export class BrokerOutput {
     this.#requireDataset(all)
     if (this.#isFinished) throw badPart('the program has ended')
     this.#parts = all
+    this.#commits += 1
+  }
+
+  get written(): Written {
+    return { commits: this.#commits, parts: this.#parts ?? [] }
+  }
+
+  /**
+   * The keys of committed parts. Whoever asks is of the run that was given them to write these.
+   * @throws BrokerError UNKNOWN_FILE
+   */
+  reopen(fileIds: readonly string[]): readonly (readonly [fileId: string, dek: Dek])[] {
+    const committed = new Set<string>(this.#parts?.map(({ fileId }) => fileId))
+    return fileIds.map(fileId => {
+      if (committed.has(fileId)) return [fileId, this.#keyOf(fileId).dek] as const
+      const message = `nothing committed to output ${this.planned.output.name} is file ${fileId}`
+      throw new BrokerError('UNKNOWN_FILE', message)
+    })
   }
 
   /**

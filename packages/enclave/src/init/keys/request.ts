@@ -32,6 +32,7 @@ const CommittedPart = Type.Object(
 const Request = Type.Union([
   Type.Object({ ask: Type.Literal('job') }, strict),
   Type.Object({ ask: Type.Literal('run') }, strict),
+  Type.Object({ ask: Type.Literal('evidence') }, strict),
   Type.Object(
     {
       ask: Type.Literal('parts'),
@@ -57,6 +58,23 @@ const Request = Type.Union([
         minItems: 1,
         maxItems: MAX_CREATED,
       }),
+    },
+    strict,
+  ),
+  Type.Object(
+    {
+      ask: Type.Literal('written'),
+      output: Name,
+      from: Count,
+      size: Type.Integer({ minimum: 1, maximum: MAX_LISTED }),
+    },
+    strict,
+  ),
+  Type.Object(
+    {
+      ask: Type.Literal('reopen'),
+      output: Name,
+      files: Type.Array(Digits32, { minItems: 1, maxItems: MAX_LISTED }),
     },
     strict,
   ),

@@ -20,11 +20,12 @@ export async function workWithKeys(run: Run, opened: Opened): Promise<Worked> {
   const { inputs, released, session, together } = opened
   for (const input of inputs) await tryParts(input, released)
   const outputs = run.planned.map(planned => new BrokerOutput(planned))
+  const attested = { tee: run.tee, kmsId: run.assignment.pin.kmsId }
   try {
     await runBesideBroker(
       run,
       new KeyBroker({
-        ...{ session, released, inputs, outputs, layout: run.layout },
+        ...{ session, attested, released, inputs, outputs, layout: run.layout },
         ...(together === undefined ? {} : { run: together }),
       }),
       together,

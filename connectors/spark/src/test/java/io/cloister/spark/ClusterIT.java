@@ -5,11 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.cloister.spark.broker.Run;
+import io.cloister.spark.cluster.CloisterPlugin;
 import io.cloister.spark.cluster.ExecutorMain;
 import io.cloister.spark.cluster.WithoutPlugin;
 import io.cloister.spark.fs.TestJobs;
 import io.cloister.spark.testing.TestBroker;
 import java.io.IOException;
+import java.io.StringWriter;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -17,15 +19,24 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.apache.logging.log4j.Level;
+import org.apache.logging.log4j.LogManager;
+import org.apache.logging.log4j.core.Logger;
+import org.apache.logging.log4j.core.appender.WriterAppender;
+import org.apache.logging.log4j.core.layout.PatternLayout;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.api.java.function.MapFunction;
 import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerEnvironmentUpdate;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
@@ -39,6 +50,7 @@ import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.io.TempDir;
+import scala.jdk.javaapi.CollectionConverters;
 
 /** A driver and executors, in JVMs of their own: what is between instances is another's to test. */
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
@@ -46,13 +58,23 @@ class ClusterIT {
   private static final String RUN_ID = "5a".repeat(16);
   private static final int ROWS = 20_000;
 
-  /** Why the executor without the plugin was removed, as Spark's driver tells it. */
+  /** What Spark's driver tells: why the executor without the plugin went, and its environment. */
   public static final class Removals extends SparkListener {
     static final List<String> OF_EXECUTOR_2 = new CopyOnWriteArrayList<>();
+    static final Map<String, String> ENVIRONMENT = new ConcurrentHashMap<>();
 
     @Override
     public void onExecutorRemoved(SparkListenerExecutorRemoved removed) {
       if (removed.executorId().equals("2")) OF_EXECUTOR_2.add(removed.reason());
+    }
+
+    @Override
+    public void onEnvironmentUpdate(SparkListenerEnvironmentUpdate update) {
+      var properties = update.environmentDetails().apply("Spark Properties");
+      for (var property : CollectionConverters.asJava(properties)) {
+        String name = property._1();
+        if (name.startsWith("spark.cloister.")) ENVIRONMENT.put(name, property._2());
+      }
     }
   }
 
@@ -77,6 +99,11 @@ class ClusterIT {
   }
 
   private static Process start(Class<?> main, int number) throws IOException {
+    return start(main, number, Map.of());
+  }
+
+  private static Process start(Class<?> main, int number, Map<String, String> environment)
+      throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     for (String option : System.getProperty("spark.opens").trim().split("\\s+")) {
@@ -86,6 +113,7 @@ class ClusterIT {
     command.addAll(List.of("-Xmx512m", "-cp", classes, main.getName()));
     ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().put("CLOISTER_KEY_BROKER", broker.socket(run(number)).toString());
+    builder.environment().putAll(environment);
     Path log = folder.resolve("executor-" + number + ".log");
     builder.redirectErrorStream(true).redirectOutput(log.toFile());
     Process process = builder.start();
@@ -194,6 +222,11 @@ class ClusterIT {
     counts().write().mode("overwrite").csv(output.sealedPath());
     assertEquals(expected(), written());
     assertEquals(output.committed.size(), output.filesInFolder().size());
+    // Executors read what their driver has committed.
+    Dataset<Row> back = spark.read().csv(output.sealedPath());
+    Set<String> rows = new TreeSet<>();
+    for (Row row : back.repartition(4).collectAsList()) rows.add(row.mkString(","));
+    assertEquals(expected(), rows);
   }
 
   @Test
@@ -230,6 +263,52 @@ class ClusterIT {
 
   @Test
   @Order(4)
+  void tellsWhyAnExecutorRefusesItself() throws Exception {
+    StringWriter log = new StringWriter();
+    Logger logger = (Logger) LogManager.getLogger(CloisterPlugin.class);
+    var layout = PatternLayout.createDefaultLayout();
+    var appender = WriterAppender.createAppender(layout, null, log, "here", false, true);
+    appender.start();
+    logger.addAppender(appender);
+    logger.setLevel(Level.WARN);
+    try {
+      Process badly = start(ExecutorMain.class, 4, Map.of("LOCAL_DIRS", "/var/tmp"));
+      assertTrue(badly.waitFor(60, TimeUnit.SECONDS));
+    } finally {
+      logger.removeAppender(appender);
+    }
+    String why = "executor 4 refused: Cloister refuses these settings: LOCAL_DIRS: wanted unset";
+    assertTrue(log.toString().contains(why), log.toString());
+  }
+
+  private static Object metric(String name) {
+    return SparkEnv.get().metricsSystem()
+        .getSourcesByName("plugin." + CloisterPlugin.class.getName()).head()
+        .metricRegistry().getGauges((full, gauge) -> full.endsWith(name))
+        .values().iterator().next().getValue();
+  }
+
+  @Test
+  @Order(5)
+  void countsExecutorsAndKeysAndSaysWhatWasAttested() {
+    assertEquals(
+        List.of(2, 2, 1),
+        Stream.of("executorsArrived", "executorsRefused", "executorsLost")
+            .map(ClusterIT::metric)
+            .toList());
+    assertEquals(0L, metric("keysRefused"));
+    MapFunction<Long, Long> given = row -> (Long) metric("keysGiven");
+    assertTrue(spark.range(0, 1, 1, 1).map(given, Encoders.LONG()).first() > 0);
+    assertEquals(
+        Map.of(
+            "spark.cloister.tee", "sim", "spark.cloister.measurement", "11".repeat(32),
+            "spark.cloister.jobDigest", "22".repeat(32), "spark.cloister.kmsId", "33".repeat(32),
+            "spark.cloister.runId", RUN_ID),
+        Removals.ENVIRONMENT);
+  }
+
+  @Test
+  @Order(6)
   void hasNoKeyInWhatSparkTellsOfItself() {
     String told = spark.sparkContext().getConf().toDebugString();
     for (byte[] key : broker.keys()) assertFalse(told.contains(HexFormat.of().formatHex(key)));

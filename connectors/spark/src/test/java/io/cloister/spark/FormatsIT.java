@@ -167,6 +167,25 @@ class FormatsIT extends SparkTest {
   }
 
   @Test
+  void readsBackWhatItHasWritten() throws Exception {
+    TestBroker.Output output = broker.output("result", "application/vnd.apache.parquet");
+    startJob();
+    String path = output.sealedPath() + "/steps";
+    numbers(300).repartition(3).write().partitionBy("city").parquet(path);
+    Dataset<Row> back = spark.read().parquet(path);
+    assertEquals(300, back.count());
+    assertEquals(100, back.where("city = '1'").count());
+    back.where("city = '2'").write().mode("append").partitionBy("city").parquet(path);
+    assertEquals(400, spark.read().parquet(path).count());
+    // What is read is there until the commit that replaces it.
+    spark.read().parquet(path).where("city = '2'").write().mode("overwrite").parquet(path);
+    assertEquals(200, spark.read().parquet(path).count());
+    numbers(7).write().mode("overwrite").csv(output.sealedPath() + "/other");
+    assertEquals(7, spark.read().csv(output.sealedPath() + "/other").count());
+    assertThrows(Exception.class, () -> spark.read().csv(output.sealedPath() + "/never"));
+  }
+
+  @Test
   void needsNoRenameAndNoListing() throws Exception {
     broker.storedIn(ObjectStore.SCHEME);
     TestBroker.Output output = broker.output("result", "text/csv");

@@ -14,7 +14,9 @@ import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.LongAdder;
 
 /**
  * Asks the key broker of this instance (docs/protocols/key-broker.md). Of any number of threads:
@@ -32,6 +34,8 @@ public final class KeyBroker {
 
   private final Path socket;
   private final ConcurrentLinkedQueue<Connection> idle = new ConcurrentLinkedQueue<>();
+  private final LongAdder keysGiven = new LongAdder();
+  private final LongAdder keysRefused = new LongAdder();
 
   public KeyBroker(Path socket) {
     this.socket = socket;
@@ -44,6 +48,11 @@ public final class KeyBroker {
   /** This instance's place among those of the job. */
   public Run run() throws IOException {
     return Reply.run(ask(request("run")));
+  }
+
+  /** What this instance was attested as. */
+  public Evidence evidence() throws IOException {
+    return Reply.evidence(ask(request("evidence")));
   }
 
   /** All parts of an input, in its manifest's order. */
@@ -67,14 +76,43 @@ public final class KeyBroker {
   public Dek open(String input, String fileId) throws IOException {
     ObjectNode request = request("open").put("input", input);
     request.putArray("files").add(fileId);
-    return Reply.dek(ask(request), fileId);
+    return Reply.dek(askForKey(request), fileId);
+  }
+
+  /** The key of a file that this run has committed to an output. */
+  public Dek reopen(String output, String fileId) throws IOException {
+    ObjectNode request = request("reopen").put("output", output);
+    request.putArray("files").add(fileId);
+    return Reply.dek(askForKey(request), fileId);
+  }
+
+  /** What this run has committed to an output, unless that is what it was after so many commits. */
+  public Optional<Written> writtenSince(String output, long commits) throws IOException {
+    Written first = written(output, 0, 1);
+    if (first.commits() == commits) return Optional.empty();
+    while (true) {
+      List<Part> parts = new ArrayList<>();
+      Written page = written(output, 0, PAGE);
+      long since = page.commits();
+      while (page.commits() == since && !page.parts().isEmpty()) {
+        parts.addAll(page.parts());
+        page = written(output, parts.size(), PAGE);
+      }
+      // Between two pages somebody may commit: then it is another list.
+      if (page.commits() == since) return Optional.of(new Written(since, List.copyOf(parts)));
+    }
+  }
+
+  private Written written(String output, int from, int size) throws IOException {
+    ObjectNode request = request("written").put("output", output);
+    return Reply.written(ask(request.put("from", from).put("size", size)));
   }
 
   /** A key for a file that is about to be written. */
   public CreatedFile create(String output, String fileId, String fixedDigest) throws IOException {
     ObjectNode request = request("create").put("output", output);
     request.putArray("files").addObject().put("fileId", fileId).put("fixedDigest", fixedDigest);
-    return Reply.created(ask(request), fileId);
+    return Reply.created(askForKey(request), fileId);
   }
 
   /** Says which parts an output has, all at once. */
@@ -91,6 +129,27 @@ public final class KeyBroker {
       else item.putNull("rows");
     }
     Reply.nothing(ask(request));
+  }
+
+  /** How many keys this JVM was given. */
+  public long keysGiven() {
+    return keysGiven.sum();
+  }
+
+  /** How often this JVM was refused a key, or nobody answered. */
+  public long keysRefused() {
+    return keysRefused.sum();
+  }
+
+  private JsonNode askForKey(ObjectNode request) throws IOException {
+    try {
+      JsonNode reply = ask(request);
+      keysGiven.increment();
+      return reply;
+    } catch (BrokerException refusal) {
+      keysRefused.increment();
+      throw refusal;
+    }
   }
 
   private static ObjectNode request(String ask) {

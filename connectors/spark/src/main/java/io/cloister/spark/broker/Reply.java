@@ -121,6 +121,20 @@ final class Reply {
     }
   }
 
+  static Written written(JsonNode ok) throws BrokerException {
+    Reply written = new Reply(ok, "written", "commits", "total", "parts");
+    List<Part> parts = new ArrayList<>();
+    for (JsonNode item : written.array("parts")) parts.add(part(item));
+    return new Written(written.integer("commits"), parts);
+  }
+
+  static Evidence evidence(JsonNode ok) throws BrokerException {
+    Reply evidence = new Reply(ok, "evidence", "tee", "measurement", "jobDigest", "kmsId");
+    return new Evidence(
+        evidence.text("tee"), evidence.text("measurement"), evidence.text("jobDigest"),
+        evidence.text("kmsId"));
+  }
+
   static Dek dek(JsonNode ok, String fileId) throws IOException {
     return new Reply(ok, "open", "deks").object("deks", fileId).dek(fileId);
   }

@@ -63,8 +63,8 @@ final class InstancesBackend extends CoarseGrainedSchedulerBackend {
   }
 
   private void refuse(String executorId) {
-    String why = "refused: it has not loaded " + CloisterPlugin.class.getName();
-    log().warn("Cloister: executor {} {}", executorId, why);
-    removeExecutor(executorId, new ExecutorLossReason(why));
+    String why = "it has not loaded " + CloisterPlugin.class.getName();
+    Arrivals.refuse(executorId, why);
+    removeExecutor(executorId, new ExecutorLossReason("refused: " + why));
   }
 }

@@ -5,6 +5,7 @@ import static io.cloister.spark.sealed.SealedException.Code.WRITER_STATE;
 import io.cloister.spark.broker.Job;
 import io.cloister.spark.broker.KeyBroker;
 import io.cloister.spark.broker.Part;
+import io.cloister.spark.broker.Written;
 import io.cloister.spark.sealed.SealedException;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -19,33 +20,50 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Predicate;
 import org.apache.hadoop.fs.FileSystem;
 
-/** A dataset that the job writes: the files of running tasks, and those that a job committed. */
-public final class OutputDataset {
+/**
+ * A dataset that the job writes: the files of running tasks, and those that this run has committed,
+ * which can be read back.
+ */
+public final class OutputDataset implements SealedDataset {
+  private static final long NEVER_ASKED = -1;
+
   private final KeyBroker broker;
   private final Job.Output output;
   private final Location folder;
   private final Location partsFolder;
   private final Map<String, Attempt> attempts = new ConcurrentHashMap<>();
-  private List<WrittenPart> committed = List.of();
-  private PartTree<WrittenPart> tree = treeOf(List.of());
+  private final SealedParts files;
+  private Written written = new Written(NEVER_ASKED, List.of());
+  private PartTree<Part> tree = treeOf(List.of());
 
   OutputDataset(KeyBroker broker, Job.Output output) throws SealedException {
     this.broker = broker;
     this.output = output;
     this.folder = Location.ofFolder(output.folder());
     this.partsFolder = Location.ofFolder(output.partsFolder());
+    this.files =
+        new SealedParts(
+            "output " + output.name(), output.datasetId(), partsFolder,
+            part -> broker.reopen(output.name(), part.fileId()));
   }
 
-  private static PartTree<WrittenPart> treeOf(List<WrittenPart> parts) throws SealedException {
-    return new PartTree<>(parts, written -> written.part().path());
+  private static PartTree<Part> treeOf(List<Part> parts) throws SealedException {
+    return new PartTree<>(parts, Part::path);
   }
 
+  @Override
   public Location folder() {
     return folder;
   }
 
-  String datasetId() {
+  @Override
+  public String datasetId() {
     return output.datasetId();
+  }
+
+  @Override
+  public SealedParts files() {
+    return files;
   }
 
   /** The way from the output's folder to a place in it. */
@@ -99,37 +117,52 @@ public final class OutputDataset {
   /** Commits parts, in the place of those committed before whose path is {@code replaced}. */
   public synchronized void commit(List<WrittenPart> added, Predicate<String> replaced)
       throws IOException {
-    List<WrittenPart> all = new ArrayList<>(committed);
-    boolean replaces = all.removeIf(written -> replaced.test(written.part().path()));
-    all.addAll(added);
+    List<Part> parts = added.stream().map(WrittenPart::part).toList();
+    List<Part> all = new ArrayList<>(written().parts());
+    boolean replaces = all.removeIf(part -> replaced.test(part.path()));
+    all.addAll(parts);
     assertNumbers(all);
-    PartTree<WrittenPart> next = treeOf(all);
+    treeOf(all);
     broker.commit(
-        output.name(),
-        replaces ? KeyBroker.Mode.REPLACE : KeyBroker.Mode.APPEND,
-        (replaces ? all : added).stream().map(WrittenPart::part).toList());
-    committed = List.copyOf(all);
-    tree = next;
+        output.name(), replaces ? KeyBroker.Mode.REPLACE : KeyBroker.Mode.APPEND,
+        replaces ? all : parts);
+    for (WrittenPart part : added) files.know(part.part(), part.plaintextLength());
   }
 
-  private static void assertNumbers(List<WrittenPart> parts) throws SealedException {
+  private static void assertNumbers(List<Part> parts) throws SealedException {
     Set<Long> numbers = new HashSet<>();
-    for (WrittenPart written : parts) {
-      if (!numbers.add(written.part().number())) {
+    for (Part part : parts) {
+      if (!numbers.add(part.number())) {
         throw new SealedException(
-            WRITER_STATE,
-            "two JVMs chose part number " + written.part().number() + ": run it again");
+            WRITER_STATE, "two JVMs chose part number " + part.number() + ": run it again");
       }
     }
   }
 
-  synchronized PartTree<WrittenPart> tree() {
+  @Override
+  public synchronized PartTree<Part> tree() throws IOException {
+    written();
     return tree;
   }
 
-  /** A file that was committed, or that a task of this JVM has just written. */
-  Optional<WrittenPart> file(String path) {
-    Attempt attempt = attempts.get(path);
-    return attempt == null ? tree().file(path) : attempt.written();
+  /** An output is there once something was committed to it. */
+  @Override
+  public boolean isFolder(PartTree<Part> tree, String path) {
+    return tree.isFolder(path);
+  }
+
+  /** What this run has committed, in whatever JVM: executors read what their driver committed. */
+  private Written written() throws IOException {
+    Optional<Written> newer = broker.writtenSince(output.name(), written.commits());
+    if (newer.isPresent()) {
+      tree = treeOf(newer.get().parts());
+      written = newer.get();
+    }
+    return written;
+  }
+
+  /** What a task of this JVM writes at a path, where one does. */
+  Optional<Attempt> attempt(String path) {
+    return Optional.ofNullable(attempts.get(path));
   }
 }

@@ -5,7 +5,6 @@ import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.net.URI;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
@@ -57,8 +56,6 @@ public class SealedFileSystem extends FileSystem {
     }
   }
 
-  private static final String ELSEWHERE = "a path in an input or output of the job";
-
   private URI uri;
   private FileSystem inner;
   private Path workingDirectory;
@@ -108,15 +105,24 @@ public class SealedFileSystem extends FileSystem {
   @Override
   public FSDataInputStream open(Path path, int bufferSize) throws IOException {
     Location place = locate(path);
-    Optional<InputDataset> input = SealedJob.current().input(place);
-    if (input.isEmpty()) throw SealedJob.refuse("open", place, "a path in an input of the job");
-    String relative = input.get().folder().relative(place).orElseThrow();
-    Part part = input.get().part(relative).orElseThrow(() -> notFound(place));
+    SealedDataset dataset = datasetAt("open", place);
+    Part part = dataset.tree().file(relative(dataset, place)).orElseThrow(() -> notFound(place));
     try {
-      return new FSDataInputStream(new SealedInputStream(input.get().open(part, inner)));
+      return new FSDataInputStream(new SealedInputStream(dataset.files().open(part, inner)));
     } catch (AccessControlException refusal) {
       throw TaskRefusal.of(refusal);
     }
+  }
+
+  private static SealedDataset datasetAt(String act, Location place) throws IOException {
+    return SealedJob.current()
+        .dataset(place)
+        .orElseThrow(
+            () -> SealedJob.refuse(act, place, "a path in an input or output of the job"));
+  }
+
+  private static String relative(SealedDataset dataset, Location place) {
+    return dataset.folder().relative(place).orElseThrow();
   }
 
   @Override
@@ -137,51 +143,44 @@ public class SealedFileSystem extends FileSystem {
   @Override
   public FileStatus getFileStatus(Path path) throws IOException {
     Location place = locate(path);
-    Optional<InputDataset> input = SealedJob.current().input(place);
-    if (input.isPresent()) return inputStatus(input.get(), place);
-    Optional<OutputDataset> output = SealedJob.current().output(place);
-    if (output.isPresent()) return outputStatus(output.get(), place);
-    throw SealedJob.refuse("look at", place, ELSEWHERE);
+    SealedDataset dataset = datasetAt("look at", place);
+    if (dataset instanceof OutputDataset output) {
+      Optional<Attempt> attempt = output.attempt(output.relative(place));
+      if (attempt.isPresent()) return attemptStatus(attempt.get(), place);
+    }
+    return status(dataset, dataset.tree(), place);
   }
 
-  private FileStatus inputStatus(InputDataset input, Location place) throws IOException {
-    String relative = input.folder().relative(place).orElseThrow();
-    Optional<Part> part = input.part(relative);
-    if (part.isPresent()) return fileStatus(place, input.plaintextLength(part.get(), inner));
-    if (input.isFolder(relative)) return folderStatus(place);
-    throw notFound(place);
+  /** What a task has just written is looked at before it is committed. */
+  private FileStatus attemptStatus(Attempt attempt, Location place) throws IOException {
+    WrittenPart written = attempt.written().orElseThrow(() -> notFound(place));
+    return fileStatus(place, written.plaintextLength());
   }
 
-  private FileStatus outputStatus(OutputDataset output, Location place) throws IOException {
-    String relative = output.relative(place);
-    Optional<WrittenPart> written = output.file(relative);
-    if (written.isPresent()) return fileStatus(place, written.get().plaintextLength());
-    if (output.tree().isFolder(relative)) return folderStatus(place);
+  private FileStatus status(SealedDataset dataset, PartTree<Part> tree, Location place)
+      throws IOException {
+    String relative = relative(dataset, place);
+    Optional<Part> part = tree.file(relative);
+    if (part.isPresent()) {
+      return fileStatus(place, dataset.files().plaintextLength(part.get(), inner));
+    }
+    if (dataset.isFolder(tree, relative)) return folderStatus(place);
     throw notFound(place);
   }
 
   @Override
   public FileStatus[] listStatus(Path path) throws IOException {
-    FileStatus status = getFileStatus(path);
-    if (status.isFile()) return new FileStatus[] {status};
+    FileStatus itself = getFileStatus(path);
+    if (itself.isFile()) return new FileStatus[] {itself};
     Location place = locate(path);
-    Location folder = folderOf(place);
+    SealedDataset dataset = datasetAt("list", place);
+    PartTree<Part> tree = dataset.tree();
     List<FileStatus> children = new ArrayList<>();
-    for (String child : childrenOf(place)) children.add(getFileStatus(folder.sealed(child)));
+    for (String child : tree.childrenOf(relative(dataset, place))) {
+      Path listed = dataset.folder().sealed(child);
+      children.add(status(dataset, tree, Location.ofSealed(listed).orElseThrow()));
+    }
     return children.toArray(FileStatus[]::new);
-  }
-
-  private static Location folderOf(Location place) throws IOException {
-    Optional<InputDataset> input = SealedJob.current().input(place);
-    return input.isPresent() ? input.get().folder() : outputAt("list", place).folder();
-  }
-
-  private static Collection<String> childrenOf(Location place) throws IOException {
-    String relative = folderOf(place).relative(place).orElseThrow();
-    Optional<InputDataset> input = SealedJob.current().input(place);
-    return input.isPresent()
-        ? input.get().tree().childrenOf(relative)
-        : outputAt("list", place).tree().childrenOf(relative);
   }
 
   private FileStatus fileStatus(Location place, long length) {

@@ -70,11 +70,15 @@ public final class SealedJob {
     return Optional.empty();
   }
 
+  /** The dataset that a place is in. */
+  Optional<SealedDataset> dataset(Location place) {
+    return input(place).map(SealedDataset.class::cast).or(() -> output(place));
+  }
+
   /** The id of the dataset that a place is in. */
   public String datasetId(Location place) {
-    return input(place)
-        .map(InputDataset::datasetId)
-        .or(() -> output(place).map(OutputDataset::datasetId))
+    return dataset(place)
+        .map(SealedDataset::datasetId)
         .orElseThrow(() -> new IllegalArgumentException("no dataset of the job is at " + place));
   }
 

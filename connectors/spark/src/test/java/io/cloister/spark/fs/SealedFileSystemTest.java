@@ -13,6 +13,7 @@ import io.cloister.spark.testing.TestFiles;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.nio.file.Files;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
@@ -180,7 +181,7 @@ class SealedFileSystemTest {
     }
     assertCode(SealedException.Code.PATH, () -> fs.create(in("b.csv")));
     assertCode(SealedException.Code.PATH, () -> fs.mkdirs(in("b")));
-    assertCode(SealedException.Code.PATH, () -> fs.open(out("b.csv")));
+    assertThrows(FileNotFoundException.class, () -> fs.open(out("b.csv")));
     assertThrows(UnsupportedOperationException.class, () -> fs.delete(in("a.csv"), false));
     assertThrows(UnsupportedOperationException.class, () -> fs.rename(in("a.csv"), in("b")));
     assertThrows(UnsupportedOperationException.class, () -> fs.append(out("a.csv")));
@@ -256,8 +257,7 @@ class SealedFileSystemTest {
   @Test
   void createsOnlyWhatATaskExpects() throws Exception {
     TestJobs.use(broker.socket());
-    OutputDataset dataset =
-        SealedJob.current().output(Location.ofSealed(out("a.csv")).orElseThrow()).orElseThrow();
+    OutputDataset dataset = dataset();
     assertCode(SealedException.Code.WRITER_STATE, () -> fs.create(out("a.csv")));
     assertCode(SealedException.Code.PATH, () -> dataset.expect("../a.csv"));
     dataset.expect("x/a.csv");
@@ -280,11 +280,58 @@ class SealedFileSystemTest {
     assertTrue(name.matches("part-[0-9]{5,10}-[0-9a-f]{32}\\.sealed"), name);
   }
 
+  private OutputDataset dataset() throws Exception {
+    return SealedJob.current().output(Location.ofSealed(out("a")).orElseThrow()).orElseThrow();
+  }
+
+  private Part write(String path, byte[] plaintext, boolean replaces) throws Exception {
+    OutputDataset dataset = dataset();
+    dataset.expect(path);
+    try (var file = fs.create(out(path))) {
+      file.write(plaintext);
+    }
+    assertThrows(FileNotFoundException.class, () -> fs.open(out(path)));
+    dataset.commit(dataset.take(List.of(path)), replaced -> replaces);
+    return output.committed.get(output.committed.size() - 1);
+  }
+
+  @Test
+  void readsBackWhatTheRunHasCommitted() throws Exception {
+    TestJobs.use(broker.socket());
+    byte[] plaintext = TestFiles.pattern(200_000);
+    Part one = write("x/one", plaintext, false);
+    Part two = write("x/two", TestFiles.pattern(200_000), false);
+    // Another JVM of the run, which has committed nothing itself.
+    TestJobs.use(broker.socket());
+    assertEquals(List.of("one 200000", "two 200000"), list(out("x")));
+    try (FSDataInputStream in = fs.open(out("x/one"))) {
+      in.seek(150_000);
+      assertEquals(Byte.toUnsignedInt(plaintext[150_000]), in.read());
+      in.seek(0);
+      assertArrayEquals(plaintext, in.readAllBytes());
+    }
+
+    byte[] whole = Files.readAllBytes(output.file(one));
+    byte[] flipped = whole.clone();
+    flipped[flipped.length - 20] ^= 1;
+    Files.write(output.file(one), flipped);
+    assertCode(SealedException.Code.TAG, () -> fs.open(out("x/one")));
+    Files.write(output.file(one), Arrays.copyOf(whole, whole.length - 1));
+    assertCode(SealedException.Code.PART_CHANGED, () -> fs.open(out("x/one")));
+    Files.copy(output.file(two), output.file(one), StandardCopyOption.REPLACE_EXISTING);
+    assertCode(SealedException.Code.PART_FOREIGN, () -> fs.open(out("x/one")));
+    Files.delete(output.file(one));
+    assertCode(SealedException.Code.PART_MISSING, () -> fs.open(out("x/one")));
+
+    write("three", new byte[3], true);
+    assertThrows(FileNotFoundException.class, () -> fs.open(out("x/two")));
+    assertEquals(List.of("three 3"), list(out("")));
+  }
+
   @Test
   void refusesANumberThatIsThereTwice() throws Exception {
     TestJobs.use(broker.socket());
-    OutputDataset dataset =
-        SealedJob.current().output(Location.ofSealed(out("a")).orElseThrow()).orElseThrow();
+    OutputDataset dataset = dataset();
     Part part =
         new Part(5, "a", "a", "0".repeat(32), "b".repeat(64), 4152, "c".repeat(32), -1);
     Part same =

@@ -111,6 +111,10 @@ public final class TestBroker implements Closeable {
       return "sealed+" + storage + ":" + folder;
     }
 
+    public Path file(Part part) {
+      return partsFolder.resolve(part.name());
+    }
+
     public List<String> filesInFolder() throws IOException {
       try (var files = Files.list(partsFolder)) {
         return files.map(it -> it.getFileName().toString()).sorted().toList();
@@ -283,6 +287,9 @@ public final class TestBroker implements Closeable {
             case "parts" -> parts(request);
             case "open" -> open(request);
             case "create" -> create(request);
+            case "written" -> written(request);
+            case "reopen" -> reopen(request);
+            case "evidence" -> evidence();
             case "commit" -> commit(request);
             default -> throw new Refusal("MALFORMED", "no such request");
           });
@@ -318,12 +325,7 @@ public final class TestBroker implements Closeable {
     int to = Math.min(input.parts.size(), from + request.get("size").intValue());
     ObjectNode ok = JSON.createObjectNode();
     var array = ok.putArray("parts");
-    for (Part part : input.parts.subList(from, to)) {
-      array.addObject()
-          .put("number", part.number()).put("name", part.name()).put("path", part.path())
-          .put("fileId", part.fileId()).put("fixedDigest", part.fixedDigest())
-          .put("length", part.length()).put("lastTag", part.lastTag()).putNull("rows");
-    }
+    input.parts.subList(from, to).forEach(part -> tell(part, array.addObject()));
     return ok;
   }
 
@@ -359,6 +361,44 @@ public final class TestBroker implements Closeable {
           .put("wrappedDek", BASE64URL.encodeToString(new byte[wrappedDekLength]));
     }
     return ok;
+  }
+
+  private static ObjectNode evidence() {
+    return JSON.createObjectNode().put("tee", "sim").put("measurement", "11".repeat(32))
+        .put("jobDigest", "22".repeat(32)).put("kmsId", "33".repeat(32));
+  }
+
+  private ObjectNode written(JsonNode request) throws Refusal {
+    Output output = outputs.get(request.get("output").textValue());
+    if (output == null) throw new Refusal("UNKNOWN_OUTPUT", "no such output");
+    int total = output.committed.size();
+    int from = Math.min(total, request.get("from").intValue());
+    int to = Math.min(total, from + request.get("size").intValue());
+    ObjectNode ok = JSON.createObjectNode();
+    ok.put("commits", output.modes.size()).put("total", total);
+    var array = ok.putArray("parts");
+    output.committed.subList(from, to).forEach(part -> tell(part, array.addObject()));
+    return ok;
+  }
+
+  private ObjectNode reopen(JsonNode request) throws Refusal {
+    Output output = outputs.get(request.get("output").textValue());
+    ObjectNode ok = JSON.createObjectNode();
+    ObjectNode deks = ok.putObject("deks");
+    for (JsonNode file : request.get("files")) {
+      String fileId = file.textValue();
+      if (output.committed.stream().noneMatch(part -> part.fileId().equals(fileId))) {
+        throw new Refusal("UNKNOWN_FILE", fileId);
+      }
+      deks.put(fileId, BASE64URL.encodeToString(keys.get(fileId)));
+    }
+    return ok;
+  }
+
+  private static void tell(Part part, ObjectNode item) {
+    item.put("number", part.number()).put("name", part.name()).put("path", part.path())
+        .put("fileId", part.fileId()).put("fixedDigest", part.fixedDigest())
+        .put("length", part.length()).put("lastTag", part.lastTag()).putNull("rows");
   }
 
   private ObjectNode commit(JsonNode request) throws Refusal, IOException {
