@@ -10,6 +10,8 @@ import { openSealedFile } from './reader.ts'
 const repository = fileURLToPath(new URL('../../../', import.meta.url))
 const JAR = 'target/cloister-spark-0.1.0.jar'
 
+const SLOW = process.env['SLOW'] === '1'
+
 const has = (command: string) => spawnSync(command, ['--version']).error === undefined
 const missing = !has('mvn') || !has('javac')
 const reason = missing ? ' (skipped: Maven or a JDK is not installed here)' : ''
@@ -105,6 +107,21 @@ describe(`the Spark connector${reason}`, () => {
     ]
     expect(passed.length).toBeGreaterThan(180)
     expect(passed).toEqual(expect.arrayContaining([...ATTACKS, ...WITH_PYARROW]))
+  })
+
+  // Their clients and servers come to 120 MiB.
+  it.runIf(SLOW && !missing)('reads and writes HDFS and S3 as they are', { timeout }, async () => {
+    const of = await copyTo(join(folder, 'stores'))
+    const only = ['-Dtest=SealedWriterTest', '-Dit.test=S3aIT,HdfsIT']
+    await run('mvn', ['--batch-mode', '--quiet', '-Pstores', ...only, 'verify'], of)
+    const passed = await passedIn(join(of, 'target/failsafe-reports'))
+    const inherited = [
+      'readsAndWritesWithoutARename',
+      'leavesNothingOfAnAttemptThatFailed',
+      'refusesWhatIsNotAuthentic',
+    ]
+    const wanted = ['S3aIT', 'HdfsIT'].flatMap(type => inherited.map(name => `${type}.${name}`))
+    expect(passed.sort()).toEqual([...wanted, 'S3aIT.isAServerThatRefusesAnotherSecret'].sort())
   })
 
   it.skipIf(missing)('has written sealed files that are read here', async () => {

@@ -14,6 +14,7 @@ import java.io.Closeable;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
@@ -34,6 +35,10 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.stream.Stream;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileSystem;
 
 /**
  * A key broker for tests, which speaks docs/protocols/key-broker.md and verifies a commit's parts
@@ -60,7 +65,7 @@ public final class TestBroker implements Closeable {
     }
 
     public String sealedPath() {
-      return "sealed+" + storage + ":" + folder;
+      return "sealed+" + base + folder;
     }
 
     public Path file(Part part) {
@@ -82,7 +87,7 @@ public final class TestBroker implements Closeable {
               path, fixed.fileId(),
               SealedHeader.digestOf(SealedHeader.encodeFixed(fixed, 4096)), file.length,
               HexFormat.of().formatHex(file, file.length - 16, file.length), -1);
-      Files.write(file(part), file);
+      write(file(part), file);
       keys.put(fixed.fileId(), key);
       parts.add(part);
       return part;
@@ -108,7 +113,7 @@ public final class TestBroker implements Closeable {
     }
 
     public String sealedPath() {
-      return "sealed+" + storage + ":" + folder;
+      return "sealed+" + base + folder;
     }
 
     public Path file(Part part) {
@@ -116,6 +121,7 @@ public final class TestBroker implements Closeable {
     }
 
     public List<String> filesInFolder() throws IOException {
+      if (store != null) return namesInStore(partsFolder);
       try (var files = Files.list(partsFolder)) {
         return files.map(it -> it.getFileName().toString()).sorted().toList();
       }
@@ -125,7 +131,7 @@ public final class TestBroker implements Closeable {
     public Map<String, byte[]> plaintexts() throws IOException {
       Map<String, byte[]> plaintexts = new TreeMap<>();
       for (Part part : committed) {
-        byte[] file = Files.readAllBytes(partsFolder.resolve(part.name()));
+        byte[] file = read(partsFolder.resolve(part.name()));
         plaintexts.put(part.path(), TestFiles.open(file, Dek.from(keys.get(part.fileId()))));
       }
       return plaintexts;
@@ -162,7 +168,8 @@ public final class TestBroker implements Closeable {
   private volatile int wrappedDekLength = 60;
   private volatile String deniedFile = "";
   private volatile boolean refusesCommits;
-  private volatile String storage = "file";
+  private volatile String base = "file:";
+  private volatile FileSystem store;
 
   public TestBroker(Path root) throws IOException {
     this.root = root;
@@ -216,11 +223,48 @@ public final class TestBroker implements Closeable {
 
   /** Tells folders as URIs of this scheme. */
   public void storedIn(String scheme) {
-    storage = scheme;
+    base = scheme + ":";
+  }
+
+  /** Keeps sealed files in a store, and not in folders of the test. */
+  public void storedIn(FileSystem fileSystem) {
+    store = fileSystem;
+    base = fileSystem.getUri().toString();
+  }
+
+  /** Where the store has what else would be a file of the test. */
+  public org.apache.hadoop.fs.Path inStore(Path file) {
+    return new org.apache.hadoop.fs.Path(base + file);
+  }
+
+  private byte[] read(Path file) throws IOException {
+    if (store == null) return Files.readAllBytes(file);
+    try (FSDataInputStream in = store.open(inStore(file))) {
+      return in.readAllBytes();
+    }
+  }
+
+  private void write(Path file, byte[] bytes) throws IOException {
+    if (store == null) {
+      Files.write(file, bytes);
+      return;
+    }
+    try (FSDataOutputStream out = store.create(inStore(file), true)) {
+      out.write(bytes);
+    }
+  }
+
+  private List<String> namesInStore(Path folder) throws IOException {
+    try {
+      return Stream.of(store.listStatus(inStore(folder))).map(it -> it.getPath().getName())
+          .sorted().toList();
+    } catch (FileNotFoundException empty) {
+      return List.of();
+    }
   }
 
   private String folderOf(Path path) {
-    return storage.equals("file") ? path.toString() : storage + ":" + path;
+    return base.equals("file:") ? path.toString() : base + path;
   }
 
   public void refuseCommits() {
@@ -424,7 +468,7 @@ public final class TestBroker implements Closeable {
 
   private boolean isWritten(Output output, Part part) throws IOException {
     String digest = output.given.get(part.fileId());
-    byte[] file = Files.readAllBytes(output.partsFolder.resolve(part.name()));
+    byte[] file = read(output.partsFolder.resolve(part.name()));
     try (SealedReader reader = TestFiles.reader(file, Dek.from(keys.get(part.fileId())))) {
       SealedHeader header = reader.header();
       return digest.equals(part.fixedDigest())
