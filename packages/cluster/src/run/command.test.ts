@@ -169,7 +169,7 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
   })
 })
 
-describe('cloister run --on k8s', { timeout: 180_000 }, () => {
+describe('cloister run --on k8s', { timeout: 300_000 }, () => {
   it('shows the driver’s log, ends as it did, and leaves nothing in the cluster', async () => {
     const running = cloister(...run())
     await begun()
