@@ -1,12 +1,7 @@
 import type { LaunchEvent } from '@cloister/enclave'
-import { printable } from '../output/printable.ts'
 
 /** What happens on the way, in lines for people. Other hosts say some of it. */
 export function describe(event: LaunchEvent): readonly string[] {
-  return linesOf(event).map(printable)
-}
-
-function linesOf(event: LaunchEvent): readonly string[] {
   switch (event.kind) {
     case 'image':
       return [`image ${event.measurement}${event.debug ? ' (DEBUG)' : ''}`]
