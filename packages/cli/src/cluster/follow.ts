@@ -65,7 +65,7 @@ export async function followToTheEnd(run: FollowedRun, interruption: Interruptio
   try {
     hasEnded = await followRun({
       ...{ connection, name, namespace, signal: interruption.signal },
-      onEvent: event => printer.note(printable(textOf(event))),
+      onEvent: event => printer.note(textOf(event)),
       onLog: line => {
         if (json) said.write(`${line}\n`)
         else process.stdout.write(`${printable(line)}\n`)

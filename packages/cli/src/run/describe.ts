@@ -1,13 +1,8 @@
 import type { ContainerEvent } from '@cloister/cluster/docker'
 import type { LaunchEvent } from '@cloister/enclave'
-import { printable } from '../output/printable.ts'
 
 /** What happens on the way, in lines for people. Other hosts say some of it. */
 export function describe(event: ContainerEvent): readonly string[] {
-  return linesOf(event).map(printable)
-}
-
-function linesOf(event: ContainerEvent): readonly string[] {
   switch (event.kind) {
     case 'container':
       return containerLines(event)

@@ -1,3 +1,4 @@
+import { MAX_EXECUTORS } from '@cloister/enclave/launcher'
 import { RunError } from '../errors.ts'
 import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun } from './labels.ts'
 import { networkPoliciesOf } from './network.ts'
@@ -21,8 +22,6 @@ export interface RunObjects {
   readonly others: readonly Rendered[]
 }
 
-/** As many as a run has instances in its place, see docs/protocols/instances.md. */
-const MOST_EXECUTORS = 16
 const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/
 /**
  * What `cloister executor` ends with where another of its kind would end the same way: usage,
@@ -55,8 +54,8 @@ function requirePossible(plan: RunPlan): void {
   if (!NAME.test(name)) {
     throw new RunError('OPTION', `name: wanted at most 40 of a-z, 0-9 and -, seen ${name}`)
   }
-  if (!Number.isInteger(executors) || executors < 0 || executors > MOST_EXECUTORS) {
-    const message = `executors: wanted 0 to ${MOST_EXECUTORS}, seen ${executors}`
+  if (!Number.isInteger(executors) || executors < 0 || executors > MAX_EXECUTORS) {
+    const message = `executors: wanted 0 to ${MAX_EXECUTORS}, seen ${executors}`
     throw new RunError('OPTION', message)
   }
   if (executors > 0 && sgxOf(plan) !== undefined) {

@@ -8,6 +8,7 @@ export { type Inconsistency, parseYamlAs, readYamlFile } from '../definition/str
 export { enclaveFileKind } from '../enclave-file/kind.ts'
 export { openImage } from '../image/verify.ts'
 export { encodeFrame, FrameReader } from '../instance/frame.ts'
+export { MAX_EXECUTORS } from '../instance/together.ts'
 export { containerProfile } from '../seccomp/container-profile.ts'
 export { type InstanceEnd, requireNotAborted } from './ending.ts'
 export type { LaunchEvent } from './event.ts'
