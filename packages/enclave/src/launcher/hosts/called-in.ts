@@ -219,8 +219,9 @@ export class CalledIn {
 
   #place(host: Host, runId: string): void {
     this.#number += 1
+    const number = this.#number
     const { executors, hosts, onEvent } = this.#options
-    const name = executorName(this.#number)
+    const name = executorName(number)
     const ticket = randomBytes(16).toString('hex')
     const { control, address, from } = host
     // The others know of it before it calls any of them.
@@ -232,7 +233,7 @@ export class CalledIn {
     control.send(introduction(DRIVER, { ticket: this.#ticket, address: hosts.advertise }))
     this.#directory.add(name, { ticket, address })
     host.work = { name, hasBegun: false, steps: 0 }
-    control.send({ kind: 'place', executors, number: this.#number, runId, ticket })
+    control.send({ kind: 'place', executors, number, runId, ticket })
     onEvent({ kind: 'executor', name, host: from })
   }
 
