@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import socket
-import struct
-import tempfile
-import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any
 
 from cloister_job import BrokerError, Job, SealedError
 from cloister_job.broker import Broker
+
+from .false_broker import answering
 
 PEOPLE = {
     "people.csv": "name,age\n" + "".join(f"name-{n},{n % 90}\n" for n in range(20_000)),
@@ -196,23 +194,6 @@ class BrokerTest(unittest.TestCase):
             reply = json.dumps({"ok": {"parts": [{**part, **change}]}}).encode()
             with self.assertRaisesRegex(BrokerError, "PROTOCOL"):
                 Broker(answering(reply)).parts("people", 1)
-
-
-def answering(reply: Optional[bytes], length: Optional[int] = None) -> str:
-    """A broker of one connection, which has the reply to whatever it is asked."""
-    path = str(Path(tempfile.mkdtemp()) / "keys.sock")
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(path)
-    server.listen()
-
-    def serve() -> None:
-        with server, server.accept()[0] as client:
-            client.recv(1024)
-            if reply is not None:
-                client.sendall(struct.pack(">I", len(reply) if length is None else length) + reply)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return path
 
 
 if __name__ == "__main__":

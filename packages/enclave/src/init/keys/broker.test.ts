@@ -1,10 +1,10 @@
-import { AttestedSession } from '@cloister/kms'
 import { newFileId } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { layoutBelow } from '../../instance/layout.ts'
 import { Scene, World } from '../../launcher/world.test.support.ts'
 import { outputPartsToAskFor, planOutputs } from '../outputs.ts'
 import { RecordingClient } from '../recording-client.ts'
+import { attestHere } from './attested.test.support.ts'
 import { KeyBroker } from './broker.ts'
 import { BrokerOutput } from './output.ts'
 
@@ -17,15 +17,7 @@ beforeAll(async () => {
   world = await World.start()
   const { job } = await Scene.make(world)
   client = new RecordingClient(world.kms.pin, {}, 1000)
-  const session = await AttestedSession.attest({
-    ...{ client, tee: 'sim', job },
-    quoteFor: async reportData =>
-      world.platform.quote({
-        mrEnclave: Buffer.from(world.image.measurement, 'hex'),
-        mrSigner: Buffer.from(world.image.mrSigner, 'hex'),
-        ...{ isvProdId: 7, isvSvn: 3, debug: false, reportData },
-      }),
-  })
+  const session = await attestHere(world, client, job)
   const layout = layoutBelow('/')
   const planned = planOutputs(job, layout, '0'.repeat(16))
   const released = await session.release({

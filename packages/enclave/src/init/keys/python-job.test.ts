@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { cp, mkdir, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { AttestedSession } from '@cloister/kms'
 import { type Dek, datasetIdFrom, openUnlistedPart } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { layoutBelow } from '../../instance/layout.ts'
@@ -11,6 +10,7 @@ import { World } from '../../launcher/world.test.support.ts'
 import { openInputs, partsToAskFor } from '../inputs.ts'
 import { outputPartsToAskFor, planOutputs } from '../outputs.ts'
 import { RecordingClient } from '../recording-client.ts'
+import { attestHere } from './attested.test.support.ts'
 import { KeyBroker } from './broker.ts'
 import { BrokerOutput } from './output.ts'
 import { BrokerServer } from './server.ts'
@@ -44,15 +44,7 @@ beforeAll(async () => {
   await mkdir(dirname(socket), { recursive: true })
   await cp(inputFolder, layout.inputFolder('people'), { recursive: true })
   client = new RecordingClient(world.kms.pin, {}, 1000)
-  const session = await AttestedSession.attest({
-    ...{ client, tee: 'sim', job },
-    quoteFor: async reportData =>
-      world.platform.quote({
-        mrEnclave: Buffer.from(world.image.measurement, 'hex'),
-        mrSigner: Buffer.from(world.image.mrSigner, 'hex'),
-        ...{ isvProdId: 7, isvSvn: 3, debug: false, reportData },
-      }),
-  })
+  const session = await attestHere(world, client, job)
   const planned = planOutputs(job, layout, '0'.repeat(16))
   for (const { folder } of planned) {
     await mkdir(folder.folder, { recursive: true })
