@@ -46,11 +46,9 @@ export async function buildSpark(around: string): Promise<SparkFiles> {
   const layOut = [LAY_OUT, '-DincludeScope=provided', `-DoutputDirectory=${at('app/jars')}`]
   await run('mvn', [...maven, '-DskipITs', 'package', ...layOut], { maxBuffer: 1 << 24 })
   await cp(at(CONNECTOR, 'target', JAR), at('app/jars', JAR))
-  const classes = 'io/cloister/spark'
-  for (const name of ['instances', 'cluster']) {
-    const from = at(CONNECTOR, 'target/test-classes', classes, name)
-    await cp(from, at('app/classes', classes, name), { recursive: true })
-  }
+  const classes = 'io/cloister/spark/instances'
+  const from = at(CONNECTOR, 'target/test-classes', classes)
+  await cp(from, at('app/classes', classes), { recursive: true })
   const { stdout } = await run('sh', ['-c', 'readlink -f "$(command -v java)"'])
   const javaHome = dirname(dirname(stdout.trim()))
   const wanted = (path: string) =>
@@ -80,8 +78,6 @@ const REVEALING = {
   'spark.eventLog.compress': 'false',
   'spark.sql.autoBroadcastJoinThreshold': '-1',
   'spark.sql.adaptive.enabled': 'false',
-  // Executors that are refused are not waited for long.
-  'spark.scheduler.maxRegisteredResourcesWaitingTime': '5s',
 }
 
 /** The options and settings of the example, for a driver that Java starts and not Python. */
@@ -99,25 +95,26 @@ async function writeArguments(folder: string): Promise<void> {
   })
   const revealing = Object.entries(REVEALING).map(([name, value]) => `-D${name}=${value}`)
   const lines = {
-    'driver.args': [...options, classes, ...settings, ...revealing, `${MAINS}JobMain`],
-    'executor.args': [...options, classes, `${MAINS}ExecutorOfTest`],
+    'driver.args': [
+      ...options,
+      classes,
+      ...settings,
+      ...revealing,
+      'io.cloister.spark.instances.JobMain',
+    ],
+    'executor.args': [...options, classes, 'io.cloister.spark.cluster.ExecutorMain'],
   }
   for (const [name, of] of Object.entries(lines)) {
     await writeFile(join(folder, name), `${of.join('\n')}\n`)
   }
 }
 
-const MAINS = 'io.cloister.spark.instances.'
-
 /** An image of Spark as a driver and executors. */
-export function sparkDefinition(
-  { folder, javaHome }: SparkFiles,
-  name = 'spark',
-): EnclaveDefinition {
+export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefinition {
   const java = `${javaHome}/bin/java`
   return {
     version: 1,
-    name,
+    name: 'spark',
     entry: {
       init: INIT.command,
       interface: 'keys',
@@ -140,7 +137,6 @@ export function sparkDefinition(
       ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', PATH: '/usr/bin' },
       ...{ SPARK_LOCAL_IP: '127.0.0.1', SPARK_LOCAL_HOSTNAME: 'localhost' },
     },
-    environmentFromJob: ['WITHOUT_PLUGIN'],
     network: 'none',
     identity: { isvProdId: 9, isvSvn: 1 },
     resources: { memoryMiB: 3072, threads: 512 },
@@ -152,7 +148,7 @@ export interface Saying {
   /** Called with each line, once. */
   readonly onLine?: (line: string) => void
   /** What the host does while the program waits in the middle of its work. */
-  readonly atHalf?: (line: string) => Promise<void>
+  readonly atHalf?: () => Promise<void>
 }
 
 /** Launches a job and follows what it says; lines that it said are the outcome's `stdout`. */
@@ -167,8 +163,8 @@ export async function launchSpark(
   const stdout = byLine(line => {
     said.push(line)
     onLine(line)
-    if (!line.startsWith('half ')) return
-    atHalf(line)
+    if (line !== 'half') return
+    atHalf()
       .catch((error: unknown) => {
         failure = error
       })
