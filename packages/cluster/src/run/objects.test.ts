@@ -180,7 +180,7 @@ describe('a run', () => {
   it.each([
     ['a name that is none', { name: 'Reports' }],
     ['a name that is too long', { name: 'r'.repeat(41) }],
-    ['more executors than a run has', { executors: 17 }],
+    ['more executors than a run has', { executors: 65 }],
     ['executors on SGX', { executors: 1, confinement: { plugin: 'intel', epcMiB: 1, aesm: true } }],
     ['executors without a sandbox', { executors: 1, confinement: 'pod' }],
   ] as const)('with %s is refused', (_name, changes) => {
