@@ -1,8 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { factLines } from '../attest/print-facts.ts'
 import { UsageError } from '../usage-error.ts'
 import { failureOf } from './failure.ts'
 import { printable } from './printable.ts'
+import { createPrinter } from './printer.ts'
 
 const HOSTILE = '\u001b]0;title\u0007\u009b31m\u202e\r\u007f'
 
@@ -20,6 +21,16 @@ describe('text of strangers on a terminal', () => {
     )
     const error = new UsageError(HOSTILE, HOSTILE, { cause: new Error(HOSTILE) })
     expect(failureOf(error, false).text).not.toMatch(control)
+  })
+
+  it('is written out in notes: what other hosts say is in them', () => {
+    const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    try {
+      createPrinter({ json: false }).note(`warning: ${HOSTILE}`)
+      expect(write.mock.calls).toEqual([[`warning: ${printable(HOSTILE)}\n`]])
+    } finally {
+      write.mockRestore()
+    }
   })
 
   it('is not said twice where the cause is in the message', () => {

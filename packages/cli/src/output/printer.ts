@@ -1,10 +1,12 @@
+import { printable } from './printable.ts'
+
 /** Where a command's result goes: one object, printed for people or as JSON. */
 export interface Printer {
   /** Prints the command's result. `human` is not called with `--json`. */
   result(value: unknown, human: () => string): void
   /** Prints bytes as they are; with `--json` the value. */
   bytes(value: unknown, bytes: Uint8Array): void
-  /** A line for people on standard error; silent with `--json`. */
+  /** A line for people on standard error, whoever its words are from; silent with `--json`. */
   note(line: string): void
 }
 
@@ -20,7 +22,7 @@ export function createPrinter(options: { readonly json: boolean }): Printer {
       else process.stdout.write(bytes)
     },
     note(line) {
-      if (!options.json) process.stderr.write(`${line}\n`)
+      if (!options.json) process.stderr.write(`${printable(line)}\n`)
     },
   }
 }
