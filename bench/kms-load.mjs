@@ -1,14 +1,18 @@
 /**
  * Load on a key service, as a process of its own: a number of clients at a time that attest and are
- * released a key, each time as new instances on new connections (`attest`) or as one instance again
- * and again (`release`), or only ask who it is, in the one way (`describe`) or the other (`ask`).
- * Takes JSON on its input and prints JSON.
+ * released a key, each time as new instances on new connections (`attest`), as executors of one run
+ * (`executor`) or as one instance again and again (`release`), or only ask who it is, on a new
+ * connection (`describe`) or on one that stays (`ask`). Each does so once at least. Takes JSON on its
+ * input and prints JSON.
  */
 import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { importSimPlatform } from '@cloister/attestation'
 import { AttestedSession, jobDigest, KmsClient } from '@cloister/kms'
 import { Dek, newDatasetId, newFileId } from '@cloister/sealed'
+
+/** A run whose executors ask for its secret; for that, parts of all datasets of the job are asked for. */
+const RUN_ID = randomBytes(16).toString('hex')
 
 const {
   pin,
@@ -37,11 +41,11 @@ const cpu = (user + system) / 1000 / elapsed
 process.stdout.write(JSON.stringify({ latencies, cpu, milliseconds: elapsed }))
 
 async function repeat({ once, close }) {
-  while (performance.now() < until) {
+  do {
     const begun = performance.now()
     await once()
     latencies.push(performance.now() - begun)
-  }
+  } while (performance.now() < until)
   close()
 }
 
@@ -49,7 +53,7 @@ async function repeat({ once, close }) {
 async function newClient() {
   const once = async () => {
     const client = new KmsClient(pin)
-    await (work === 'attest' ? attestAndRelease(client) : client.describe())
+    await (work === 'describe' ? client.describe() : attestAndRelease(client))
     client.close()
   }
   return { once, close: () => undefined }
@@ -60,8 +64,7 @@ async function keptClient() {
   const client = new KmsClient(pin)
   await client.describe()
   const session = work === 'release' ? await attested(client) : undefined
-  const parts = { inputs: scene.inputs, outputs: new Map() }
-  const once = () => session?.release(parts) ?? client.describe()
+  const once = () => session?.release(partsToAskFor()) ?? client.describe()
   return { once, close: () => client.close() }
 }
 
@@ -77,28 +80,39 @@ async function attested(client) {
 /** What a new instance with new keys does. */
 async function attestAndRelease(client) {
   const session = await attested(client)
-  await session.release({ inputs: scene.inputs, outputs: new Map() })
+  await session.release(partsToAskFor())
+}
+
+function partsToAskFor() {
+  const { inputs, job } = scene
+  if (work !== 'executor') return { inputs, outputs: new Map() }
+  const outputs = job.outputs.map(({ datasetId }) => [datasetId, [newPart()]])
+  return { inputs, outputs: new Map(outputs), runId: RUN_ID }
+}
+
+function newPart() {
+  return { fileId: newFileId(), fixedDigestHex: randomBytes(32).toString('hex') }
 }
 
 async function makeScene() {
   const { keyId } = await owner.createKey({ mode: 'attested-only' })
   const datasetId = newDatasetId()
-  const fileId = newFileId()
-  const fixedDigestHex = randomBytes(32).toString('hex')
-  const slot = await owner.wrapDek(keyId, Dek.generate(), { datasetId, fileId, fixedDigestHex })
+  const part = newPart()
+  const slot = await owner.wrapDek(keyId, Dek.generate(), { datasetId, ...part })
   await owner.moveHead(datasetId, null, {
     version: 1,
     manifestDigest: randomBytes(32).toString('hex'),
     writerKey,
   })
   const measurement = randomBytes(32).toString('hex')
+  const result = { name: 'result', datasetId: newDatasetId(), cmkId: keyId, format: 'files' }
   const job = {
     version: 1,
     measurement,
     command: { kind: 'exec', argv: ['/bin/true'] },
     environment: {},
     inputs: [{ name: 'people', datasetId, version: 1, format: 'csv' }],
-    outputs: [],
+    outputs: work === 'executor' ? [result] : [],
     resources: { memoryMiB: 512 },
     kms: [pin.identityKey],
   }
@@ -116,5 +130,5 @@ async function makeScene() {
     isvSvn: 1,
     debug: false,
   }
-  return { job, enclave, inputs: new Map([[datasetId, [{ fileId, fixedDigestHex, slot }]]]) }
+  return { job, enclave, inputs: new Map([[datasetId, [{ ...part, slot }]]]) }
 }

@@ -1,6 +1,6 @@
 /** Key services as processes of their own, for the benchmarks to load. */
 import { spawn } from 'node:child_process'
-import { createHmac } from 'node:crypto'
+import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { KmsClient } from '@cloister/kms'
+import { encodePublicKey, KmsClient } from '@cloister/kms'
 import {
   POSTGRES_BIN,
   PostgresServer,
@@ -90,6 +90,15 @@ export async function enrol({ home, pin }) {
   const { credential } = await client.enrol(token)
   client.close()
   return credential
+}
+
+/** What a load by instances is told: of whom, for whom, on which platform. */
+export async function instancesOf(server) {
+  const { home, pin } = server
+  const platform = readFileSync(join(home, 'sim-platform.json'), 'utf8')
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const writerKey = encodePublicKey(privateKey)
+  return { pin, platform, writerKey, credential: await enrol(server) }
 }
 
 /** One call of the eHSM interface, signed where there is an account. */

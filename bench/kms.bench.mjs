@@ -2,12 +2,17 @@
  * Attestation and release at a key service in its own process, under load from another; and what it
  * costs that each release and each eHSM request is on disk before it is answered.
  */
-import { generateKeyPairSync } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { encodePublicKey } from '@cloister/kms'
-import { askEhsm, DATABASES, enrol, INSTANCES, load, REQUESTS, startServer } from './kms-server.mjs'
+import {
+  askEhsm,
+  DATABASES,
+  INSTANCES,
+  instancesOf,
+  load,
+  REQUESTS,
+  startServer,
+} from './kms-server.mjs'
 import { median, percentile } from './measure.mjs'
 
 const CLIENTS = [1, 8, 64]
@@ -36,12 +41,8 @@ export async function run() {
 }
 
 async function settingOf(server) {
-  const { home, pin } = server
-  const credential = await enrol(server)
-  const platform = readFileSync(join(home, 'sim-platform.json'), 'utf8')
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const writerKey = encodePublicKey(privateKey)
-  const native = { pin, credential, platform, writerKey, milliseconds: MILLISECONDS }
+  const { pin } = server
+  const native = { ...(await instancesOf(server)), milliseconds: MILLISECONDS }
   const account = (await askEhsm(pin, 'GET', 'Enroll')).result
   const created = { keyspec: 'EH_AES_GCM_256', origin: 'EH_INTERNAL_KEY' }
   const { keyid } = (await askEhsm(pin, 'POST', 'CreateKey', account, created)).result

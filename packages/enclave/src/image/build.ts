@@ -18,6 +18,7 @@ import { assertSigningKey, modulusOf } from '../sigstruct/key.ts'
 import { signingKeyMrSigner, signSigstruct } from '../sigstruct/sign.ts'
 import { ImageError } from './errors.ts'
 import { EPOCH, forEachOf, makeFolder, syncFolder, writeNew } from './files.ts'
+import { INIT_COMMAND } from './init.ts'
 import { follow } from './locked-root.ts'
 import {
   comparePaths,
@@ -29,7 +30,7 @@ import {
 import { imageSgxs, imageSigstruct } from './pages.ts'
 import { Placer } from './place.ts'
 import type { ImagePlan } from './plan.ts'
-import { entryPaths, INIT_COMMAND, type LockedPackages, planImage } from './plan-image.ts'
+import { entryPaths, type LockedPackages, planImage } from './plan-image.ts'
 
 /** What to build, and where. */
 export interface BuildImageOptions {

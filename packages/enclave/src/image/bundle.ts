@@ -1,7 +1,13 @@
 import { isBuiltin } from 'node:module'
 import { dirname } from 'node:path'
-import { type BuildFailure, build } from 'esbuild'
+import { type BuildFailure, type BuildOptions, build } from 'esbuild'
 import { ImageError } from './errors.ts'
+
+/**
+ * What kind of file: `module`, an ES module; `commonjs`; or `function`, a script that gives a function
+ * of `require` and of a URL to stand for `import.meta.url`, which gives what the first module exports.
+ */
+export type BundleKind = 'module' | 'commonjs' | 'function'
 
 /** A program to make one file of. */
 export interface BundleOptions {
@@ -9,11 +15,26 @@ export interface BundleOptions {
   readonly entry: string
   /** Modules to leave out: the image holds them otherwise. */
   readonly external: readonly string[]
+  /** `module` unless told. */
+  readonly kind?: BundleKind
 }
 
-// Modules written for CommonJS ask for `require`, which a module of the other kind does not have.
-const BANNER =
-  "import{createRequire as $createRequire}from'node:module';const require=$createRequire(import.meta.url);"
+const KINDS = {
+  module: {
+    format: 'esm',
+    // Modules written for CommonJS ask for `require`, which a module of the other kind does not have.
+    banner: {
+      js: "import{createRequire as $createRequire}from'node:module';const require=$createRequire(import.meta.url);",
+    },
+  },
+  commonjs: { format: 'cjs' },
+  function: {
+    format: 'cjs',
+    define: { 'import.meta.url': '$self' },
+    banner: { js: '(function(require,$self){const module={exports:{}};' },
+    footer: { js: 'return module.exports})' },
+  },
+} as const satisfies Readonly<Record<BundleKind, BuildOptions>>
 
 function explain(error: unknown): string {
   const [first] = (error as Partial<BuildFailure>).errors ?? []
@@ -23,11 +44,15 @@ function explain(error: unknown): string {
 }
 
 /**
- * Makes one ES module of a program and everything that it imports. The result depends on the
+ * Makes one file of a program and everything that it imports. The result depends on the
  * modules' text alone: where they lie, and the environment, leave no trace.
  * @throws ImageError with `BUNDLE`.
  */
-export async function bundle({ entry, external }: BundleOptions): Promise<Uint8Array> {
+export async function bundle({
+  entry,
+  external,
+  kind = 'module',
+}: BundleOptions): Promise<Uint8Array> {
   const result = await build({
     entryPoints: [entry],
     absWorkingDir: dirname(entry),
@@ -35,10 +60,9 @@ export async function bundle({ entry, external }: BundleOptions): Promise<Uint8A
     write: false,
     bundle: true,
     platform: 'node',
-    format: 'esm',
+    ...KINDS[kind],
     target: 'node20',
     external: [...external],
-    banner: { js: BANNER },
     // Unminified output names the file of each module. Names of classes and functions stay: error
     // names depend on them.
     minify: true,

@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
-import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join, posix } from 'node:path'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join, posix } from 'node:path'
 import { canonicalJsonBytes } from '@cloister/sealed'
 import { encodeTree, parseTree, type TreeFile } from '../archive/tree.ts'
-import { toolOutput } from '../lock/tool.ts'
 import type { Store } from '../store/store.ts'
 import { TreeBuilder } from '../unpack/tree-builder.ts'
 import { ImageError } from './errors.ts'
+import { layOutProgram, type RunLocked } from './locked-program.ts'
 import { follow, plannedOfEntry } from './locked-root.ts'
-import type { ImagePlan, Plan, Planned } from './plan.ts'
+import type { ImagePlan, Plan } from './plan.ts'
 
 /** Part of the name of what was compiled before: another number when it is done otherwise. */
 const HOW = 1
@@ -114,59 +113,29 @@ export async function putBytecode(plan: Plan, store: Store): Promise<void> {
   }
 }
 
-type RunPython = (args: readonly string[]) => Promise<string>
-
-function isOfPython(path: string, planned: Planned, { version }: Interpreter): boolean {
-  if (planned.type === 'dir' || planned.type === 'bytes') return false
-  return (
-    /^usr\/(?:lib\/x86_64-linux-gnu|lib64)\/[^/]+$/.test(path) ||
-    path.startsWith(`usr/lib/python${version}/`) ||
-    path.startsWith('usr/bin/python3')
-  )
-}
-
-/** Lays out the locked Python, with its libraries, so that its own loader can start it. */
+/** Lays out the locked Python, and gives what runs it. */
 async function installPython(
   plan: ImagePlan,
-  interpreter: Interpreter,
+  { path, version }: Interpreter,
   store: Store,
   root: string,
-): Promise<RunPython> {
-  for (const [path, planned] of plan) {
-    if (!isOfPython(path, planned, interpreter)) continue
-    const to = join(root, path)
-    await mkdir(dirname(to), { recursive: true })
-    if (planned.type === 'link') {
-      await symlink(planned.target, to)
-    } else if (planned.type === 'stored') {
-      await store.verify(planned.file.sha256)
-      await copyFile(store.path(planned.file.sha256), to, constants.COPYFILE_EXCL)
-    }
-  }
-  const loader = join(root, 'usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2')
-  const libraries = join(root, 'usr/lib/x86_64-linux-gnu')
-  // Locked files are not executable in the store; the loader does not mind.
-  const executable = join(root, 'loader')
-  await copyFile(loader, executable)
-  await chmod(executable, 0o500)
-  const prefix = ['--inhibit-cache', '--library-path', libraries, join(root, interpreter.path)]
+): Promise<RunLocked> {
+  const isOfPython = (name: string) =>
+    name.startsWith(`usr/lib/python${version}/`) || name.startsWith('usr/bin/python3')
+  const run = await layOutProgram({ plan, store, root, path, isOfProgram: isOfPython })
   return args =>
-    toolOutput(executable, [...prefix, '-B', '-S', '-s', ...args], {
-      cwd: root,
-      replaceEnvironment: true,
-      environment: {
-        PYTHONHOME: join(root, 'usr'),
-        PYTHONHASHSEED: '0',
-        PYTHONNOUSERSITE: '1',
-        PYTHONDONTWRITEBYTECODE: '1',
-      },
+    run(['-B', '-S', '-s', ...args], {
+      PYTHONHOME: join(root, 'usr'),
+      PYTHONHASHSEED: '0',
+      PYTHONNOUSERSITE: '1',
+      PYTHONDONTWRITEBYTECODE: '1',
     })
 }
 
 async function compile(
   { name, modules, artefact }: Work,
   { tag }: Interpreter,
-  run: RunPython,
+  run: RunLocked,
   store: Store,
   folder: string,
 ): Promise<void> {

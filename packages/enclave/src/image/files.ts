@@ -25,26 +25,29 @@ export interface FileDigest {
   readonly sha256: string
 }
 
-/** Runs `act` for each item, several at a time; stops at the first that fails. */
+/**
+ * Runs `act` for each item, several at a time; stops at the first that fails.
+ * @param act - Is told which of them it is, from 0: one has one item at a time.
+ */
 export async function forEachOf<Item>(
   items: readonly Item[],
   atOnce: number,
-  act: (item: Item) => Promise<void>,
+  act: (item: Item, lane: number) => Promise<void>,
 ): Promise<void> {
   const rest = items.values()
   let failed = false
-  const lane = async (): Promise<void> => {
+  const run = async (lane: number): Promise<void> => {
     for (const item of rest) {
       if (failed) return
       try {
-        await act(item)
+        await act(item, lane)
       } catch (error) {
         failed = true
         throw error
       }
     }
   }
-  const lanes = await Promise.allSettled(Array.from({ length: atOnce }, lane))
+  const lanes = await Promise.allSettled(Array.from({ length: atOnce }, (_, lane) => run(lane)))
   for (const result of lanes) if (result.status === 'rejected') throw result.reason
 }
 
@@ -144,8 +147,13 @@ export interface SeenFile extends FileDigest {
 /**
  * Finds what a file is; follows no link. Undefined where it is no file that can be read.
  * @param size - Bytes that it should have. Of one that has another number, nothing is hashed.
+ * @param digest - How a file is hashed that is not small.
  */
-export async function seenFile(path: string, size: number): Promise<SeenFile | undefined> {
+export async function seenFile(
+  path: string,
+  size: number,
+  digest: (file: FileHandle, limit: number) => Promise<FileDigest> = digestFile,
+): Promise<SeenFile | undefined> {
   if (size <= SMALL) return seenSmall(path, size)
   const file = await openRegular(path).catch(() => undefined)
   if (file === undefined) return undefined
@@ -154,7 +162,7 @@ export async function seenFile(path: string, size: number): Promise<SeenFile | u
     if (!stats.isFile()) return undefined
     const { mode } = stats
     if (stats.size !== size) return { mode, size: stats.size, sha256: '' }
-    return { mode, ...(await digestFile(file, size)) }
+    return { mode, ...(await digest(file, size)) }
   } finally {
     await file.close()
   }

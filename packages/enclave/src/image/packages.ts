@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { Tree, TreeFile } from '../archive/tree.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
+import { CLOISTER_FOLDER } from '../init/compiled.ts'
 import type { Artefact, ArtefactOf } from '../lock/format.ts'
 import { normalizedProject } from '../lock/project-name.ts'
 import { WHEEL_FOLDERS } from '../unpack/wheel-folders.ts'
@@ -8,9 +9,6 @@ import { ImageError } from './errors.ts'
 import { LEFT_OUT_OF_NPM, LEFT_OUT_OF_WHEELS, leftOut } from './left-out.ts'
 import { plannedOfEntry } from './locked-root.ts'
 import type { Plan } from './plan.ts'
-
-/** Where Cloister's own things are in an image. */
-export const CLOISTER_FOLDER = 'cloister'
 
 /** Where modules go unless the definition says otherwise: Debian's Python looks there. */
 export function siteFolder({

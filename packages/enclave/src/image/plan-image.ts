@@ -5,8 +5,6 @@ import type { Tree } from '../archive/tree.ts'
 import { putCopyBoms } from '../bom/put.ts'
 import { mountTargets } from '../definition/mounts.ts'
 import type { EnclaveDefinition } from '../definition/schema.ts'
-import { initModule } from '../init/module.ts'
-import { INIT_OPTION } from '../init/option.ts'
 import { LockError } from '../lock/errors.ts'
 import type { Artefact, Lock } from '../lock/format.ts'
 import type { Store } from '../store/store.ts'
@@ -14,9 +12,10 @@ import { bundle } from './bundle.ts'
 import { putBytecode } from './bytecode.ts'
 import { LibraryClosure } from './closure.ts'
 import { sharedLibraries } from './host-libraries.ts'
+import { INIT_COMMAND, putCompiledInit, putInit } from './init.ts'
 import { LockedRoot } from './locked-root.ts'
 import { MOUNT_POINTS } from './manifest.ts'
-import { CLOISTER_FOLDER, putJar, putNode, putNpm, putSdist, putWheel } from './packages.ts'
+import { putJar, putNode, putNpm, putSdist, putWheel } from './packages.ts'
 import { type ImagePlan, Plan } from './plan.ts'
 import { type PutFile, putSource, sourceFault } from './sources.ts'
 import { putHosts, putSubstitutes } from './substitutes.ts'
@@ -26,13 +25,6 @@ export interface LockedPackages {
   readonly lock: Lock
   readonly store: Store
 }
-
-/** Init's command line in images that do not bring their own. */
-export const INIT_COMMAND = [
-  `/${CLOISTER_FOLDER}/node`,
-  INIT_OPTION,
-  `/${CLOISTER_FOLDER}/init.mjs`,
-] as const
 
 /** Whether an image consists of locked packages, of whose files alone programs are loaded. */
 export function isLocked({ entry, debian, python, npm, maven, node }: EnclaveDefinition): boolean {
@@ -94,6 +86,7 @@ async function putLocked(
   putHosts(plan, definition.network)
   await putSubstitutes(plan, store)
   if (definition.python?.bytecode !== false) await putBytecode(plan, store)
+  if (definition.entry.init === undefined) await putCompiledInit(plan, store)
   root.selectLicences(plan)
 }
 
@@ -167,12 +160,6 @@ async function putHostLibraries(plan: Plan, asking: readonly PutFile[]): Promise
       plan.put(place, { type: 'copy', from: real, mode, origin })
     }
   }
-}
-
-async function putInit(plan: Plan): Promise<void> {
-  const bytes = await bundle({ entry: initModule(), external: [] })
-  const origin = { rule: 'cloister' }
-  plan.put(`${CLOISTER_FOLDER}/init.mjs`, { type: 'bytes', bytes, mode: 0o644, origin })
 }
 
 function putLinks(plan: Plan, { links = {} }: EnclaveDefinition): void {

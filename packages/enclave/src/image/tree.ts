@@ -1,10 +1,14 @@
 import { lstat, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DigestThread } from './digest-thread.ts'
 import { ImageError, type ImageProblem } from './errors.ts'
 import { forEachOf, seenFile } from './files.ts'
 import type { ImageEntry } from './manifest.ts'
 
 const AT_ONCE = 4
+
+/** From here on a file is worth another thread. */
+const LARGE = 4 * 1024 * 1024
 
 /** What a folder holds, without following anything. */
 export async function namesIn(path: string): Promise<readonly string[]> {
@@ -20,6 +24,7 @@ export class TreeCheck {
   /** What was found. */
   readonly problems: ImageProblem[] = []
   readonly #root: string
+  readonly #thread: DigestThread | undefined
   readonly #children = new Map<string, ImageEntry[]>()
   readonly #files: (ImageEntry & { readonly type: 'file' })[] = []
 
@@ -29,6 +34,8 @@ export class TreeCheck {
    */
   constructor(root: string, entries: readonly ImageEntry[]) {
     this.#root = root
+    // Begins while the folders are looked at.
+    if (entries.some(isLarge)) this.#thread = DigestThread.shared
     for (const entry of entries) {
       const slash = entry.path.lastIndexOf('/')
       const parent = slash === -1 ? '' : entry.path.slice(0, slash)
@@ -43,7 +50,7 @@ export class TreeCheck {
     if (await this.#folderStands('')) await this.#folder('')
     // The largest first, so that none is left over for one lane at the end.
     this.#files.sort((a, b) => b.size - a.size)
-    await forEachOf(this.#files, AT_ONCE, entry => this.#content(entry))
+    await forEachOf(this.#files, AT_ONCE, (entry, lane) => this.#content(entry, lane === 0))
   }
 
   #report(code: ImageProblem['code'], path: string, wanted: string, seen: string): void {
@@ -100,8 +107,10 @@ export class TreeCheck {
     else if (seen !== target) this.#report('LINK', path, `a link to ${target}`, `one to ${seen}`)
   }
 
-  async #content(entry: ImageEntry & { readonly type: 'file' }): Promise<void> {
-    const seen = await seenFile(this.#full(entry.path), entry.size)
+  async #content(entry: ImageEntry & { readonly type: 'file' }, elsewhere: boolean): Promise<void> {
+    const thread = elsewhere && isLarge(entry) ? this.#thread : undefined
+    const digest = thread?.digest.bind(thread)
+    const seen = await seenFile(this.#full(entry.path), entry.size, digest)
     if (seen === undefined) {
       this.#report('TYPE', entry.path, 'a file that can be read', 'something else')
       return
@@ -113,4 +122,8 @@ export class TreeCheck {
       this.#report('CHANGED', entry.path, `SHA-256 ${entry.sha256}`, `SHA-256 ${seen.sha256}`)
     }
   }
+}
+
+function isLarge(entry: ImageEntry): boolean {
+  return entry.type === 'file' && entry.size >= LARGE
 }

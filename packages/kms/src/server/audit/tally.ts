@@ -84,10 +84,15 @@ export class Tally {
   async used(use: Use): Promise<void> {
     // None of the three has a newline in it.
     const key = `${use.actor}\n${use.action}\n${use.keyId ?? ''}`
-    if (!this.#batch.uses.has(key) && this.#batch.uses.size >= MAX_KINDS) await this.flush()
-    const counted = this.#batch.uses.get(key) ?? { use, count: 0 }
-    counted.count++
-    this.#batch.uses.set(key, counted)
+    const counted = this.#batch.uses.get(key)
+    if (counted !== undefined) {
+      counted.count++
+      return
+    }
+    if (this.#batch.uses.size >= MAX_KINDS) await this.flush()
+    // Others may have been counted meanwhile.
+    const count = (this.#batch.uses.get(key)?.count ?? 0) + 1
+    this.#batch.uses.set(key, { use, count })
   }
 
   /** Counts a denial; the first few of its kind are kept whole. */

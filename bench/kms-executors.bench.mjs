@@ -1,0 +1,48 @@
+/**
+ * A cluster that starts: 200 executors of one run attest to one key service at the same time, as init
+ * does for each, and are given keys and the secret of the run. The key service is a process, the load
+ * another; both are on this machine, where a cluster's executors would have processors of their own.
+ */
+import { cpus } from 'node:os'
+import { DATABASES, INSTANCES, instancesOf, load, startServer } from './kms-server.mjs'
+import { median, percentile } from './measure.mjs'
+
+const EXECUTORS = 200
+const ROUNDS = 5
+
+export async function run() {
+  const rows = []
+  for (const database of DATABASES) {
+    const server = await startServer(database, { switches: ['--allow-simulated-platform'] })
+    try {
+      rows.push(await burstRow(await instancesOf(server), database))
+    } finally {
+      await server.stop()
+    }
+  }
+  return rows
+}
+
+async function burstRow(instances, database) {
+  // Each once: there is no time to fill.
+  const burst = { ...instances, clients: EXECUTORS, milliseconds: 0 }
+  const turns = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const base = await load(INSTANCES, { ...burst, work: 'describe' })
+    turns.push({ base, own: await load(INSTANCES, { ...burst, work: 'executor' }) })
+  }
+  const [own, base] = ['own', 'base'].map(which => {
+    const all = turns.map(turn => percentile(turn[which].latencies, 0.99))
+    const half = turns.map(turn => percentile(turn[which].latencies, 0.5))
+    return { p99: median(all), p50: median(half), worst: Math.max(...all) }
+  })
+  const share = (100 * median(turns.map(turn => turn.own.cpu))) / cpus().length
+  const ms = value => value.toFixed(0)
+  return {
+    name: `${EXECUTORS} executors attest and are released keys at the same time, ${database}: p99`,
+    ratio: own.p99 / base.p99,
+    wanted: '< 2000 ms',
+    measured: `${ms(own.p99)} ms (the slowest of ${ROUNDS} bursts ${ms(own.worst)}), p50 ${ms(own.p50)} ms; the load took ${ms(share)} % of the processors`,
+    baseline: `${EXECUTORS} new connections at the same time, answered with \`GET /v1/kms\`, p99 ${ms(base.p99)} ms`,
+  }
+}
