@@ -14,12 +14,7 @@ import type { Command } from 'commander'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { describe } from '../run/describe.ts'
-import {
-  addDockerOptions,
-  type DockerFlags,
-  dockerOf,
-  requireNoContainers,
-} from '../run/docker.ts'
+import { addDockerOptions, type DockerFlags, dockerOf, requireNoContainers } from '../run/docker.ts'
 import { addHostsOptions, type HostsFlags, hostsOf } from '../run/hosts.ts'
 import {
   addKubernetesOptions,
