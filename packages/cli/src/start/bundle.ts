@@ -3,6 +3,9 @@ import { statSync } from 'node:fs'
 /** `cloister run` as one file, which `npm run build` makes (write-bundle.ts). */
 export const RUN_BUNDLE = new URL('../run-bundle.mjs', import.meta.url)
 
+/** The thread that hashes files for it, which it starts by what stands beside it. */
+export const DIGEST_WORKER = new URL('../digest-worker.js', import.meta.url)
+
 const PACKAGES = ['attestation', 'cli', 'cluster', 'enclave', 'engine', 'kms', 'sealed'] as const
 
 /** What is written anew whenever what the bundle is made of changes: by builds, and by npm. */

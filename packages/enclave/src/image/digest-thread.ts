@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import type { FileHandle } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { ImageError } from './errors.ts'
 import type { FileDigest } from './files.ts'
@@ -20,9 +19,9 @@ export class DigestThread {
   #last: Promise<unknown> = Promise.resolve()
 
   private constructor() {
-    // By its name: of `cloister run` the modules are one file, which is elsewhere.
-    const path = createRequire(import.meta.url).resolve('@cloister/enclave/digest-worker')
-    this.#worker = new Worker(path, { env: {}, execArgv: [] })
+    // It stands beside this module, and beside the one file that the modules of `cloister run` are.
+    const url = new URL('./digest-worker.js', import.meta.url)
+    this.#worker = new Worker(url, { env: {}, execArgv: [] })
     this.#worker.unref()
     this.#ended = once(this.#worker, 'exit').then(([code]) => {
       throw new Error(`the thread ended with ${code}`)
