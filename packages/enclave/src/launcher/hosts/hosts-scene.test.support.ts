@@ -96,6 +96,8 @@ while len(done) < wanted or not are_here():
     connection.settimeout(60)
     threads.append(threading.Thread(target=serve, args=[connection], daemon=True))
     threads[-1].start()
+# Each executor has answered, and is told that nothing is left.
+for thread in threads: thread.join(20)
 broker.commit(result, list(done.values()))
 print(json.dumps({'kind': 'said', 'answers': sorted(answers)}), flush=True)
 os._exit(0)
