@@ -214,6 +214,7 @@ describe.runIf(canRun)('a program that knows nothing of Cloister', { timeout: 30
       [EXIT.usage, '--listen HOST:PORT', 'run', job, '--executors', '2', '--wait', '9'],
       [EXIT.usage, 'wanted HOST:PORT', 'run', job, '--executors', '2', '--listen', '7400'],
       [EXIT.usage, '--listen HOST:PORT', 'executor', job, '--driver=a:1', '--advertise=b:2'],
+      [EXIT.usage, '--listen HOST:PORT', 'run', job, '--on=docker', '--advertise=b:2'],
       [EXIT.refused, 'EXECUTORS', 'executor', job, '--driver', '127.0.0.1:7400', '--stay'],
     ] as const
     for (const [code, text, ...argv] of calls) {

@@ -41,6 +41,12 @@ type HereFlags = Omit<RunFlags, 'on'> & { readonly on: Exclude<On, { kind: 'k8s'
 /** How a job ended; where the enclave was simulated, also in what. */
 type Ended = InstanceEnd & { readonly isolation?: object; readonly usage?: object }
 
+/** The same, with what was warned of on the way: a note where there is a person, else in the result. */
+type Watched = Ended & { readonly warnings: readonly string[] }
+
+/** Of executors that come and go there may be any number. */
+const MOST_WARNINGS = 1000
+
 /** `cloister run`: a job in an enclave. */
 export function addRunCommand(program: Command): void {
   const command = program
@@ -111,13 +117,15 @@ async function runWatched(
   job: JobFile,
   flags: HereFlags,
   said: Collected | undefined,
-): Promise<Ended> {
+): Promise<Watched> {
   const pin = await session.pin()
   const client = new KmsClient(pin)
   const interrupted = new AbortController()
   const callOff = () => interrupted.abort()
   process.once('SIGINT', callOff)
+  const warnings: string[] = []
   const onEvent = (event: ContainerEvent) => {
+    if (event.kind === 'warning' && warnings.length < MOST_WARNINGS) warnings.push(event.message)
     // From here on the program is who is interrupted.
     if (event.kind === 'started') process.off('SIGINT', callOff)
     for (const line of describe(event)) session.printer.note(line)
@@ -131,7 +139,7 @@ async function runWatched(
     // Nobody is spoken to about an image that is not as it was signed.
     const result = await run({ ...common, onVerified: () => session.follow(client) })
     await session.follow(client)
-    return result
+    return { ...result, warnings }
   } finally {
     process.off('SIGINT', callOff)
     client.close()
@@ -148,12 +156,14 @@ type Runner = (common: Common) => Promise<Ended>
 
 /** What runs a job: what the person says, else the TEE that its image was made for. */
 async function runnerOf(session: Session, job: JobFile, flags: HereFlags): Promise<Runner> {
-  const { on, executors, listen, secretFile, wait } = flags
+  const { on, executors, listen, advertise, secretFile, wait } = flags
   if (listen !== undefined && executors === undefined) {
     throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
   }
-  if (listen === undefined && (secretFile !== undefined || wait !== undefined)) {
-    throw new UsageError('--secret-file, --wait: nothing listens', 'give --listen HOST:PORT')
+  const aboutHosts = { '--advertise': advertise, '--secret-file': secretFile, '--wait': wait }
+  const [odd] = Object.entries(aboutHosts).find(([, value]) => value !== undefined) ?? []
+  if (listen === undefined && odd !== undefined) {
+    throw new UsageError(`${odd}: nothing listens`, 'give --listen HOST:PORT')
   }
   const tee = await teeOfImage(job.image)
   switch (on?.kind) {
@@ -243,7 +253,7 @@ function failureOf(
 function tellResult(
   { printer, json }: Session,
   job: JobFile,
-  { outcome, isolation, usage }: Ended,
+  { outcome, isolation, usage, warnings }: Watched,
   output: string | undefined,
 ): void {
   const receipts = Object.values(job.outputs).map(({ folder }) => `${folder}/receipt.jws`)
@@ -254,5 +264,8 @@ function tellResult(
   const text = lines.join('\n')
   // A program's standard output is its own.
   if (job.queries === undefined && !json) printer.note(text)
-  else printer.result({ outcome, isolation, usage, receipts, output }, () => text)
+  else {
+    const warned = warnings.length === 0 ? {} : { warnings }
+    printer.result({ outcome, isolation, usage, receipts, output, ...warned }, () => text)
+  }
 }

@@ -128,7 +128,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'LaunchError DRIVER':
     'cloister run JOB --executors N --listen HOST:PORT, on the host of the driver; does a firewall let this one call it?',
   'LaunchError HOSTS_SECRET':
-    'have the same file on every host: head -c 32 /dev/urandom > hosts.secret; chmod 600 hosts.secret',
+    'make it once, and copy it to every host: ( umask 077; head -c 32 /dev/urandom > hosts.secret )',
   'OnError STANDALONE_CLUSTER':
     'cloister run JOB --executors N --listen HOST:PORT, and on each host of the cluster: cloister executor JOB --driver HOST:PORT',
   'OnError NO_QUERY_RUNNER': 'leave --on out: the image says what runs it',
@@ -152,8 +152,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   ENOENT: 'look at the path',
   EACCES: 'look at who may read and write there',
   ENOSPC: 'make room on that disk',
-  EADDRINUSE: 'give another --port, or stop what listens there',
-  EADDRNOTAVAIL: 'give a --host that this machine has',
+  EADDRINUSE: 'give another port, or stop what listens there',
+  EADDRNOTAVAIL: 'give an address that this machine has',
   ECONNREFUSED: 'is the key service running? cloister doctor asks it',
 }
 

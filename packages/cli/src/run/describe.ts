@@ -25,13 +25,18 @@ export function describe(event: ContainerEvent): readonly string[] {
       return [`${event.name}: ${whatOf(event)}`]
     case 'listening':
       return [
-        `hosts call in at ${event.address}: cloister executor JOB --driver ${event.address}, on each`,
+        `hosts call in at ${event.address}: cloister executor JOB --driver ${reachable(event.address)}, on each`,
       ]
     case 'waiting':
       return [`waiting for ${event.message}`]
     case 'warning':
       return [`warning: ${event.message}`]
   }
+}
+
+/** Where others call what listens at all addresses of this machine, which is nobody's address. */
+function reachable(address: string): string {
+  return address.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, 'HOST')
 }
 
 function whatOf(event: Extract<LaunchEvent, { kind: 'executor' }>): string {

@@ -34,6 +34,10 @@ const MAX_KMS_CONNECTIONS = 64
 /** Most connections between executors and the driver at a time, each way. */
 const MAX_PEER_CONNECTIONS = 512
 const DOOR_MODE = 0o600
+const DOOR_PATH = join(DOOR, DOOR_SOCKET)
+
+/** As connections between instances are elsewhere: programs may end what they say, and read on. */
+const PEERS = { allowHalfOpen: true } as const
 
 /** How long an instance may take to end once nobody is there any more. */
 const ENDING_MS = 10_000
@@ -96,13 +100,20 @@ async function runDriver(
   executors: number,
 ): Promise<Ended> {
   const relays: Promise<Relay>[] = []
+  const closed = new AbortController()
   const onEvent = (event: LaunchEvent) => {
-    if (event.kind !== 'listening') options.onEvent(event)
-    else relays.push(openRelay(join(DOOR, DOOR_SOCKET), `https://${event.address}`, DOOR_MODE))
+    if (event.kind !== 'listening') return options.onEvent(event)
+    const relay = openRelay(DOOR_PATH, `https://${event.address}`, DOOR_MODE, PEERS)
+    // Nobody could come in.
+    relay.catch((error: unknown) => closed.abort(error))
+    relays.push(relay)
   }
   const listen = { host: '127.0.0.1', port: 0 }
+  const signal = AbortSignal.any([closed.signal, ...(options.signal ? [options.signal] : [])])
   try {
-    return await runJobFile({ ...options, executors, onEvent, hosts: { listen } })
+    return await runJobFile({ ...options, executors, onEvent, signal, hosts: { listen } })
+  } catch (error) {
+    throw closed.signal.aborted ? closed.signal.reason : error
   } finally {
     for (const relay of await Promise.allSettled(relays)) {
       if (relay.status === 'fulfilled') relay.value.close()
@@ -113,7 +124,7 @@ async function runDriver(
 /** Has an executor of a job whose driver is in another container. */
 async function serve(options: Omit<ServeJobOptions, 'driver'>, id: string): Promise<FromContainer> {
   const { job, pin, signal, platform, onEvent, onVerified } = options
-  const relay = await openRelayPort({ path: join(DOOR, DOOR_SOCKET) }, MAX_PEER_CONNECTIONS)
+  const relay = await openRelayPort({ path: DOOR_PATH }, MAX_PEER_CONNECTIONS, PEERS)
   try {
     const { outcome, failure } = await serveJobFile({
       ...{ job, pin, platform, id, driver: { host: '127.0.0.1', port: relay.port } },

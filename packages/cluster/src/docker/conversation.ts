@@ -57,9 +57,14 @@ export class Conversation {
   /** @param path - Where the socket is made that leads into the container. */
   static async open(path: string, talk: Talk): Promise<Conversation> {
     const conversation = new Conversation(talk)
-    conversation.#relay = await openRelaySocket(path, { mode: SOCKET_MODE }, socket =>
-      conversation.#begin(socket),
-    )
+    try {
+      conversation.#relay = await openRelaySocket(path, { mode: SOCKET_MODE }, socket =>
+        conversation.#begin(socket),
+      )
+    } catch (error) {
+      conversation.close()
+      throw error
+    }
     return conversation
   }
 

@@ -22,12 +22,13 @@ export interface OneContainer extends Omit<Talk, 'onEvent'> {
   readonly stdin?: Readable | undefined
   readonly stdout?: Writable | undefined
   readonly stderr?: Writable | undefined
+  /** How long it may take until a launcher answers from it; two minutes unless told. */
+  readonly beginningMs?: number
 }
 
 const SOCKET_MODE = 0o600
 const MAX_SAID = 4096
 
-/** How long a container may take until a launcher answers from it. */
 const BEGINNING_MS = 120_000
 
 /**
@@ -44,7 +45,12 @@ export async function runContainer(container: OneContainer): Promise<Served> {
   const { name, image, network, inside } = plan
   await mkdir(sockets, { mode: 0o700 })
   const kms = await openRelay(join(sockets, KMS_SOCKET), order.pin.url, SOCKET_MODE)
-  const conversation = await Conversation.open(join(sockets, CLIENT_SOCKET), container)
+  const conversation = await Conversation.open(join(sockets, CLIENT_SOCKET), container).catch(
+    (error: unknown) => {
+      kms.close()
+      throw error
+    },
+  )
   let isOver = false
   try {
     const paths = [sockets, ...[CLIENT_SOCKET, KMS_SOCKET].map(file => join(sockets, file))]
@@ -52,10 +58,17 @@ export async function runContainer(container: OneContainer): Promise<Served> {
     requireNotAborted(signal)
     onEvent({ kind: 'container', name, image, network, inside })
     const child = start(engine, plan, container)
-    const late = setTimeout(() => {
-      if (!conversation.isBegun) void removeContainer(engine, name)
-    }, BEGINNING_MS)
-    const how = await endOf(child, container).finally(() => clearTimeout(late))
+    const giveUp = () => {
+      if (conversation.isBegun) return
+      // Nor does an engine that has stopped answering keep this process.
+      void removeContainer(engine, name).then(() => child.kill('SIGKILL'))
+    }
+    const late = setTimeout(giveUp, container.beginningMs ?? BEGINNING_MS)
+    signal?.addEventListener('abort', giveUp)
+    const how = await endOf(child, container).finally(() => {
+      clearTimeout(late)
+      signal?.removeEventListener('abort', giveUp)
+    })
     isOver = conversation.hasResult
     const result = conversation.result()
     if (result !== undefined) return result

@@ -12,18 +12,22 @@ describe('the owner of a container', () => {
   }
 
   it('that runs is not gone, nor one that cannot be seen from here', () => {
-    expect(isOwnerGone(thisOwner())).toBe(false)
+    expect(isOwnerGone(thisOwner(), true)).toBe(false)
     const gone = { pid: '999999999' }
-    expect(isOwnerGone(owner({ ...gone, namespace: '1' }))).toBe(false)
-    expect(isOwnerGone(owner({ ...gone, uid: '4242' }))).toBe(false)
+    expect(isOwnerGone(owner({ ...gone, namespace: '1' }), true)).toBe(false)
+    expect(isOwnerGone(owner({ ...gone, uid: '4242' }), true)).toBe(false)
     for (const odd of ['', '/', 'x', '////', owner({ start: '' })])
-      expect(isOwnerGone(odd)).toBe(false)
+      expect(isOwnerGone(odd, false)).toBe(false)
   })
 
   it('that ended is gone, though another process may have its id', () => {
     const { pid: ended } = spawnSync('true')
-    expect(isOwnerGone(owner({ pid: `${ended}` }))).toBe(true)
-    expect(isOwnerGone(owner({ start: '1' }))).toBe(true)
-    expect(isOwnerGone(owner({ boot: 'another' }))).toBe(true)
+    expect(isOwnerGone(owner({ pid: `${ended}` }), true)).toBe(true)
+    expect(isOwnerGone(owner({ start: '1' }), true)).toBe(true)
+  })
+
+  it('of another boot is gone, unless it may be of another machine with the same engine', () => {
+    expect(isOwnerGone(owner({ boot: 'another' }), false)).toBe(true)
+    expect(isOwnerGone(owner({ boot: 'another' }), true)).toBe(false)
   })
 })

@@ -8,6 +8,9 @@ import { ContainerError } from './errors.ts'
 /** The user of deploy/image/Dockerfile. */
 const IMAGE_USER = 10001
 
+/** What lies beside every result. */
+const RECEIPT = 'receipt.jws'
+
 /** Who a container's processes are: you; where you are root, nobody who owns anything of the machine's. */
 export function containerUser(): ContainerUser {
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0]
@@ -20,8 +23,8 @@ export function isAnother(engine: Engine): boolean {
 }
 
 /**
- * Makes the folders of a job's results, where the container's user can write: what is root's is given
- * to it.
+ * Makes the folders of a job's results, where the container's user can write: what is root's, and is
+ * empty or has a result in it, is given to it.
  * @throws ContainerError USER
  */
 export async function makeOutputFolders(
@@ -34,7 +37,10 @@ export async function makeOutputFolders(
     if (!isAnother(engine)) continue
     const found = await stat(folder)
     if (found.uid === uid || (found.mode & 0o002) !== 0) continue
-    if (found.uid !== 0) throw notFor(uid, folder, 'write to', found)
+    // A folder with anything else in it may be the machine's: who means to give it away does that.
+    const names = await readdir(folder)
+    const isForResults = names.length === 0 || names.includes(RECEIPT)
+    if (found.uid !== 0 || !isForResults) throw notFor(uid, folder, 'write to', found)
     await chown(folder, uid, gid)
   }
 }

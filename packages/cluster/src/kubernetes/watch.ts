@@ -30,6 +30,10 @@ const WATCH_SECONDS = 240
 const IDLE_MS = (WATCH_SECONDS + 30) * 1000
 const PAGE = 500
 const MOST = 5000
+/** Servers may answer with less than a page. */
+const MOST_PAGES = 100
+/** Most text of objects that changes bring. */
+const MOST_TEXT = 1 << 26
 
 /**
  * Watches objects until the signal aborts: lists them, and is told of changes from there on. A watch
@@ -75,6 +79,8 @@ class View {
   resourceVersion: string | undefined
   readonly #options: WatchOptions
   readonly #objects = new Map<string, Watched>()
+  /** Length of the text of those that changes brought. */
+  readonly #lengths = new Map<string, number>()
 
   constructor(options: WatchOptions) {
     this.#options = options
@@ -88,6 +94,7 @@ class View {
     const { connection, path, query } = this.#options
     const found = await listObjects(connection, path, query)
     this.#objects.clear()
+    this.#lengths.clear()
     for (const object of found.objects) this.#objects.set(nameOf(object), object)
     this.resourceVersion = found.resourceVersion
     this.#tell()
@@ -115,10 +122,21 @@ class View {
     const version = textOf(recordOf(object['metadata'])['resourceVersion'])
     if (version !== undefined) this.resourceVersion = version
     if (type === 'BOOKMARK') return
-    if (type === 'DELETED') this.#objects.delete(nameOf(object))
-    else this.#objects.set(nameOf(object), object)
-    if (this.#objects.size > MOST) throw tooMany()
+    const name = nameOf(object)
+    if (type === 'DELETED') {
+      this.#objects.delete(name)
+      this.#lengths.delete(name)
+    } else {
+      this.#objects.set(name, object)
+      this.#lengths.set(name, line.length)
+    }
+    this.#requireFew()
     this.#tell()
+  }
+
+  #requireFew(): void {
+    const length = [...this.#lengths.values()].reduce((sum, one) => sum + one, 0)
+    if (this.#objects.size > MOST || length > MOST_TEXT) throw tooMany()
   }
 
   #tell(): void {
@@ -157,7 +175,7 @@ export async function listObjects(
 ): Promise<{ readonly objects: readonly Watched[]; readonly resourceVersion: string }> {
   const objects: Watched[] = []
   let next: string | undefined
-  for (;;) {
+  for (let page = 0; page < MOST_PAGES; page += 1) {
     const answer = await connection.ask({
       ...{ method: 'GET', path },
       query: { ...query, limit: PAGE, continue: next },
@@ -172,10 +190,11 @@ export async function listObjects(
     if (version !== undefined) return { objects, resourceVersion: version }
     throw new ClusterError('ANSWER', 'wanted a list with its version, saw none')
   }
+  throw tooMany()
 }
 
 const tooMany = () =>
-  new ClusterError('ANSWER', `the cluster has more than ${MOST} of what is watched`)
+  new ClusterError('ANSWER', `the cluster has more than ${MOST} of what is watched, or larger ones`)
 
 /** The name in an object's metadata. @throws ClusterError ANSWER */
 export function nameOf(object: Watched): string {

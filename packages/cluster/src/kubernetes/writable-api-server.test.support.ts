@@ -348,8 +348,10 @@ export class WritableApiServer {
     }
     response.writeHead(200, { 'content-type': 'text/plain' })
     response.flushHeaders()
-    const since = (query.get('sinceTime') ?? '').replace(/Z$/, '')
-    for (const line of log.lines) if (line.slice(0, 19) >= since) response.write(line)
+    const since = Date.parse(query.get('sinceTime') ?? '1970-01-01T00:00:00Z')
+    for (const line of log.lines) {
+      if (Date.parse(line.slice(0, line.indexOf(' '))) >= since) response.write(line)
+    }
     if (log.hasEnded || query.get('follow') !== 'true') {
       response.end()
       return

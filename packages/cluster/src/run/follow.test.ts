@@ -233,6 +233,27 @@ describe('a run that is followed', () => {
     expect(run.log).toEqual(['one', 'two', 'three'])
   })
 
+  it('loses no line of a machine whose clock is of another zone, and is put back', async () => {
+    await submit()
+    const run = follow()
+    await watched()
+    const [driver = ''] = makePods(server, NAME)
+    setPod(server, driver, { running: {} })
+    for (const [stamp, text] of [
+      ['2026-10-25T02:59:59.100000000+02:00', 'one'],
+      ['2026-10-25T02:00:00.100000000+01:00', 'two'],
+    ] as const) {
+      server.log(driver, stamp, text)
+      await run.told(text)
+      server.drop()
+      await watched()
+    }
+    server.log(driver, '2026-10-25T02:00:01.100000000+01:00', 'three')
+    endDriver(server, NAME, driver, 0)
+    expect(await run.end).toBe(true)
+    expect(run.log).toEqual(['one', 'two', 'three'])
+  })
+
   it('is listed anew where a watch is too old', async () => {
     await submit()
     const run = follow()

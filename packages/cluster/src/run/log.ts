@@ -20,7 +20,7 @@ export interface LogOptions {
 
 /** Without a line for so long the log is asked for anew, from where it was. */
 const IDLE_MS = 300_000
-/** As kubelets write it: `2026-01-01T00:00:00.000000000Z`. */
+/** As kubelets write it: `2026-01-01T00:00:00.000000000Z`, or with the machine's zone, `+01:00`. */
 const STAMPED = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d) ?/
 
 /**
@@ -53,8 +53,8 @@ const isWaiting = ({ code }: ClusterError) => code === 'INVALID'
 
 class Lines {
   readonly #options: LogOptions
-  /** Of the last line that came. */
-  #second = ''
+  /** Of the last line that came: machines have clocks of their own zones, some of which are put back. */
+  #second = -Infinity
   #fraction = ''
 
   constructor(options: LogOptions) {
@@ -65,24 +65,28 @@ class Lines {
     const { connection, namespace, onLine, pod, signal } = this.#options
     const query = {
       ...{ container: CONTAINER, follow: true, timestamps: true },
-      sinceTime: this.#second === '' ? undefined : `${this.#second}Z`,
+      sinceTime: this.#second === -Infinity ? undefined : rfc3339(this.#second),
     }
     const path = `${pathOf(namespace, 'Pod', pod)}/log`
     for await (const line of connection.lines(path, query, { signal, idleMs: IDLE_MS })) {
-      const [stamp, second = '', fraction = ''] = STAMPED.exec(line) ?? []
-      if (stamp === undefined) {
+      const [stamp, second = '', fraction = '', zone = ''] = STAMPED.exec(line) ?? []
+      const at = Date.parse(second + zone)
+      if (stamp === undefined || Number.isNaN(at)) {
         onLine(line)
-      } else if (this.#isNew(second, fraction)) {
+      } else if (this.#isNew(at, fraction)) {
         onLine(line.slice(stamp.length))
       }
     }
   }
 
   /** `sinceTime` goes by the second: lines of that second come again. */
-  #isNew(second: string, fraction: string): boolean {
+  #isNew(second: number, fraction: string): boolean {
     const padded = fraction.padEnd(10, '0')
     const isLater = second > this.#second || (second === this.#second && padded > this.#fraction)
     if (isLater) [this.#second, this.#fraction] = [second, padded]
     return isLater
   }
 }
+
+/** An instant of a whole second. */
+const rfc3339 = (at: number): string => new Date(at).toISOString().replace('.000Z', 'Z')

@@ -50,6 +50,22 @@ describe('a pod template', () => {
       }),
       'apparmor',
     ],
+    ...[
+      ...['k8s.v1.cni.cncf.io/networks', 'cdi.k8s.io/gpu', 'io.kubernetes.cri-o.Devices'],
+      ...['devices.nri.io/container.cloister', 'vault.hashicorp.com/agent-inject'],
+    ].map(
+      key =>
+        [
+          key,
+          pod({ metadata: { annotations: { [key]: 'x' } } }),
+          `metadata.annotations.${key}`,
+        ] as const,
+    ),
+    [
+      'a container beside it by label',
+      pod({ metadata: { labels: { 'sidecar.istio.io/inject': 'true' } } }),
+      'metadata.labels',
+    ],
     ['an owner', pod({ metadata: { ownerReferences: [] } }), 'metadata.ownerReferences'],
     ['another kind', { apiVersion: 'v1', kind: 'Deployment' }, 'kind: Pod'],
     ['no map', 'Pod', 'wanted a map'],

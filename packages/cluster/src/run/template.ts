@@ -31,7 +31,13 @@ export const CONTAINER = 'cloister'
 /** Volumes that hold data. Not the host's folders, and no secrets: instances need none. */
 const VOLUME_KINDS = ['persistentVolumeClaim', 'csi', 'nfs', 'ephemeral', 'image']
 const OWN_VOLUMES = ['configuration', 'home', 'tmp', 'aesm']
-const OWN_KEY = /^(cloister|app\.kubernetes\.io)\/|apparmor|seccomp/
+/**
+ * Labels and annotations of ours, and those by which clusters' parts give a pod what its specification
+ * does not: filters, devices and the host's folders (CDI, NRI, CRI-O), further networks, which no policy
+ * sees (Multus), further containers.
+ */
+const OWN_KEY =
+  /^(cloister|app\.kubernetes\.io)\/|apparmor|seccomp|cri-?o|cdi\.k8s\.io|nri\.|cni\.cncf\.io|inject|sidecar/i
 
 /**
  * Reads a pod template: a `Pod` of which labels, annotations, node selector, tolerations, affinity,

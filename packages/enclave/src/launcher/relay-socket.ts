@@ -40,7 +40,13 @@ export async function openRelaySocket(
   const { server, relay } = relayServer(options, onConnection)
   server.listen(path)
   await once(server, 'listening')
-  await chmod(path, mode)
+  try {
+    await chmod(path, mode)
+  } catch (error) {
+    // A path that is too long for a socket is cut by the system, without a word.
+    relay.close()
+    throw error
+  }
   return relay
 }
 
@@ -49,7 +55,7 @@ export async function openRelaySocket(
  * reaches. Whoever runs on the machine reaches it too, so that connections are limited.
  */
 export async function openLoopbackRelay(
-  options: Required<Pick<RelayOptions, 'maxConnections'>>,
+  options: RelayOptions & Required<Pick<RelayOptions, 'maxConnections'>>,
   onConnection: OnConnection,
 ): Promise<LoopbackRelay> {
   const { server, relay } = relayServer(options, onConnection)

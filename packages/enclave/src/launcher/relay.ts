@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net'
+import { connect, type ServerOpts, type Socket } from 'node:net'
 import { joinPeers } from '../instance/join-peers.ts'
 import {
   type LoopbackRelay,
@@ -7,15 +7,23 @@ import {
   type Relay,
 } from './relay-socket.ts'
 
+type HalfOpen = Pick<ServerOpts, 'allowHalfOpen'>
+
 /**
  * Passes bytes between a Unix socket and a key service, both ways, and reads none of them: TLS ends
  * inside the instance.
  * @param path - Where the socket is made.
  * @param url - `https://host:port` of the key service.
  * @param mode - Permissions of the socket.
+ * @param how - `allowHalfOpen` where an end that says no more may still be answered.
  */
-export async function openRelay(path: string, url: string, mode: number): Promise<Relay> {
-  return await openRelaySocket(path, { mode }, joinedTo(url))
+export async function openRelay(
+  path: string,
+  url: string,
+  mode: number,
+  how: HalfOpen = {},
+): Promise<Relay> {
+  return await openRelaySocket(path, { ...how, mode }, joinedTo(url, how))
 }
 
 /**
@@ -25,14 +33,15 @@ export async function openRelay(path: string, url: string, mode: number): Promis
 export async function openRelayPort(
   to: string | { readonly path: string },
   maxConnections: number,
+  how: HalfOpen = {},
 ): Promise<LoopbackRelay> {
-  return await openLoopbackRelay({ maxConnections }, joinedTo(to))
+  return await openLoopbackRelay({ ...how, maxConnections }, joinedTo(to, how))
 }
 
-function joinedTo(where: string | { readonly path: string }) {
+function joinedTo(where: string | { readonly path: string }, how: HalfOpen) {
   const to = typeof where === 'string' ? addressIn(where) : where
   return (inner: Socket, track: (outer: Socket) => void) => {
-    const outer = connect(to)
+    const outer = connect({ ...to, ...how })
     track(outer)
     joinPeers(inner, outer)
   }

@@ -30,22 +30,22 @@ const EPROTONOSUPPORT = 93
 const NEW_NAMESPACES = 0x7e02_0000
 
 /** Address families (include/linux/socket.h). */
-const AF_UNIX = 1
-const AF_INET = 2
-const AF_INET6 = 10
-const AF_NETLINK = 16
+export const AF_UNIX = 1
+export const AF_INET = 2
+export const AF_INET6 = 10
+export const AF_NETLINK = 16
 
 /** Protocols: none in particular, TCP, UDP. */
 const INTERNET_PROTOCOLS = [0, 6, 17]
 
 /** NETLINK_ROUTE, by which programs list their interfaces. */
-const NETLINK_ROUTE = 0
+export const NETLINK_ROUTE = 0
 
 /** TIOCSTI puts input into a terminal, TIOCLINUX pastes into it, TIOCSETD loads line disciplines. */
 const TERMINAL_TRICKS = [0x5412, 0x541c, 0x5423]
 
 /** Personas that change nothing that matters: those that container engines allow. */
-const PERSONALITIES = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff]
+export const PERSONALITIES = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff]
 
 const verdict = (value: number): Line => ({ return: value })
 

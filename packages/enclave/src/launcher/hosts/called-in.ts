@@ -178,7 +178,8 @@ export class CalledIn {
     const { jobDigest, hosts } = this.#options
     if (this.isOver) return { code: 'OVER', message: 'this run is over' }
     if (job !== jobDigest) {
-      const message = `the job: wanted ${jobDigest}, seen ${job}`
+      // Strangers are not told which one it is.
+      const message = `the job: wanted this run's, seen ${job}`
       return { code: 'JOB', message }
     }
     if (this.#refused.has(id)) {
@@ -208,7 +209,10 @@ export class CalledIn {
       this.#options.onNobody()
       return
     }
-    this.#patience = setTimeout(this.#options.onNobody, this.#options.hosts.waitMs ?? WAIT_MS)
+    this.#patience = setTimeout(() => {
+      // By itself the driver needs nobody any more.
+      if (!this.isOver) this.#options.onNobody()
+    }, this.#options.hosts.waitMs ?? WAIT_MS)
   }
 
   #working(): readonly (Host & { readonly work: Work })[] {

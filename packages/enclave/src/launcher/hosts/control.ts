@@ -51,8 +51,10 @@ export class Control<In extends { readonly kind: string }> {
   /** Says something, if somebody is there. */
   send(message: FromExecutor | FromDriver): void {
     if (this.#hasEnded) return
-    if (this.#socket.writableLength > MAX_UNSENT) this.#end('it does not listen')
-    else this.#socket.write(encodeMessage(message))
+    // Not at once: whoever sends is in the midst of telling several, and is told of the end in turn.
+    if (this.#socket.writableLength > MAX_UNSENT) {
+      process.nextTick(() => this.#end('it does not listen'))
+    } else this.#socket.write(encodeMessage(message))
   }
 
   /** Says the last word, and waits a little for the other end to have read it. */

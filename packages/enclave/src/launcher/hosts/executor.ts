@@ -16,6 +16,7 @@ import { Control, SILENCE_MS } from './control.ts'
 import { dial } from './dial.ts'
 import { Directory } from './directory.ts'
 import { type Door, openDoor } from './door.ts'
+import { Asked } from './fetches.ts'
 import type { Greeting, Offer } from './greeting.ts'
 import {
   type FromDriver,
@@ -79,6 +80,7 @@ class ExecutorHost {
   readonly #prepared: PreparedJob
   readonly #switchboard: Switchboard
   readonly #directory = new Directory()
+  readonly #asked = new Asked()
   readonly #names: string[] = []
   readonly #over = new AbortController()
   #control: Control<FromDriver> | undefined
@@ -282,7 +284,7 @@ class ExecutorHost {
   /** The same for somebody who cannot call here: this host calls in their place. */
   async #bring(token: string): Promise<void> {
     const name = this.#names.at(-1)
-    const socket = await this.#callDriver({ kind: 'take', token }).catch(() => undefined)
+    const socket = await this.#asked.make(() => this.#callDriver({ kind: 'take', token }))
     if (name === undefined || socket === undefined) socket?.destroy()
     else if (this.#directory.keep(DRIVER, socket)) this.#switchboard.arrive(name, socket)
   }
