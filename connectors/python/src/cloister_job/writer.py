@@ -11,7 +11,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Callable, Iterator, Optional, Sequence, Tuple, Type, cast
+from typing import Any, BinaryIO, Callable, Iterator, Optional, Sequence, Tuple, Type
 
 from .errors import SealedError
 from .header import ALIGNMENT, FixedPart, Slot, digest_of, encode_header, length_for
@@ -84,7 +84,7 @@ class PartWriter(io.RawIOBase):
         self._last_tag = b""
         with self._or_nothing():
             # Without a buffer: a process that forks would write what is in it once more.
-            self._file: BinaryIO = cast(BinaryIO, open(self._file_path, "xb", buffering=0))
+            self._file: BinaryIO = open(self._file_path, "xb", buffering=0)
             self._is_open = True
             self._put(encode_header(fixed_bytes, slots, dek) + header)
 

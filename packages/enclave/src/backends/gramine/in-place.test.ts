@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import {
-  cpSync,
+  copyFileSync,
   existsSync,
   mkdtempSync,
   readFileSync,
@@ -15,7 +15,7 @@ import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { encodeJobStatement } from '@cloister/kms'
+import { encodeJobStatement, type JobStatement } from '@cloister/kms'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { elfLibrary } from '../../elf/library.ts'
 import { loaderFault } from '../../image/own-process.ts'
@@ -112,10 +112,11 @@ describe.runIf(isHere)(`a job under Gramine, of a program in init’s place${SKI
   })
 
   it('that has set a timer does not have it end init', async () => {
-    const program = `import signal
+    const program = `import os, signal
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-open('/data/result/x', 'w').write('x')`
+with open('/data/result/x', 'w') as file: file.write('x')
+os._exit(0)`
     const scene = await FilesScene.make(gramine.world, [program], FILES)
     receiptOf(await gramine.run(scene))
     expect(await scene.results()).toEqual({ x: 'x' })
@@ -231,11 +232,12 @@ open('/data/result/x', 'w').write('x')`
     it('with a word that leads to the host’s files is refused by init', async () => {
       const evil = '/in/people/evil.py'
       const scene = await FilesScene.make(gramine.world, [PROGRAM], FILES)
-      for (const change of [
+      const changes: readonly Partial<JobStatement>[] = [
         { command: { kind: 'exec', argv: [PROGRAM, evil] } },
         { command: { kind: 'exec', argv: [PROGRAM, `/${evil}`] } },
         { environment: { MODE: evil } },
-      ] as const) {
+      ]
+      for (const change of changes) {
         const failure = failureOf(await gramine.run({ ...scene, job: { ...scene.job, ...change } }))
         expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
         expect(failure.message).toContain('may name a file of the host')
@@ -273,7 +275,7 @@ open('/data/result/x', 'w').write('x')`
     const root = mkdtempSync(join(tmpdir(), 'cloister-static-'))
     try {
       writeFileSync(join(root, 'static'), elfLibrary({ onLoad: [], routines: {} }))
-      cpSync('/bin/sh', join(root, 'sh'))
+      copyFileSync('/bin/sh', join(root, 'sh'))
       writeFileSync(join(root, 'script'), '#! /sh -e\n')
       writeFileSync(join(root, 'of-static'), '#!/static\n')
       writeFileSync(join(root, 'of-nothing'), '#!/nothing')
