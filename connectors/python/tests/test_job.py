@@ -98,6 +98,31 @@ class JobTest(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(folder)), before)
         self.assertFalse([path for path in self.result.paths if path.startswith("never")])
 
+    def test_takes_files_of_a_transaction_in_its_with_alone(self) -> None:
+        parts = self.result.transaction()
+        with self.assertRaisesRegex(SealedError, "begun in its `with`.*WRITER_STATE"):
+            parts.create("never/committed")
+        folder = self.result._parts_folder()
+        before = sorted(os.listdir(folder))
+        with self.result.transaction() as parts:
+            with parts.create("forked/one") as file:
+                file.write(b"1")
+            child = os.fork()
+            if child == 0:
+                try:
+                    parts.__exit__(RuntimeError, RuntimeError(), None)
+                    parts.__exit__(None, None, None)
+                except SealedError as error:
+                    os._exit(7 if error.code == "WRITER_STATE" else 1)
+                finally:
+                    os._exit(2)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 7)
+        self.assertEqual(len(os.listdir(folder)), len(before) + 1)
+        with self.result.open("forked/one") as back:
+            self.assertEqual(back.read(), b"1")
+        with self.assertRaisesRegex(SealedError, "WRITER_STATE"):
+            parts.create("never/committed")
+
     def test_serves_threads_and_forked_processes(self) -> None:
         paths = [f"threads/{number}" for number in range(40)]
         with ThreadPoolExecutor(8) as pool:
@@ -177,6 +202,7 @@ class BrokerTest(unittest.TestCase):
                 Broker(answering(reply)).open("people", "0" * 32)
             self.assertEqual(caught.exception.code, code, reply)
             self.assertNotIn("secret", str(caught.exception))
+            self.assertFalse(hasattr(caught.exception.__context__, "doc"), reply)
         with self.assertRaisesRegex(BrokerError, "UNAVAILABLE"):
             Broker("/nowhere/keys.sock").job()
         with self.assertRaisesRegex(BrokerError, "wanted at most .* bytes.*PROTOCOL"):

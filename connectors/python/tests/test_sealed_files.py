@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import tempfile
+import threading
 import tracemalloc
 import unittest
 import warnings
@@ -203,7 +204,7 @@ class WriterTest(WithFolder):
     def test_a_full_disk_is_said(self) -> None:
         file = self.writer()
         file._file.close()
-        file._file = open("/dev/full", "wb")
+        file._file = open("/dev/full", "wb", buffering=0)
         with self.assertRaisesRegex(SealedError, "output x, a: .*NO_SPACE"):
             file.close()
         self.assertEqual((os.listdir(self.folder), self.parts), ([], []))
@@ -215,6 +216,51 @@ class WriterTest(WithFolder):
         with opened(self.folder / self.parts[0].name) as reader:
             self.assertEqual((reader.header.length, tuple(reader.header.slots)), (16_384, many))
             self.assertEqual(reader.readall(), pattern(5000))
+
+    def test_threads_that_share_it_never_use_a_nonce_twice(self) -> None:
+        file = self.writer()
+        seal = file._cipher.seal
+        seals: List[Any] = []
+        other = threading.Thread(target=lambda: file.write(b"b" * 200_000))
+
+        def meanwhile(segment: int, is_last: bool, plaintext: Any) -> bytes:
+            seals.append((segment, is_last))
+            if len(seals) == 1:
+                other.start()
+                other.join(0.2)
+            return seal(segment, is_last, plaintext)
+
+        file._cipher.seal = meanwhile  # type: ignore[method-assign]
+        file.write(b"a" * 200_000)
+        other.join()
+        file.close()
+        self.assertEqual(len(set(seals)), len(seals))
+        with opened(self.folder / self.parts[0].name) as reader:
+            self.assertEqual(reader.readall(), b"a" * 200_000 + b"b" * 200_000)
+
+    def test_belongs_to_the_process_that_began_it(self) -> None:
+        def write(file: PartWriter) -> None:
+            file.write(b"b" * 200_000)
+
+        def fail(file: PartWriter) -> None:
+            with file:
+                raise SealedError("WRITER_STATE", "in between")
+
+        file = self.writer()
+        file.write(b"a" * 100_000)
+        for act in (write, PartWriter.close, fail):
+            child = os.fork()
+            if child == 0:
+                try:
+                    act(file)
+                except SealedError as error:
+                    os._exit(7 if error.code == "WRITER_STATE" else 1)
+                finally:
+                    os._exit(2)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 7, act)
+        file.close()
+        with opened(self.folder / self.parts[0].name) as reader:
+            self.assertEqual(reader.readall(), b"a" * 100_000)
 
     def test_numbers_of_a_child_are_not_its_parents(self) -> None:
         self.write(b"")

@@ -141,16 +141,15 @@ class Broker:
             (length,) = struct.unpack(">I", _exactly(connection, 4))
             if length > _LONGEST_FRAME:
                 raise BrokerError("PROTOCOL", f"reply: wanted at most {_LONGEST_FRAME} bytes")
-            reply = json.loads(_exactly(connection, length), object_pairs_hook=_once)
+            reply = _json(_exactly(connection, length))
+            if reply is None:
+                raise BrokerError("PROTOCOL", "reply: wanted JSON, seen something else")
         except BaseException as error:
             if connection is not None:
                 connection.close()
             if isinstance(error, OSError):
                 message = f"the key broker at {self._path}: {error}"
                 raise BrokerError("UNAVAILABLE", message) from error
-            if isinstance(error, (ValueError, RecursionError)):
-                # The parser's own message may quote the reply, and so a key.
-                raise BrokerError("PROTOCOL", "reply: wanted JSON, seen something else") from None
             raise
         self._idle.append(connection)
         return reply
@@ -173,6 +172,15 @@ def members(value: Any, what: str, *names: str) -> Dict[str, Any]:
         wanted = ", ".join(names) or "no member"
         raise BrokerError("PROTOCOL", f"{what}: wanted an object with {wanted}")
     return value
+
+
+def _json(data: bytes) -> Any:
+    """What JSON says; None where it is none. The parser's own error has the reply in it, and so a key: it
+    is not to be the context of ours."""
+    try:
+        return json.loads(data, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:

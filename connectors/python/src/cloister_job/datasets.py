@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, Type
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from .broker import Broker, members
 from .errors import BrokerError, SealedError
@@ -28,20 +29,25 @@ class Dataset(ABC):
         self.media_type = _text(told, "mediaType")
         #: What a program's text may call it by: ``/in/NAME`` or ``/out/NAME``.
         self.folder = _text(told, "folder")
-        self._parts: Sequence[Part] = ()
-        self._by_path: Dict[str, Part] = {}
+        # Set at once: threads that ask at the same time never see the number of one list with another.
+        self._known: Tuple[int, Sequence[Part], Dict[str, Part]] = (-1, (), {})
         self._lengths: Dict[str, int] = {}
 
     def parts(self) -> Sequence[Part]:
         """Its files, as they are now."""
-        newer = self._newer_parts()
+        return self._now()[1]
+
+    def _now(self) -> Tuple[int, Sequence[Part], Dict[str, Part]]:
+        known = self._known
+        newer = self._newer_parts(known[0])
         if newer is not None:
-            self._parts, self._by_path = tuple(newer), {part.path: part for part in newer}
-        return self._parts
+            number, parts = newer
+            self._known = known = (number, tuple(parts), {part.path: part for part in parts})
+        return known
 
     @abstractmethod
-    def _newer_parts(self) -> Optional[Sequence[Part]]:
-        """Asks which files there are; None where they are those that are known."""
+    def _newer_parts(self, known: int) -> Optional[Tuple[int, Sequence[Part]]]:
+        """Asks which files there are, and the number of that list; None where it is the known one."""
 
     @property
     def paths(self) -> List[str]:
@@ -71,8 +77,7 @@ class Dataset(ABC):
 
     def part(self, path: Optional[str] = None) -> Part:
         """The file at a path; the only one unless told."""
-        parts = self.parts()
-        by_path = self._by_path
+        _, parts, by_path = self._now()
         if path is None and len(parts) == 1:
             return parts[0]
         if path is not None and path in by_path:
@@ -101,10 +106,8 @@ class Input(Dataset):
         self.version = _count(told, "version")
         self._count = _count(told, "parts")
 
-    def _newer_parts(self) -> Optional[Sequence[Part]]:
-        if len(self._parts) == self._count:
-            return None
-        return self._broker.parts(self.name, self._count)
+    def _newer_parts(self, known: int) -> Optional[Tuple[int, Sequence[Part]]]:
+        return (0, self._broker.parts(self.name, self._count)) if known < 0 else None
 
     def _parts_folder(self) -> str:
         return _local(self.folder)
@@ -122,15 +125,10 @@ class Output(Dataset):
         super().__init__(broker, told)
         self.label = f"output {self.name}"
         self._told_parts_folder = _text(told, "partsFolder")
-        self._commits = -1
 
-    def _newer_parts(self) -> Optional[Sequence[Part]]:
+    def _newer_parts(self, known: int) -> Optional[Tuple[int, Sequence[Part]]]:
         """What this run has committed so far, here or in another of its processes."""
-        newer = self._broker.written_since(self.name, self._commits)
-        if newer is None:
-            return None
-        self._commits, parts = newer
-        return parts
+        return self._broker.written_since(self.name, known)
 
     def create(self, path: str, rows: Optional[int] = None) -> PartWriter:
         """Begins a file, which is committed when it is closed. For many files :meth:`transaction` is
@@ -169,22 +167,30 @@ class Output(Dataset):
 
 
 class Transaction:
-    """Files of an output that are committed together."""
+    """Files of an output that are committed together, by the process that began them."""
 
     def __init__(self, output: Output, replace: bool) -> None:
         self._output = output
         self._replace = replace
+        self._process: Optional[int] = None
+        self._lock = threading.Lock()
         self._written: List[Part] = []
         self._writers: List[PartWriter] = []
 
     def create(self, path: str, rows: Optional[int] = None) -> PartWriter:
         """Begins a file, as :meth:`Output.create` does."""
-        self._writers = [writer for writer in self._writers if not writer.closed]
+        if self._process != os.getpid():
+            # What it would write nobody would commit.
+            raise self._out_of_order("files are begun in its `with`, by the process that entered it")
         writer = self._output._begin(path, rows, self._written.append)
-        self._writers.append(writer)
+        with self._lock:
+            self._writers = [one for one in self._writers if not one.closed] + [writer]
         return writer
 
     def __enter__(self) -> Transaction:
+        if self._process is not None:
+            raise self._out_of_order("a transaction is entered once")
+        self._process = os.getpid()
         return self
 
     def __exit__(
@@ -193,14 +199,18 @@ class Transaction:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
+        if self._process != os.getpid():
+            # A process that forked: the files are its parent's, to commit or to remove.
+            if kind is None:
+                raise self._out_of_order("it ends in the process that began it")
+            return
+        self._process = 0
         unfinished = [writer for writer in self._writers if not writer.closed]
         try:
             if kind is not None:
                 return
             if unfinished:
-                raise SealedError(
-                    "WRITER_STATE", f"{self._output.label}: {len(unfinished)} files were not closed"
-                )
+                raise self._out_of_order(f"{len(unfinished)} files were not closed")
             self._output._commit(self._written, self._replace)
             self._written = []
         finally:
@@ -209,6 +219,9 @@ class Transaction:
             for part in self._written:
                 _remove(os.path.join(self._output._parts_folder(), part.name))
             self._written = []
+
+    def _out_of_order(self, what: str) -> SealedError:
+        return SealedError("WRITER_STATE", f"{self._output.label}: {what}")
 
 
 _INPUT = ("name", "datasetId", "version", "format", "mediaType", "folder", "parts")

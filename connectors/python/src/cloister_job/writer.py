@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import secrets
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ class PartWriter(io.RawIOBase):
     """A part of an output as a file to write to. It is whole when it has been closed, and becomes the
     output's then; in a ``with`` that ends with an exception nothing of it is left.
 
+    Threads may share it: each segment has one nonce, and two that seal at once would use it twice. So
+    would a process that forked, which may not write to what its parent began.
+
     :param done: takes the part that was written.
     """
 
@@ -61,6 +65,8 @@ class PartWriter(io.RawIOBase):
     ) -> None:
         super().__init__()
         self._is_open = False
+        self._process = os.getpid()
+        self._lock = threading.RLock()
         self._path = path
         self._rows = rows
         self._done = done
@@ -77,9 +83,10 @@ class PartWriter(io.RawIOBase):
         self._cipher = SegmentCipher(dek, header, fixed_bytes)
         self._last_tag = b""
         with self._or_nothing():
-            self._file: BinaryIO = open(self._file_path, "xb")
+            # Without a buffer: a process that forks would write what is in it once more.
+            self._file: BinaryIO = open(self._file_path, "xb", buffering=0)
             self._is_open = True
-            self._file.write(encode_header(fixed_bytes, slots, dek) + header)
+            self._put(encode_header(fixed_bytes, slots, dek) + header)
 
     def writable(self) -> bool:
         return True
@@ -88,45 +95,54 @@ class PartWriter(io.RawIOBase):
         return self._written
 
     def write(self, data: Any) -> int:
-        if not self._is_open:
-            raise ValueError("the file is closed")
         view = memoryview(data)
-        if view.nbytes == 0:
-            return 0
-        view = view.cast("B")
         with self._or_nothing():
+            if not self._is_open:
+                raise ValueError("the file is closed")
+            if view.nbytes == 0:
+                return 0
+            view = view.cast("B")
             self._take(view)
-        self._written += len(view)
-        return len(view)
+            self._written += len(view)
+            return len(view)
 
     def close(self) -> None:
         """Writes the part to its end, and makes it the output's."""
-        if not self._is_open:
-            super().close()
-            return
-        with self._or_nothing():
-            self._seal(is_last=True)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            length = self._file.tell()
-            self._file.close()
-            self._done(self._part(length))
-        self._is_open = False
+        if self._is_open:
+            with self._or_nothing():
+                if self._is_open:
+                    self._finish()
         super().close()
+
+    def _finish(self) -> None:
+        self._seal(is_last=True)
+        os.fsync(self._file.fileno())
+        length = self._file.tell()
+        self._file.close()
+        self._done(self._part(length))
+        self._is_open = False
 
     def discard(self) -> None:
         """Removes what was written, as far as the storage lets us: no manifest will name it."""
-        if self._is_open:
-            self._is_open = False
-            try:
-                self._file.close()
-            except OSError:
-                pass  # The buffer's rest does not matter any more.
-            try:
-                os.unlink(self._file_path)
-            except OSError:
-                pass
+        if self._process != os.getpid():
+            self._is_open = False  # The file is another process's.
+        else:
+            with self._lock:
+                self._remove()
         super().close()
+
+    def _remove(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            self._file.close()
+        except OSError:
+            pass  # What it holds does not matter any more.
+        try:
+            os.unlink(self._file_path)
+        except OSError:
+            pass
 
     def __exit__(
         self,
@@ -140,7 +156,7 @@ class PartWriter(io.RawIOBase):
             self.discard()
 
     def __del__(self) -> None:
-        if getattr(self, "_is_open", False):
+        if getattr(self, "_is_open", False) and self._process == os.getpid():
             warnings.warn(
                 f"{self._label} was not closed, and is not in the output", RuntimeWarning, 2
             )
@@ -148,15 +164,20 @@ class PartWriter(io.RawIOBase):
 
     @contextmanager
     def _or_nothing(self) -> Iterator[None]:
-        """Whatever goes wrong, nothing of the part is left."""
-        try:
-            yield
-        except (OSError, SealedError) as error:
-            self.discard()
-            raise at(self._label, error) from error
-        except BaseException:
-            self.discard()
-            raise
+        """One after another, in the process that began it. Whatever goes wrong, nothing of the part is
+        left."""
+        if self._process != os.getpid():
+            message = f"{self._label}: begun by another process, which alone may write to it"
+            raise SealedError("WRITER_STATE", message)
+        with self._lock:
+            try:
+                yield
+            except (OSError, SealedError) as error:
+                self.discard()
+                raise at(self._label, error) from error
+            except BaseException:
+                self.discard()
+                raise
 
     def _take(self, view: memoryview) -> None:
         start = 0
@@ -175,10 +196,15 @@ class PartWriter(io.RawIOBase):
 
     def _seal(self, is_last: bool) -> None:
         sealed = self._cipher.seal(self._segment, is_last, self._held)
-        self._held.clear()
-        self._file.write(sealed)
         self._segment += 1
+        self._held.clear()
+        self._put(sealed)
         self._last_tag = sealed[-TAG:]
+
+    def _put(self, data: bytes) -> None:
+        left = memoryview(data)
+        while len(left) > 0:
+            left = left[self._file.write(left) :]
 
     def _part(self, length: int) -> Part:
         fixed = self._fixed

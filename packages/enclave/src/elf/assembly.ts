@@ -1,6 +1,7 @@
 /** Bytes one behind another, some of which are known once all have a place. */
 export class Assembly {
   readonly #pieces: { readonly at: number; readonly size: number; value(): bigint }[] = []
+  readonly #known: { readonly at: number; readonly bytes: Uint8Array }[] = []
   readonly #places = new Map<string, number>()
   #end = 0
 
@@ -24,7 +25,9 @@ export class Assembly {
   }
 
   bytes(bytes: Iterable<number>): void {
-    for (const byte of bytes) this.number(1, () => byte)
+    const known = Uint8Array.from(bytes)
+    this.#known.push({ at: this.#end, bytes: known })
+    this.#end += known.length
   }
 
   /** A little-endian number. */
@@ -46,6 +49,7 @@ export class Assembly {
 
   finish(): Uint8Array {
     const file = new Uint8Array(this.#end)
+    for (const { at, bytes } of this.#known) file.set(bytes, at)
     for (const { at, size, value } of this.#pieces) {
       let rest = BigInt.asUintN(8 * size, value())
       for (let index = 0; index < size; index++, rest >>= 8n)

@@ -74,10 +74,30 @@ describe(`a library of calls${SKIPPED}`, () => {
     const path = written('end.so', {
       onLoad: [{ name: 'on_exit', with: [{ kind: 'routine', name: 'last' }, number(0)] }],
       // The shell calls the second, by its name; other programs come by the first.
-      routines: { last: calls, _exit: [...calls, { name: 'abort', with: [] }] },
+      hidden: { last: calls },
+      routines: { _exit: [...calls, { name: 'abort', with: [] }] },
     })
     spawnSync('/bin/sh', ['-c', script], { env: { LD_PRELOAD: path, PATH: '/usr/bin' } })
     expect(statSync(end).size).toBe(status)
+  })
+
+  it('has the names of its routines, but of hidden ones, for others to find', () => {
+    const calls = [{ name: 'abort', with: [] }]
+    const named = Buffer.from(
+      elfLibrary({ onLoad: [], routines: { seen: calls }, hidden: { unseen: calls } }),
+    )
+    expect(named.includes('\0seen\0')).toBe(true)
+    expect(named.includes('unseen')).toBe(false)
+  })
+
+  it('is made of the longest arguments that a job can have, in little memory', () => {
+    const library = JSON.stringify(new URL('./library.js', import.meta.url).href)
+    const script = `const { elfLibrary } = await import(${library})
+const texts = Array.from({ length: 16 }, (_, index) => String(index).repeat(65536))
+elfLibrary({ onLoad: [{ name: 'execve', with: [{ kind: 'texts', texts }] }], routines: {} })`
+    const options = ['--max-old-space-size=64', '--input-type=module', '-e', script]
+    const { status, stderr } = spawnSync(process.execPath, options)
+    expect(status, stderr.toString()).toBe(0)
   })
 
   it('is not made of what C cannot be given', () => {

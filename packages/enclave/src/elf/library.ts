@@ -24,8 +24,10 @@ export interface Call {
 export interface LibraryPlan {
   /** Called when the library is loaded. */
   readonly onLoad: readonly Call[]
-  /** Others find them by their names. */
+  /** Others find them by their names, in place of what they would have found. */
   readonly routines: Readonly<Record<string, readonly Call[]>>
+  /** Reached by their addresses alone. */
+  readonly hidden?: Readonly<Record<string, readonly Call[]>>
 }
 
 // System V ABI, chapter 4 "ELF header" and chapter 5 "Program header", 64-bit forms.
@@ -83,8 +85,8 @@ const C_LIBRARY = 'libc.so.6'
  * @throws TypeError for a text with a NUL in it, or a plan that does not hold together
  * @see System V ABI, chapters 4 and 5, and its AMD64 supplement
  */
-export function elfLibrary({ onLoad, routines }: LibraryPlan): Uint8Array {
-  const bodies = [['', onLoad] as const, ...Object.entries(routines)]
+export function elfLibrary({ onLoad, routines, hidden = {} }: LibraryPlan): Uint8Array {
+  const bodies = [['', onLoad] as const, ...Object.entries({ ...hidden, ...routines })]
   const calls = bodies.flatMap(([, body]) => body)
   const imported = [...new Set(calls.map(({ name }) => name))]
   const symbols = [...imported, ...Object.keys(routines)]

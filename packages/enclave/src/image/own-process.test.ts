@@ -67,10 +67,23 @@ describe('an image whose jobs run in one process', () => {
   })
 
   it('tells words that lead to the host’s files', () => {
-    for (const word of ['/in', '/in/x', '--from=/out/x', 'a b /job/x', '/app/../in/x', '. /in/x']) {
+    for (const word of [
+      ...['/in', '/in/x', '--from=/out/x', 'a b /job/x', '/app/../in/x', '. /in/x'],
+      ...['//in/x', '///in', '..//in/x', '/.//in/x', 'file:///in/x', 'file://./in/x'],
+      ...['/proc/self/root/in/x', '/proc/1//task/1/root//out'],
+    ]) {
       expect(namesHostFile(['/bin/sh', word]), word).toBe(true)
     }
-    for (const word of ['/input/x', '/data/in/x', '/in-house', 'in/x', '/data/jobs', '/data/job']) {
+    for (const word of [
+      '/input/x',
+      '/data/in/x',
+      '/in-house',
+      'in/x',
+      '/data/jobs',
+      '/data/job',
+      '/data//in/x',
+      '/root/in',
+    ]) {
       expect(namesHostFile(['/bin/sh', word]), word).toBe(false)
     }
   })

@@ -16,6 +16,8 @@ export type PlaceInProcess = 'thread' | 'in-place'
 
 /** Where the host's files are, under Gramine. */
 const NAMES_HOST_FILE = /(?<![\w/-])\/(?:in|out|job)(?![\w.-])/
+/** The same by way of a process's root, which is below `/proc`. */
+const NAMES_IT_BY_ROOT = /\/root\/(?:in|out|job)(?![\w.-])/
 
 /** What glibc's programs ask for as their loader. @see AMD64 supplement, 5.2.1 */
 const LOADER = '/lib64/ld-linux-x86-64.so.2'
@@ -83,20 +85,40 @@ export async function loaderFault(
   for (const { program } of commands) {
     if (placeInProcess(image, program) === 'thread') continue
     const [name = ''] = program
-    const file = await openRegular(join(root, programPath(image, name)))
-    try {
-      const { size } = await file.stat()
-      const start = Buffer.alloc(2)
-      await file.read(start, 0, start.length, 0)
-      if (start.toString('latin1') === '#!') continue
-      const elf = await readElf(file, size).catch(() => undefined)
-      if (elf?.machine === EM_X86_64 && elf.interpreter === LOADER) continue
-      return `${name}: wanted a script, or a program that glibc loads by ${LOADER}`
-    } finally {
-      await file.close()
-    }
+    if (await isLoaded(root, image, name)) continue
+    return `${name}: wanted a program that glibc loads by ${LOADER}, or a script that one runs`
   }
   return undefined
+}
+
+/** Longest first line of a script that Linux reads. */
+const MAX_SCRIPT_LINE = 256
+/** Most scripts that run one another. */
+const MAX_SCRIPTS = 4
+
+/** @param scripts - How many scripts were followed to this one, by their first lines. */
+async function isLoaded(
+  root: string,
+  image: OneProcessImage,
+  name: string,
+  scripts = 0,
+): Promise<boolean> {
+  const file = await openRegular(join(root, programPath(image, name))).catch(() => undefined)
+  if (file === undefined) return false
+  try {
+    const { size } = await file.stat()
+    const start = Buffer.alloc(MAX_SCRIPT_LINE)
+    const { bytesRead } = await file.read(start, 0, start.length, 0)
+    const line = start.toString('latin1', 0, bytesRead)
+    const [, interpreter] = /^#![ \t]*([^ \t\n]+)/.exec(line) ?? []
+    if (interpreter !== undefined) {
+      return scripts < MAX_SCRIPTS && (await isLoaded(root, image, interpreter, scripts + 1))
+    }
+    const elf = await readElf(file, size).catch(() => undefined)
+    return elf?.machine === EM_X86_64 && elf.interpreter === LOADER
+  } finally {
+    await file.close()
+  }
 }
 
 function programFault(
@@ -117,7 +139,12 @@ function programFault(
  * may be led by it.
  */
 export function namesHostFile(command: readonly string[]): boolean {
-  return command.some(word => NAMES_HOST_FILE.test(word))
+  return command.some(written => {
+    // Several slashes are one.
+    const word = written.replaceAll(/\/(?:\.?\/)+/g, '/')
+    if (NAMES_HOST_FILE.test(word)) return true
+    return word.includes('/proc/') && NAMES_IT_BY_ROOT.test(word)
+  })
 }
 
 /**

@@ -73,14 +73,22 @@ export async function readAssignment(
     )
   }
   const allowed = asAllowed(job, manifest)
-  if (isOneProcess) requireNoHostFile(manifest, allowed.command)
+  if (isOneProcess) requireNoHostFile(manifest, allowed.command, job.environment)
   return { job, pin, manifest, instanceName, place, ...allowed }
 }
 
 /** A module of the image's is named by what is measured; any other program may be led by each word. */
-function requireNoHostFile(manifest: ImageManifest, command: readonly string[]): void {
-  if (placeInProcess(manifest, command) === 'thread' || !namesHostFile(command)) return
-  throw new InstanceError('JOB', 'arguments: no word may name a file of the host (/in, /out, /job)')
+function requireNoHostFile(
+  manifest: ImageManifest,
+  command: readonly string[],
+  environment: JobStatement['environment'],
+): void {
+  if (placeInProcess(manifest, command) === 'thread') return
+  const what = 'may name a file of the host (/in, /out, /job)'
+  if (namesHostFile(command)) throw new InstanceError('JOB', `arguments: no word ${what}`)
+  const led = Object.entries(environment).find(([, text]) => namesHostFile([text]))
+  if (led === undefined) return
+  throw new InstanceError('JOB', `environment: no value ${what}, seen one of ${led[0]}`)
 }
 
 /** A job asks for no more memory than the image may use, and has the datasets that it mounts. */

@@ -18,7 +18,7 @@ import { workWithFiles } from './files/work.ts'
 import { discardAfter, type FinishingRun, finish } from './finish.ts'
 import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
 import { giveWay } from './in-place/give-way.ts'
-import { type Found, type Left, leftHead, takeLeft } from './in-place/left.ts'
+import { assertUnused, type Found, type Left, leftHead, takeLeft } from './in-place/left.ts'
 import { openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
@@ -80,6 +80,7 @@ export async function runJob(options: RunOptions): Promise<string | undefined> {
   if (isOneProcess) assertNoArguments()
   const left = isOneProcess ? await takeLeft(layout) : undefined
   const assignment = await readAssignment(layout, isOneProcess)
+  if (isOneProcess && left === undefined) await assertUnused(layout, assignment.manifest.mounts)
   const client = clientOf(assignment, options.surroundings)
   const planned = planOutputs(assignment.job, layout, assignment.instanceName)
   const step = (name: Step) => options.tell({ kind: 'step', step: name })

@@ -1,5 +1,13 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +15,7 @@ import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { encodeJobStatement } from '@cloister/kms'
+import { encodeJobStatement, type JobStatement } from '@cloister/kms'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { elfLibrary } from '../../elf/library.ts'
 import { loaderFault } from '../../image/own-process.ts'
@@ -103,6 +111,17 @@ describe.runIf(isHere)(`a job under Gramine, of a program in init’s place${SKI
     expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
+  it('that has set a timer does not have it end init', async () => {
+    const program = `import os, signal
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+with open('/data/result/x', 'w') as file: file.write('x')
+os._exit(0)`
+    const scene = await FilesScene.make(gramine.world, [program], FILES)
+    receiptOf(await gramine.run(scene))
+    expect(await scene.results()).toEqual({ x: 'x' })
+  })
+
   it('becomes another program, and init still comes back', async () => {
     const line =
       'while read line; do echo "<$line>"; done < /data/people/people.csv > /data/result/x'
@@ -127,6 +146,8 @@ describe.runIf(isHere)(`a job under Gramine, of a program in init’s place${SKI
     ],
     ['its end is nowhere', `os.remove(left + 'end')`],
     ['its end is no file', `os.remove(left + 'end'); os.mkdir(left + 'end')`],
+    ['the state alone is gone', `os.remove(left + 'state.json')`],
+    ['all of it is gone', `import shutil; shutil.rmtree(left)`],
   ])('that spoils what init left seals nothing: %s', async (_what, spoils) => {
     const program = `import os; left = '/run/left/'; open('/data/result/x', 'w').write('x'); ${spoils}`
     const scene = await FilesScene.make(gramine.world, [program], FILES)
@@ -208,10 +229,19 @@ open('/data/result/x', 'w').write('x')`
       }
     })
 
-    it('with an argument that leads to the host’s files is refused by init', async () => {
-      const scene = await FilesScene.make(gramine.world, [PROGRAM, '/in/people/evil.py'], FILES)
-      const failure = failureOf(await gramine.run(scene))
-      expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
+    it('with a word that leads to the host’s files is refused by init', async () => {
+      const evil = '/in/people/evil.py'
+      const scene = await FilesScene.make(gramine.world, [PROGRAM], FILES)
+      const changes: readonly Partial<JobStatement>[] = [
+        { command: { kind: 'exec', argv: [PROGRAM, evil] } },
+        { command: { kind: 'exec', argv: [PROGRAM, `/${evil}`] } },
+        { environment: { MODE: evil } },
+      ]
+      for (const change of changes) {
+        const failure = failureOf(await gramine.run({ ...scene, job: { ...scene.job, ...change } }))
+        expect(failure).toMatchObject({ where: 'InstanceError', code: 'JOB' })
+        expect(failure.message).toContain('may name a file of the host')
+      }
       expect(stepsOf(scene.events)).toEqual([])
     })
 
@@ -245,7 +275,11 @@ open('/data/result/x', 'w').write('x')`
     const root = mkdtempSync(join(tmpdir(), 'cloister-static-'))
     try {
       writeFileSync(join(root, 'static'), elfLibrary({ onLoad: [], routines: {} }))
-      writeFileSync(join(root, 'script'), '#!/bin/sh\n')
+      copyFileSync('/bin/sh', join(root, 'sh'))
+      writeFileSync(join(root, 'script'), '#! /sh -e\n')
+      writeFileSync(join(root, 'of-static'), '#!/static\n')
+      writeFileSync(join(root, 'of-nothing'), '#!/nothing')
+      writeFileSync(join(root, 'of-itself'), '#!/of-itself\n')
       const of = (name: string) =>
         loaderFault(root, {
           ...{ network: 'none', files: [] },
@@ -254,7 +288,9 @@ open('/data/result/x', 'w').write('x')`
             ...{ interface: 'files', standardInput: false, signals: [] },
           },
         })
-      expect(await of('static')).toMatch(/wanted a script, or a program that glibc loads/)
+      for (const name of ['static', 'of-static', 'of-nothing', 'of-itself']) {
+        expect(await of(name), name).toMatch(/wanted a program that glibc loads by .*, or a script/)
+      }
       expect(await of('script')).toBeUndefined()
     } finally {
       await rm(root, { recursive: true })

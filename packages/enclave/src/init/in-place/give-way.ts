@@ -79,6 +79,8 @@ function starting({ argv, environment }: ProgramPlan, path: string, back: string
  */
 function comingBack(end: string, init: readonly string[]): Uint8Array {
   const back = [
+    // A timer outlives the program, and its signal would end init.
+    { name: 'alarm', with: [number(0)] },
     { name: 'truncate', with: [text(end), { kind: 'status' } as const] },
     { name: 'execve', with: [text(init[0] ?? ''), texts(init), texts([])] },
   ]
@@ -86,10 +88,8 @@ function comingBack(end: string, init: readonly string[]): Uint8Array {
   const atOnce = [...back, { name: 'abort', with: [] }]
   return elfLibrary({
     onLoad: [{ name: 'on_exit', with: [{ kind: 'routine', name: 'atExit' }, number(0)] }],
-    routines: {
-      atExit: [{ name: 'fflush', with: [number(0)] }, ...back],
-      _exit: atOnce,
-      _Exit: atOnce,
-    },
+    // By a name it would be found in place of what programs call so themselves, and end them.
+    hidden: { atExit: [{ name: 'fflush', with: [number(0)] }, ...back] },
+    routines: { _exit: atOnce, _Exit: atOnce },
   })
 }

@@ -1,8 +1,9 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import type { Head } from '@cloister/kms'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import { type Mounts, mountTargets } from '../../definition/mounts.ts'
 import { InstanceError } from '../../instance/failure.ts'
 import type { InstanceLayout } from '../../instance/layout.ts'
 import type { ProgramEnd } from '../program.ts'
@@ -64,12 +65,39 @@ export async function leave(layout: InstanceLayout, left: Left): Promise<void> {
  */
 export async function takeLeft(layout: InstanceLayout): Promise<Found | undefined> {
   const paths = leftPaths(layout)
-  const text = await readFile(paths.state, 'utf8').catch(() => undefined)
-  if (text === undefined) return undefined
+  if (!(await isThere(layout.leftFolder))) return undefined
+  const text = await readFile(paths.state, 'utf8').catch(() => '')
   const end = await stat(paths.end).catch(() => undefined)
   await rm(layout.leftFolder, { recursive: true })
   if (!end?.isFile() || end.size >= NO_END) throw broken('how the program ended is not known')
   return { ...parseLeft(text), end: { exitCode: end.size, signal: null } }
+}
+
+/**
+ * Refuses to be the first init where another was: a program that takes away what that one left would
+ * have this one begin a job, of whatever the host has put there meanwhile, among its own files.
+ * @throws InstanceError PROGRAM
+ */
+export async function assertUnused(layout: InstanceLayout, mounts: Mounts): Promise<void> {
+  const targets = mountTargets(mounts).map(to => layout.mountFolder(to))
+  for (const folder of [dirname(layout.leftFolder), layout.scratchFolder, ...targets]) {
+    const mounted = targets.map(to => relative(folder, to).split('/')[0])
+    const names = (await isThere(folder)) ? await readdir(folder) : []
+    const used = names.find(name => !mounted.includes(name))
+    if (used === undefined) continue
+    throw broken(`init begins where something was before: ${join(folder, used)} is there`)
+  }
+}
+
+/** Only what is surely not there is absent. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path)
+    return true
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return false
+    throw broken(`whether something is at ${path} cannot be told`)
+  }
 }
 
 function parseLeft(text: string): Left {

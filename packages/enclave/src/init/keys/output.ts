@@ -45,6 +45,8 @@ export class BrokerOutput {
   readonly planned: PlannedOutput
   readonly #keys = new Map<string, GivenKey | undefined>()
   #parts: readonly NumberedPart[] | undefined
+  /** File ids of the parts: each key is asked for by itself. */
+  #committed: ReadonlySet<string> = new Set()
   #commits = 0
   #isFinished = false
 
@@ -89,6 +91,7 @@ export class BrokerOutput {
     this.#requireDataset(all)
     if (this.#isFinished) throw badPart('the program has ended')
     this.#parts = all
+    this.#committed = new Set(all.map(({ fileId }) => fileId))
     this.#commits += 1
   }
 
@@ -101,9 +104,8 @@ export class BrokerOutput {
    * @throws BrokerError UNKNOWN_FILE
    */
   reopen(fileIds: readonly string[]): readonly (readonly [fileId: string, dek: Dek])[] {
-    const committed = new Set<string>(this.#parts?.map(({ fileId }) => fileId))
     return fileIds.map(fileId => {
-      if (committed.has(fileId)) return [fileId, this.#keyOf(fileId).dek] as const
+      if (this.#committed.has(fileId)) return [fileId, this.#keyOf(fileId).dek] as const
       const message = `nothing committed to output ${this.planned.output.name} is file ${fileId}`
       throw new BrokerError('UNKNOWN_FILE', message)
     })
