@@ -302,7 +302,9 @@ describe.runIf(engine !== undefined && hasPython)(`several instances on docker${
     const containers = events.flatMap(event => (event.kind === 'container' ? [event] : []))
     expect(containers.map(({ network }) => network)).toEqual(['none', 'none', 'none'])
     expect(new Set(containers.map(({ name }) => name)).size).toBe(3)
-    const losses = events.filter(event => event.kind === 'warning' && event.code === 'EXECUTOR_LOST')
+    const losses = events.filter(
+      event => event.kind === 'warning' && event.code === 'EXECUTOR_LOST',
+    )
     expect(losses).toEqual([])
     expect((await ask('ps', '--all', '--quiet')).stdout).toBe('')
   })

@@ -53,14 +53,11 @@ describe('a pod template', () => {
     ...[
       ...['k8s.v1.cni.cncf.io/networks', 'cdi.k8s.io/gpu', 'io.kubernetes.cri-o.Devices'],
       ...['devices.nri.io/container.cloister', 'vault.hashicorp.com/agent-inject'],
-    ].map(
-      key =>
-        [
-          key,
-          pod({ metadata: { annotations: { [key]: 'x' } } }),
-          `metadata.annotations.${key}`,
-        ] as const,
-    ),
+    ].map((key): [string, object, string] => [
+      key,
+      pod({ metadata: { annotations: { [key]: 'x' } } }),
+      `metadata.annotations.${key}`,
+    ]),
     [
       'a container beside it by label',
       pod({ metadata: { labels: { 'sidecar.istio.io/inject': 'true' } } }),
