@@ -2,6 +2,9 @@ import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
 import { type AddressInfo, createServer, type ServerOpts, type Socket } from 'node:net'
 
+/** Longest path of a socket in Linux, unix(7). */
+const MAX_PATH = 107
+
 /** A socket that leads out of an instance. */
 export interface Relay {
   /** Ends it and every connection through it. */
@@ -38,16 +41,18 @@ export async function openRelaySocket(
   onConnection: OnConnection,
 ): Promise<Relay> {
   const { server, relay } = relayServer(options, onConnection)
+  requireShort(path)
   server.listen(path)
   await once(server, 'listening')
-  try {
-    await chmod(path, mode)
-  } catch (error) {
-    // A path that is too long for a socket is cut by the system, without a word.
-    relay.close()
-    throw error
-  }
+  await chmod(path, mode)
   return relay
+}
+
+/** A longer path would be cut, without a word. */
+function requireShort(path: string): void {
+  const length = Buffer.byteLength(path)
+  if (length <= MAX_PATH) return
+  throw new Error(`the path of a socket: wanted at most ${MAX_PATH} bytes, seen ${length}: ${path}`)
 }
 
 /**
