@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, symlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { CLOISTER, REPOSITORY } from '../repository.test.support.ts'
@@ -23,8 +23,9 @@ export interface Container {
 /** The parts of a Linux system that the image has. */
 const IMAGE = ['/usr', '/bin', '/lib', '/lib64', '/etc/ssl', '/etc/hosts', '/etc/nsswitch.conf']
 
-/** Where the command is in a container. */
+/** Where the command is in a container, and all that it is made of: no volume is mounted over it. */
 const BIN = '/opt/cloister/bin'
+const PROGRAM = '/opt/cloister/program'
 
 /** A process that runs, and how it is ended. */
 export interface RunningContainer {
@@ -49,7 +50,8 @@ export async function runContainer(
 ): Promise<RunningContainer> {
   const bin = join(folder, 'bin')
   await mkdir(bin, { recursive: true })
-  await symlink(CLOISTER, join(bin, 'cloister')).catch(() => undefined)
+  const command = join(PROGRAM, relative(REPOSITORY, CLOISTER))
+  await symlink(command, join(bin, 'cloister')).catch(() => undefined)
   const mounts = container.volumeMounts.flatMap(({ name, mountPath, readOnly }) => {
     const from = volumes[name]
     if (from === undefined) throw new Error(`there is no volume ${name}`)
@@ -63,8 +65,8 @@ export async function runContainer(
       ? ['--bind', '/proc', '/proc']
       : ['--proc', '/proc']),
     ...IMAGE.flatMap(path => ['--ro-bind-try', path, path]),
-    ...[dirname(process.execPath), REPOSITORY].flatMap(path => ['--ro-bind', path, path]),
-    ...['--ro-bind', bin, BIN],
+    ...['--ro-bind', dirname(process.execPath), dirname(process.execPath)],
+    ...['--ro-bind', REPOSITORY, PROGRAM, '--ro-bind', bin, BIN],
     ...mounts,
     ...['--remount-ro', '/', '--chdir', '/'],
     ...['--setenv', 'PATH', `${BIN}:${dirname(process.execPath)}:/usr/bin:/bin`],
