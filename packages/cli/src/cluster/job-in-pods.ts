@@ -1,6 +1,6 @@
 import { dirname, relative, resolve, sep } from 'node:path'
 import { JOB_FOLDER } from '@cloister/cluster'
-import { type JobFile, readJobFile } from '@cloister/engine/job'
+import { type JobFile, movePaths, readJobFile } from '@cloister/engine/job'
 import { stringify } from 'yaml'
 import { UsageError } from '../usage-error.ts'
 
@@ -25,22 +25,11 @@ export async function jobInPods(file: string): Promise<JobInPods> {
     throw new UsageError(message, 'leave them out, or run the job here')
   }
   const base = dirname(resolve(file))
-  const moved = (path: string) => `${JOB_FOLDER}/${within(base, path, file)}`
-  const folders = <T extends { readonly folder: string }>(entries: Readonly<Record<string, T>>) =>
-    Object.fromEntries(
-      Object.entries(entries).map(([name, entry]) => [
-        name,
-        { ...entry, folder: moved(entry.folder) },
-      ]),
-    )
-  const outputs = folders(job.outputs)
-  return {
-    job,
-    text: stringify({ ...job, image: moved(job.image), inputs: folders(job.inputs), outputs }),
-    receipts: Object.values(job.outputs).map(
-      ({ folder }) => `${within(base, folder, file)}/receipt.jws`,
-    ),
-  }
+  const text = stringify(movePaths(job, path => `${JOB_FOLDER}/${within(base, path, file)}`))
+  const receipts = Object.values(job.outputs).map(
+    ({ folder }) => `${within(base, folder, file)}/receipt.jws`,
+  )
+  return { job, text, receipts }
 }
 
 function within(base: string, path: string, file: string): string {

@@ -1,4 +1,4 @@
-import type { JobFile } from '@cloister/engine/job'
+import { type JobFile, movePaths } from '@cloister/engine/job'
 import type { Mount } from './container.ts'
 
 /** Where a container finds what it is given. */
@@ -32,30 +32,12 @@ export interface Laid {
  */
 export function layOut(job: JobFile, writableHostFolders: readonly string[]): Laid {
   const mounts: Mount[] = []
-  const placed = (source: string, target: string, isWritable: boolean): string => {
+  const laid = movePaths(job, (source, use, name) => {
+    const target = [BASE, use, ...(name === '' ? [] : [name])].join('/')
+    const isWritable = use === 'out' || (use === 'host' && writableHostFolders.includes(name))
     mounts.push({ source, target, isWritable })
     return target
-  }
-  const all = <T extends { readonly folder: string }>(
-    entries: Readonly<Record<string, T>>,
-    kind: 'in' | 'out',
-  ) =>
-    Object.fromEntries(
-      Object.entries(entries).map(([name, entry]) => {
-        const folder = placed(entry.folder, `${BASE}/${kind}/${name}`, kind === 'out')
-        return [name, { ...entry, folder }]
-      }),
-    )
-  const host = Object.entries(job.unprotectedHostFolders ?? {}).map(([name, folder]) => {
-    return [name, placed(folder, `${BASE}/host/${name}`, writableHostFolders.includes(name))]
   })
-  const laid = {
-    ...job,
-    image: placed(job.image, `${BASE}/image`, false),
-    inputs: all(job.inputs, 'in'),
-    outputs: all(job.outputs, 'out'),
-    ...(host.length > 0 && { unprotectedHostFolders: Object.fromEntries(host) }),
-  }
   return { job: laid, mounts }
 }
 

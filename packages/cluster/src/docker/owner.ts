@@ -1,5 +1,5 @@
-import { readFileSync, readlinkSync } from 'node:fs'
-import { startOf } from '@cloister/enclave/launcher'
+import { readlinkSync } from 'node:fs'
+import { kernelFile, startOf } from '@cloister/enclave/launcher'
 import { ask, type Engine, removeContainer } from './engine.ts'
 
 /** Marks a container as a job's, and says which process it belongs to. */
@@ -46,13 +46,7 @@ export async function removeLeftContainers(engine: Engine): Promise<readonly str
   return removed
 }
 
-function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
-  } catch {
-    return ''
-  }
-}
+const bootId = (): string => kernelFile('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 
 function pidNamespace(): string {
   try {

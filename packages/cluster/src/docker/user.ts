@@ -1,12 +1,10 @@
 import type { Stats } from 'node:fs'
 import { chown, mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { IMAGE_USER } from '../image.ts'
 import type { ContainerUser } from './container.ts'
 import type { Engine } from './engine.ts'
 import { ContainerError } from './errors.ts'
-
-/** The user of deploy/image/Dockerfile. */
-const IMAGE_USER = 10001
 
 /** What lies beside every result. */
 const RECEIPT = 'receipt.jws'

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { openImage } from '@cloister/enclave/launcher'
 import { teeOfImage } from '@cloister/engine/job'
+import { LAUNCHER_MIB } from '../image.ts'
 import type { ContainerPlan, Mount } from './container.ts'
 import { ContainerError } from './errors.ts'
 
@@ -18,7 +19,6 @@ export interface Wants
 }
 
 /** For the launcher, beside what the image declares. */
-const LAUNCHER_MIB = 512
 const LAUNCHER_PROCESSES = 256
 const DEFAULT_THREADS = 1024
 const SGX_PROCESSES = 8192

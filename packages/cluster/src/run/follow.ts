@@ -3,8 +3,8 @@ import { ClusterError, RunError } from '../errors.ts'
 import type { Connection, Query } from '../kubernetes/connection.ts'
 import { recordOf, textOf } from '../kubernetes/json.ts'
 import { type Watched, watchObjects } from '../kubernetes/watch.ts'
-import { EXECUTORS_ANNOTATION, RUN_LABEL } from './labels.ts'
-import { conditionOf, type RunState, stateOf } from './list.ts'
+import { RUN_LABEL } from './labels.ts'
+import { conditionOf, executorsOf, type RunState, stateOf } from './list.ts'
 import { followLog } from './log.ts'
 import { pathOf } from './paths.ts'
 import { type RunPod, runPodFrom, type Trouble } from './pods.ts'
@@ -43,13 +43,8 @@ const LOG_MS = 30_000
 export async function followRun(options: FollowOptions): Promise<boolean> {
   const { connection, namespace, name } = options
   const job = await readRun(connection, namespace, name)
-  const following = new Following(options, Number(executorsOf(job)))
+  const following = new Following(options, executorsOf(recordOf(job)))
   return await following.toTheEnd()
-}
-
-function executorsOf(job: unknown): string {
-  const { annotations } = recordOf(recordOf(job)['metadata'])
-  return textOf(recordOf(annotations)[EXECUTORS_ANNOTATION]) ?? '0'
 }
 
 class Following {

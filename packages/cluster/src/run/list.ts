@@ -26,13 +26,19 @@ export async function listRuns(
 }
 
 function summaryOf(job: Watched): RunSummary {
-  const { annotations, creationTimestamp } = recordOf(job['metadata'])
+  const { creationTimestamp } = recordOf(job['metadata'])
   return {
     name: nameOf(job),
     state: stateOf(job),
-    executors: Number(textOf(recordOf(annotations)[EXECUTORS_ANNOTATION]) ?? 0),
+    executors: executorsOf(job),
     createdAt: textOf(creationTimestamp) ?? '',
   }
+}
+
+/** How many executors a run has, as its driver's job says. */
+export function executorsOf(job: Watched): number {
+  const { annotations } = recordOf(job['metadata'])
+  return Number(textOf(recordOf(annotations)[EXECUTORS_ANNOTATION]) ?? 0)
 }
 
 /** @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/#JobStatus */

@@ -1,12 +1,10 @@
+import { IMAGE_USER, LAUNCHER_MIB } from '../image.ts'
 import { labelsOfPod, type Role } from './labels.ts'
 import { DRIVER_PORT, EXECUTOR_PORT, JOB_FOLDER, type RunPlan, type SgxPlan } from './plan.ts'
 import { CONTAINER } from './template.ts'
 
-const USER = 10001
 const HOME = '/run/cloister/home'
 const CONFIGURATION = '/etc/cloister'
-/** The launcher, and what it keeps beside the instance. */
-const LAUNCHER_MIB = 512
 const SMALL = {
   requests: { cpu: '10m', memory: '16Mi' },
   limits: { cpu: '100m', memory: '64Mi' },
@@ -50,7 +48,12 @@ export function podOf(plan: RunPlan, role: Role): object {
       ...(plan.confinement === 'sandbox' && { hostUsers: false }),
       terminationGracePeriodSeconds: 60,
       securityContext: {
-        ...{ runAsNonRoot: true, runAsUser: USER, runAsGroup: USER, fsGroup: USER },
+        ...{
+          runAsNonRoot: true,
+          runAsUser: IMAGE_USER,
+          runAsGroup: IMAGE_USER,
+          fsGroup: IMAGE_USER,
+        },
         fsGroupChangePolicy: 'OnRootMismatch',
         seccompProfile: { type: 'RuntimeDefault' },
       },

@@ -16,6 +16,7 @@ export { encodeHostAddress, type HostAddress, parseHostAddress } from './hosts/a
 export { type ExecutorOptions, type ExecutorResult, launchExecutor } from './hosts/executor.ts'
 export type { HostsOptions, ListeningOptions } from './hosts/options.ts'
 export { HostsSecret } from './hosts/secret.ts'
+export { kernelFile } from './kernel-file.ts'
 export { type LaunchOptions, type LaunchResult, launch } from './launch.ts'
 export { openRelay, openRelayPort } from './relay.ts'
 export { openRelaySocket, type Relay } from './relay-socket.ts'

@@ -1,5 +1,12 @@
 // Job files and their runs, for commands that are to begin at once: loads no database.
-export { type JobFile, jobStatementOf, parseJobFile, readJobFile } from './job-file.ts'
+export {
+  type JobFile,
+  jobStatementOf,
+  movePaths,
+  type PathUse,
+  parseJobFile,
+  readJobFile,
+} from './job-file.ts'
 export {
   measurementOf,
   programOfImage,

@@ -91,24 +91,42 @@ export type JobFile = Static<typeof JobFileSchema>
 export async function readJobFile(file: string): Promise<JobFile> {
   const job = parseJobFile(await textOf(file), file)
   const base = dirname(resolve(file))
-  const absolute = <T extends { readonly folder: string }>(entries: Readonly<Record<string, T>>) =>
+  return movePaths(job, path => resolve(base, path))
+}
+
+/** What a path of a job file leads to. */
+export type PathUse = 'image' | 'in' | 'out' | 'host'
+
+/**
+ * A job file with other paths.
+ * @param moved - Gives each path's place: image first, then inputs, outputs and host folders. `name` is
+ *   the dataset's or host folder's; empty for the image.
+ */
+export function movePaths(
+  job: JobFile,
+  moved: (path: string, use: PathUse, name: string) => string,
+): JobFile {
+  const folders = <T extends { readonly folder: string }>(
+    entries: Readonly<Record<string, T>>,
+    use: PathUse,
+  ) =>
     Object.fromEntries(
-      Object.entries(entries).map(([key, entry]) => [
-        key,
-        { ...entry, folder: resolve(base, entry.folder) },
+      Object.entries(entries).map(([name, entry]) => [
+        name,
+        { ...entry, folder: moved(entry.folder, use, name) },
       ]),
     )
   const host = Object.entries(job.unprotectedHostFolders ?? {})
   return {
     ...job,
-    image: resolve(base, job.image),
+    image: moved(job.image, 'image', ''),
+    inputs: folders(job.inputs, 'in'),
+    outputs: folders(job.outputs, 'out'),
     ...(host.length > 0 && {
       unprotectedHostFolders: Object.fromEntries(
-        host.map(([key, folder]) => [key, resolve(base, folder)]),
+        host.map(([name, folder]) => [name, moved(folder, 'host', name)]),
       ),
     }),
-    inputs: absolute(job.inputs),
-    outputs: absolute(job.outputs),
   }
 }
 
