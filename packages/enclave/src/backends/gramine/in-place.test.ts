@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import {
   copyFileSync,
   existsSync,
@@ -11,10 +10,8 @@ import {
 import { readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { encodeJobStatement, type JobStatement } from '@cloister/kms'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { elfLibrary } from '../../elf/library.ts'
@@ -22,10 +19,14 @@ import { loaderFault } from '../../image/own-process.ts'
 import { FilesScene, hasPython, pythonDefinition } from '../../launcher/files-scene.test.support.ts'
 import { findBubblewrap } from '../../launcher/start.ts'
 import { verifyReceipt } from '../../receipt/verify.ts'
-import { standin } from '../image.test.support.ts'
-import { failureOf, GramineWorld, PAL, receiptOf, stepsOf } from './job.test.support.ts'
-
-const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
+import {
+  failureOf,
+  GramineWorld,
+  launchedApart,
+  PAL,
+  receiptOf,
+  stepsOf,
+} from './job.test.support.ts'
 
 const isHere = findBubblewrap() !== undefined && PAL !== '' && hasPython
 const SKIPPED = isHere ? '' : ' (SKIPPED: no bubblewrap, Python, or ELF file in place of the PAL)'
@@ -163,36 +164,19 @@ os._exit(0)`
     const program = `import os, time
 while not os.path.exists(os.sep + 'in/people/go'): time.sleep(0.05)
 open('/data/result/x', 'w').write('x')`
-    const { job, inputFolder, outputFolder } = await FilesScene.make(
-      gramine.world,
-      [program],
-      FILES,
-    )
-    const launcher = spawn(process.execPath, [LAUNCHING], { stdio: ['pipe', 'pipe', 'ignore'] })
-    launcher.stdin.end(
-      JSON.stringify({
-        ...{ folder: gramine.prepared.folder, libpal: PAL, command: standin('gramine-sgx') },
-        ...{ job, pin: gramine.world.kms.pin },
-        ...{ inputs: { people: inputFolder }, outputs: { result: outputFolder } },
-      }),
-    )
-    let pid = 0
-    for await (const line of createInterface({ input: launcher.stdout })) {
-      const event = JSON.parse(line)
-      if (event.kind === 'started') pid = event.pid
-      if (event.step === 'program-started') break
-    }
+    const scene = await FilesScene.make(gramine.world, [program], FILES)
+    const { launcher, pid } = await launchedApart(gramine, scene)
     launcher.kill('SIGKILL')
-    writeFileSync(join(inputFolder, 'go'), '')
+    writeFileSync(join(scene.inputFolder, 'go'), '')
     while (existsSync(`/proc/${pid}`)) await sleep(50)
-    await rm(join(inputFolder, 'go'))
+    await rm(join(scene.inputFolder, 'go'))
     const next = await FilesScene.make(
       gramine.world,
       ['open("/data/result/x", "w").write("x")'],
       FILES,
     )
     receiptOf(await gramine.run(next))
-    expect(await readdir(outputFolder)).toEqual([])
+    expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
   describe('attacked by its host', () => {

@@ -1,13 +1,15 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { exportSimPlatform } from '@cloister/attestation'
 import type { JobStatement, KmsPin } from '@cloister/kms'
 import type { EnclaveDefinition } from '../../definition/schema.ts'
 import type { InstanceEnd } from '../../launcher/ending.ts'
 import type { LaunchEvent } from '../../launcher/event.ts'
-import { World } from '../../launcher/world.test.support.ts'
+import { type Scene, World } from '../../launcher/world.test.support.ts'
 import { keySigner } from '../../sigstruct/signer.ts'
 import { newKey, standin } from '../image.test.support.ts'
 import { type BuiltBackend, buildGramine } from './build.ts'
@@ -32,6 +34,7 @@ export const stepsOf = (events: readonly LaunchEvent[]) =>
 export const PAL =
   ['/lib/x86_64-linux-gnu/libm.so.6', '/usr/lib64/libm.so.6'].find(existsSync) ?? ''
 
+const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
 const QUOTER = fileURLToPath(new URL('../quoter.test.support.js', import.meta.url))
 const TOOLS = {
   manifest: standin('gramine-manifest'),
@@ -112,4 +115,26 @@ export class GramineWorld {
       ...changes,
     })
   }
+}
+
+/** A job whose launcher is a process of its own, once its program runs. */
+export async function launchedApart(
+  { prepared, world }: GramineWorld,
+  { job, inputFolder, outputFolder }: Pick<Scene, 'job' | 'inputFolder' | 'outputFolder'>,
+): Promise<{ readonly launcher: ChildProcess; readonly pid: number }> {
+  const launcher = spawn(process.execPath, [LAUNCHING], { stdio: ['pipe', 'pipe', 'ignore'] })
+  launcher.stdin.end(
+    JSON.stringify({
+      ...{ folder: prepared.folder, libpal: PAL, command: standin('gramine-sgx') },
+      ...{ job, pin: world.kms.pin },
+      ...{ inputs: { people: inputFolder }, outputs: { result: outputFolder } },
+    }),
+  )
+  let pid = 0
+  for await (const line of createInterface({ input: launcher.stdout })) {
+    const event = JSON.parse(line)
+    if (event.kind === 'started') pid = event.pid
+    if (event.step === 'program-started') break
+  }
+  return { launcher, pid }
 }

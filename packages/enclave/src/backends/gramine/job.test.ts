@@ -1,12 +1,9 @@
-import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { MANIFEST_NAME } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../../definition/schema.ts'
@@ -18,12 +15,17 @@ import { findBubblewrap } from '../../launcher/start.ts'
 import { INIT, PLAINTEXT, Scene } from '../../launcher/world.test.support.ts'
 import { verifyReceipt } from '../../receipt/verify.ts'
 import { BackendError } from '../errors.ts'
-import { standin } from '../image.test.support.ts'
-import { failureOf, GramineWorld, PAL, receiptOf, stepsOf } from './job.test.support.ts'
+import {
+  failureOf,
+  GramineWorld,
+  launchedApart,
+  PAL,
+  receiptOf,
+  stepsOf,
+} from './job.test.support.ts'
 import { assertGramineManifest, parseGramineManifest } from './manifest.ts'
 import { trustedOf, verifyGramine } from './verify.ts'
 
-const LAUNCHING = fileURLToPath(new URL('launching.test.support.js', import.meta.url))
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`)
 
 const isHere = findBubblewrap() !== undefined && PAL !== ''
@@ -128,28 +130,14 @@ describe.runIf(isHere)(`a job under Gramine, of a program that speaks with init$
 
   it('ends when its launcher is killed, and the next one finds nothing of it', async () => {
     const scene = await Scene.make(gramine.world, ['stay'])
-    const launcher = spawn(process.execPath, [LAUNCHING], { stdio: ['pipe', 'pipe', 'ignore'] })
-    const { job, inputFolder, outputFolder } = scene
-    launcher.stdin.end(
-      JSON.stringify({
-        ...{ folder: gramine.prepared.folder, libpal: PAL, command: standin('gramine-sgx') },
-        ...{ job, pin: gramine.world.kms.pin },
-        ...{ inputs: { people: inputFolder }, outputs: { result: outputFolder } },
-      }),
-    )
-    let pid = 0
-    for await (const line of createInterface({ input: launcher.stdout })) {
-      const event = JSON.parse(line)
-      if (event.kind === 'started') pid = event.pid
-      if (event.step === 'program-started') break
-    }
+    const { launcher, pid } = await launchedApart(gramine, scene)
     expect(isAlive(pid)).toBe(true)
     launcher.kill('SIGKILL')
     for (let waited = 0; isAlive(pid) && waited < 10_000; waited += 50) await sleep(50)
     expect(isAlive(pid)).toBe(false)
     const again = await Scene.make(gramine.world)
     receiptOf(await gramine.run(again))
-    expect(await readdir(outputFolder)).toEqual([])
+    expect(await readdir(scene.outputFolder)).toEqual([])
   })
 
   describe('attacked by its host', () => {
