@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { givenOptions } from '../given-options.ts'
 import type { GlobalFlags } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -56,23 +57,13 @@ export function addPodOptions(command: Command): Command {
 
 const collected = (text: string, before: readonly string[] = []) => [...before, text]
 
-/** Those of the pods’ options that were given. */
-export function podOptionsIn(flags: PodFlags): readonly string[] {
-  const names: readonly (keyof PodFlags)[] = [
+/** Those of the options about clusters and pods that were given. */
+export function podOptionsIn(flags: ClusterFlags & PodFlags): readonly string[] {
+  return givenOptions(flags, [
     ...(['name', 'podImage', 'claim', 'sgx', 'epcMib', 'withoutAesm', 'pccs', 'cpus'] as const),
     ...(['memoryMib', 'kmsPeer', 'pccsPeer', 'allowEgress', 'driverTemplate'] as const),
-    'executorTemplate',
-  ]
-  return names
-    .filter(name => flags[name] !== undefined)
-    .map(name => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`)
-}
-
-/** Those of the cluster’s options that were given. */
-export function clusterOptionsIn(flags: ClusterFlags): readonly string[] {
-  return (['kubeconfig', 'context', 'namespace'] as const)
-    .filter(name => flags[name] !== undefined)
-    .map(name => `--${name}`)
+    ...(['executorTemplate', 'kubeconfig', 'context', 'namespace'] as const),
+  ])
 }
 
 /** An option that there must be. @throws UsageError */

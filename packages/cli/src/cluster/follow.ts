@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import {
   ClusterError,
   type Connection,
@@ -23,17 +24,15 @@ export interface FollowedRun {
   readonly receipts?: readonly string[]
 }
 
-/** What signals end a process with, and shells tell them by. */
-const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
-type Signal = keyof typeof SIGNAL_CODES
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Tells when the person wants to stop. A second signal ends the process at once. */
 export class Interruption {
   readonly #aborted = new AbortController()
-  #by: Signal | undefined
+  #by: (typeof SIGNALS)[number] | undefined
 
   constructor() {
-    for (const signal of Object.keys(SIGNAL_CODES) as Signal[]) {
+    for (const signal of SIGNALS) {
       process.on(signal, () => {
         if (this.#by !== undefined) process.exit(EXIT.cutShort)
         this.#by = signal
@@ -46,9 +45,9 @@ export class Interruption {
     return this.#aborted.signal
   }
 
-  /** What the process is to end with. */
+  /** What the process is to end with, by which shells tell signals. */
   get exitCode(): number {
-    return SIGNAL_CODES[this.#by ?? 'SIGINT']
+    return 128 + constants.signals[this.#by ?? 'SIGINT']
   }
 }
 

@@ -7,6 +7,7 @@ import {
   parsePodTemplate,
   type RunPlan,
 } from '@cloister/cluster'
+import { givenOptions } from '../given-options.ts'
 import { ENROL_FIRST, pinFrom, type Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { wholeNumber } from '../whole-number.ts'
@@ -76,10 +77,9 @@ const numberIn = (flag: string, text: string | undefined, otherwise: number) =>
 function confinementFrom(flags: PlanFlags, memoryMiB: number): Confinement {
   const { sgx, withoutSandbox } = flags
   if (sgx === undefined) {
-    const odd = (['epcMib', 'withoutAesm', 'pccs'] as const).find(name => flags[name] !== undefined)
+    const [odd] = givenOptions(flags, ['epcMib', 'withoutAesm', 'pccs'])
     if (odd !== undefined) {
-      const message = `${odd === 'epcMib' ? '--epc-mib' : odd === 'pccs' ? '--pccs' : '--without-aesm'}: is about SGX`
-      throw new UsageError(message, 'give --sgx too, or leave it out')
+      throw new UsageError(`${odd}: is about SGX`, 'give --sgx too, or leave it out')
     }
     return withoutSandbox === true ? 'pod' : 'sandbox'
   }

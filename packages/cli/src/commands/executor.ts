@@ -98,7 +98,7 @@ async function serve(
   file: string,
   flags: ExecutorFlags,
   signal: AbortSignal,
-  id = randomBytes(16).toString('hex'),
+  id?: string,
 ): Promise<ExecutorResult> {
   const job = await readJobFile(file)
   if ((await teeOfImage(job.image)) === 'sgx') {
@@ -108,7 +108,8 @@ async function serve(
   const client = new KmsClient(pin)
   try {
     const result = await serveJobFile({
-      ...{ job, pin, signal, id, driver: flags.driver, hosts: await hostsOf(flags) },
+      ...{ job, pin, signal, driver: flags.driver, hosts: await hostsOf(flags) },
+      ...(id === undefined ? {} : { id }),
       platform: await simulatedPlatform(session.home),
       untilOver: flags.stay === true,
       onVerified: () => session.follow(client),

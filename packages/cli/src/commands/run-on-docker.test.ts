@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFile, chown, cp, readdir, readFile, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { appendFile, chown, cp, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { type ContainerEvent, runInContainer } from '@cloister/cluster/docker'
@@ -16,6 +15,7 @@ import {
 import { World } from '../../../enclave/dist/launcher/world.test.support.js'
 import { MAIN } from '../cloister.test.support.ts'
 import { containerEngine, type TestEngine } from '../container-engine.test.support.ts'
+import { homeElsewhere } from '../home-elsewhere.test.support.ts'
 import { type NodeImage, nodeImage } from '../node-image.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 
@@ -219,29 +219,16 @@ describe.runIf(engine !== undefined)(
       await cp(world.path('image'), world.path('evil'), { recursive: true, verbatimSymlinks: true })
       await appendFile(world.path('evil', 'root', 'app', 'upper.mjs'), '// and more\n')
       await world.writeJob('evil.yaml', 'evil')
-      let connections = 0
-      const listener = createServer(socket => {
-        connections += 1
-        socket.destroy()
-      })
-      await once(listener.listen(0, '127.0.0.1'), 'listening')
-      const { port } = listener.address() as AddressInfo
-      await cp(world.path('home'), world.path('elsewhere'), {
-        recursive: true,
-        filter: source => source !== world.path('home', 'kms'),
-      })
-      const pin = JSON.parse(await readFile(world.path('home', 'kms.json'), 'utf8'))
-      const url = `https://127.0.0.1:${port}`
-      await writeFile(world.path('elsewhere', 'kms.json'), JSON.stringify({ ...pin, url }))
+      const kms = await homeElsewhere(world.path('home'), world.path('elsewhere'))
       const elsewhere = ['--home', world.path('elsewhere'), 'run']
       const refused = await world.cloister(...elsewhere, 'evil.yaml', ...ON_DOCKER)
       expect(refused.code).toBe(EXIT.notAuthentic)
       expect(refused.stderr).toContain('[CHANGED]')
-      expect(connections).toBe(0)
+      expect(kms.connections()).toBe(0)
       const good = await world.cloister(...elsewhere, 'job.yaml', ...ON_DOCKER)
       expect(good.stderr).toContain('[UNREACHABLE]')
-      expect(connections).toBeGreaterThan(0)
-      listener.close()
+      expect(kms.connections()).toBeGreaterThan(0)
+      kms.close()
     })
 
     it('goes without a sandbox where that is said, and says what is missing', async () => {

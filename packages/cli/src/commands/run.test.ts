@@ -2,13 +2,13 @@ import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFile, cp, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { hasSandbox } from '@cloister/enclave'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { homeElsewhere } from '../home-elsewhere.test.support.ts'
 import { EXIT } from '../output/exit-codes.ts'
 import { type Ended, type Served, served } from '../served.test.support.ts'
 
@@ -259,20 +259,7 @@ describe.runIf(canRun)('a host of a program’s job', { timeout: 300_000 }, () =
   })
 
   it('that changes the image has it refused, before anybody is spoken to', async () => {
-    let connections = 0
-    const listener = createServer(socket => {
-      connections += 1
-      socket.destroy()
-    })
-    await once(listener.listen(0, '127.0.0.1'), 'listening')
-    const { port } = listener.address() as AddressInfo
-    await cp(path('home'), path('elsewhere'), {
-      recursive: true,
-      filter: source => source !== path('home', 'kms'),
-    })
-    const pin = JSON.parse(await readFile(path('home', 'kms.json'), 'utf8'))
-    const url = `https://127.0.0.1:${port}`
-    await writeFile(path('elsewhere', 'kms.json'), JSON.stringify({ ...pin, url }))
+    const kms = await homeElsewhere(path('home'), path('elsewhere'))
     await cp(path('image'), path('changed.image'), { recursive: true, verbatimSymlinks: true })
     await appendFile(path('changed.image', 'root', 'app', 'regression.py'), '# and more\n')
     await writeFile(path('good.yaml'), jobFile())
@@ -284,12 +271,12 @@ describe.runIf(canRun)('a host of a program’s job', { timeout: 300_000 }, () =
         EXIT.notAuthentic,
         expect.stringContaining('[CHANGED]'),
       ])
-      expect(connections).toBe(0)
+      expect(kms.connections()).toBe(0)
       // Of an image as it was signed, the key service is asked.
       expect((await run('good.yaml')).stderr).toContain('[UNREACHABLE]')
-      expect(connections).toBeGreaterThan(0)
+      expect(kms.connections()).toBeGreaterThan(0)
     } finally {
-      listener.close()
+      kms.close()
     }
   })
 

@@ -11,6 +11,7 @@ import {
 } from '@cloister/engine/job'
 import { KmsClient } from '@cloister/kms'
 import type { Command } from 'commander'
+import { givenOptions } from '../given-options.ts'
 import { refusalOf } from '../instance-refusal.ts'
 import { Collected } from '../output/collected.ts'
 import { describe } from '../run/describe.ts'
@@ -156,12 +157,11 @@ type Runner = (common: Common) => Promise<Ended>
 
 /** What runs a job: what the person says, else the TEE that its image was made for. */
 async function runnerOf(session: Session, job: JobFile, flags: HereFlags): Promise<Runner> {
-  const { on, executors, listen, advertise, secretFile, wait } = flags
+  const { on, executors, listen } = flags
   if (listen !== undefined && executors === undefined) {
     throw new UsageError('--listen: nobody is waited for', 'give --executors NUMBER')
   }
-  const aboutHosts = { '--advertise': advertise, '--secret-file': secretFile, '--wait': wait }
-  const [odd] = Object.entries(aboutHosts).find(([, value]) => value !== undefined) ?? []
+  const [odd] = givenOptions(flags, ['advertise', 'secretFile', 'wait'])
   if (listen === undefined && odd !== undefined) {
     throw new UsageError(`${odd}: nothing listens`, 'give --listen HOST:PORT')
   }

@@ -1,6 +1,7 @@
 import type { ContainerOptions } from '@cloister/cluster/docker'
 import type { Command } from 'commander'
 import { cloisterImage } from '../cloister-image.ts'
+import { givenOptions } from '../given-options.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags for containers. */
@@ -19,19 +20,10 @@ export function addDockerOptions(command: Command): Command {
 }
 
 /** Requires that nothing is said about containers. @throws UsageError */
-export function requireNoContainers({
-  dockerImage,
-  dockerEngine,
-  dockerNetwork,
-}: DockerFlags): void {
-  const said = {
-    '--docker-image': dockerImage,
-    '--docker-engine': dockerEngine,
-    '--docker-network': dockerNetwork,
-  }
-  const odd = Object.entries(said).find(([, value]) => value !== undefined)
+export function requireNoContainers(flags: DockerFlags): void {
+  const [odd] = givenOptions(flags, ['dockerImage', 'dockerEngine', 'dockerNetwork'])
   if (odd === undefined) return
-  throw new UsageError(`${odd[0]}: is about containers`, 'give --on docker too, or leave it out')
+  throw new UsageError(`${odd}: is about containers`, 'give --on docker too, or leave it out')
 }
 
 /** Reads them. */

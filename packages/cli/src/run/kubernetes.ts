@@ -3,10 +3,10 @@ import {
   addClusterOptions,
   addPodOptions,
   type ClusterFlags,
-  clusterOptionsIn,
   type PodFlags,
   podOptionsIn,
 } from '../cluster/flags.ts'
+import { givenOptions } from '../given-options.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import type { HostsFlags } from './hosts.ts'
@@ -35,21 +35,15 @@ export function addKubernetesOptions(command: Command): Command {
 
 /** Requires that nothing is said about pods. @throws UsageError */
 export function requireNoPods(flags: KubernetesFlags): void {
-  const detach = flags.detach === undefined ? [] : ['--detach']
-  const [odd] = [...podOptionsIn(flags), ...clusterOptionsIn(flags), ...detach]
+  const [odd] = [...podOptionsIn(flags), ...givenOptions(flags, ['detach'])]
   if (odd === undefined) return
   throw new UsageError(`${odd}: is about pods`, 'give --on k8s too, or leave it out')
 }
 
 /** Runs a job in pods, and ends as its driver does. @throws UsageError, RunError, ClusterError */
 export async function onKubernetes(session: Session, file: string, flags: Flags): Promise<void> {
-  const { advertise, libpal, listen, secretFile, wait } = flags
-  const hosts = { '--listen': listen, '--advertise': advertise, '--secret-file': secretFile }
-  const others = Object.entries({ ...hosts, '--wait': wait, '--libpal': libpal })
-  const odd = others.find(([, value]) => value !== undefined)
-  if (odd !== undefined) {
-    throw new UsageError(`${odd[0]}: pods have their own`, 'leave it out')
-  }
+  const [odd] = givenOptions(flags, ['listen', 'advertise', 'secretFile', 'wait', 'libpal'])
+  if (odd !== undefined) throw new UsageError(`${odd}: pods have their own`, 'leave it out')
   const { runOnKubernetes }: typeof import('../commands/run-on-kubernetes.ts') = await import(
     MODULE
   )
