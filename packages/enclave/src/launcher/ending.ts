@@ -81,7 +81,13 @@ export async function endOf(
     const how = killedBy === null ? `with code ${code}` : `by ${killedBy}`
     const said = complaints().trim()
     const detail = said === '' ? '' : `; it said: ${said}`
-    throw new LaunchError('STATUS', `the instance ended ${how} and did not say why${detail}`)
+    const cause = await started.pid.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    const why = cause instanceof Error ? `; ${cause.message}` : ''
+    const message = `the instance ended ${how} and did not say why${detail}${why}`
+    throw new LaunchError('STATUS', message, { cause })
   } finally {
     signal?.removeEventListener('abort', abort)
     started.kill()

@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { MANIFEST_NAME } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openImage } from '../image/verify.ts'
 import { verifyReceipt } from '../receipt/verify.ts'
+import { endOf } from './ending.ts'
 import type { LaunchResult } from './launch.ts'
 import { KmsProxy } from './proxy.test.support.ts'
-import { findBubblewrap } from './start.ts'
+import { findBubblewrap, type StartedInstance, startSandboxed } from './start.ts'
 import { PLAINTEXT, Scene, World } from './world.test.support.ts'
 
 let world: World
@@ -130,6 +132,44 @@ describe.runIf(isSandboxed)('the sandbox', () => {
       const seen = { uid: 65534, readsInit: 0, readsInitMemory: 0, listsInit: 0, kmsSocket: 0 }
       expect(statistics).toMatchObject(seen)
     }
+  })
+})
+
+describe.runIf(isSandboxed)('an instance that cannot be made ready', () => {
+  const unready = async (onBlocked: (started: () => StartedInstance) => void) => {
+    const { root, manifest } = await openImage(world.image.folder)
+    const bubblewrap = findBubblewrap() ?? ''
+    const users = isRoot ? 'two-users' : 'one-user'
+    const started: StartedInstance = await startSandboxed(
+      bubblewrap,
+      {
+        ...{ users, rootFolder: root, manifest, jobFolder: world.folder, kmsSocket: world.folder },
+        ...{ networkSocket: undefined, peers: undefined, inputs: {}, outputs: {}, hostFolders: {} },
+        memoryMiB: 16,
+      },
+      {
+        ...{ limits: {}, hasInput: false, filter: undefined },
+        onBlocked: () => onBlocked(() => started),
+      },
+    )
+    const end = endOf(started, { onEvent: () => {} })
+    return { end, pid: started.pid }
+  }
+
+  it('ends, and says why', async () => {
+    const { end } = await unready(() => {
+      throw new Error('no control group for it')
+    })
+    await expect(end).rejects.toMatchObject({
+      code: 'STATUS',
+      message: expect.stringContaining('no control group for it'),
+    })
+  })
+
+  it('ends when it is called off just then', async () => {
+    const { end, pid } = await unready(started => started().kill())
+    await pid.catch(() => {})
+    await expect(end).rejects.toMatchObject({ code: 'STATUS' })
   })
 })
 

@@ -7,6 +7,7 @@ import { LaunchError } from './errors.ts'
 import { executableOf } from './executable.ts'
 import type { Confinement } from './isolation.ts'
 import { limitedCommand, limitProcesses } from './process-limits.ts'
+import { startOf } from './run-folder.ts'
 import {
   BLOCK_FD,
   bubblewrapArguments,
@@ -64,7 +65,7 @@ async function isToBeHad(bubblewrap: string, users: Users): Promise<boolean> {
   started.process.stdout?.resume()
   started.process.stderr?.resume()
   started.pid.catch(() => {})
-  const timer = setTimeout(() => started.process.kill('SIGKILL'), PROBE_MS)
+  const timer = setTimeout(started.kill, PROBE_MS)
   try {
     return (await exitOf(started.process)) === 0
   } catch {
@@ -163,7 +164,14 @@ function startBubblewrap(options: {
     ...(users === 'two-users' ? { uid: PROGRAM_UID, gid: PROGRAM_UID } : {}),
   })
   if (filter !== undefined) give(child, FILTER_FD, filter)
+  let init: ProcessOnce | undefined
+  // The sandbox's processes end with bubblewrap, but for init before it was let go.
+  const kill = () => {
+    child.kill('SIGKILL')
+    init?.kill()
+  }
   const pid = childPid(child).then(value => {
+    init = new ProcessOnce(value)
     if (users === 'two-users') {
       writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid, outside))
       writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid, outside))
@@ -172,13 +180,12 @@ function startBubblewrap(options: {
     give(child, BLOCK_FD, Buffer.from('.'))
     return value
   })
-  pid.catch(() => child.kill('SIGKILL'))
+  pid.catch(kill)
   return {
     process: child,
     quotes: channel(child, QUOTE_FD),
     status: channel(child, STATUS_FD),
-    // The sandbox's processes end with bubblewrap.
-    kill: () => child.kill('SIGKILL'),
+    kill,
     pid,
   }
 }
@@ -189,6 +196,26 @@ function give(child: ChildProcess, fd: number, bytes: Uint8Array): void {
   // Whoever does not read it has ended, and says why.
   stream.on('error', () => {})
   stream.end(bytes)
+}
+
+/** A process, and no later one that has its id. */
+class ProcessOnce {
+  readonly #pid: number
+  readonly #startedAt: string | undefined
+
+  constructor(pid: number) {
+    this.#pid = pid
+    this.#startedAt = startOf(pid)
+  }
+
+  kill(): void {
+    if (this.#startedAt === undefined || startOf(this.#pid) !== this.#startedAt) return
+    try {
+      process.kill(this.#pid, 'SIGKILL')
+    } catch {
+      // It has ended.
+    }
+  }
 }
 
 function killGroup(pid: number | undefined): void {
