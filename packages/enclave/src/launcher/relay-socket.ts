@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
-import { type AddressInfo, createServer, type ServerOpts, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type ServerOpts, type Socket } from 'node:net'
 
 /** Longest path of a socket in Linux, unix(7). */
 const MAX_PATH = 107
@@ -43,7 +43,7 @@ export async function openRelaySocket(
   const { server, relay } = relayServer(options, onConnection)
   requireShort(path)
   server.listen(path)
-  await once(server, 'listening')
+  await listening(server)
   await chmod(path, mode)
   return relay
 }
@@ -65,9 +65,15 @@ export async function openLoopbackRelay(
 ): Promise<LoopbackRelay> {
   const { server, relay } = relayServer(options, onConnection)
   server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  await listening(server)
   const { port } = server.address() as AddressInfo
   return { ...relay, port }
+}
+
+async function listening(server: Server): Promise<void> {
+  await once(server, 'listening')
+  // A connection that could not be taken, for want of memory or descriptors, is no end of the others.
+  server.on('error', () => {})
 }
 
 function relayServer(

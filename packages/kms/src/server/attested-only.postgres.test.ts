@@ -6,4 +6,5 @@ onPostgresToo(
     World.backend = backend
   },
   () => import('./attested-only.test.ts'),
+  { onlySlow: true },
 )

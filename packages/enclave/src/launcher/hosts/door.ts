@@ -58,6 +58,8 @@ export async function openDoor({ listen, called, secret, onCaller }: DoorOptions
   server.maxConnections = MAX_CONNECTIONS
   server.listen(listen)
   await once(server, 'listening')
+  // A caller that could not be taken, for want of memory or descriptors, is no end of the job.
+  server.on('error', () => {})
   const { port } = server.address() as AddressInfo
   return {
     address: { host: listen.host, port },

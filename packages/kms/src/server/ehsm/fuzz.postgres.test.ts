@@ -6,4 +6,5 @@ onPostgresToo(
     World.backend = backend
   },
   () => import('./fuzz.test.ts'),
+  { onlySlow: true },
 )

@@ -111,9 +111,16 @@ const BACKENDS: readonly Backend[] = [new Sqlite(), POSTGRES]
  * Tests of whole key services, which by themselves are run on SQLite, on PostgreSQL.
  * @param use - Called with what makes their databases
  * @param load - Imports the file of the tests
+ * @param onlySlow - For tests of what is decided before a database is asked: under SLOW=1 alone.
  */
-export function onPostgresToo(use: (backend: Backend) => void, load: () => Promise<unknown>): void {
-  describe.skipIf(POSTGRES.missing !== '')(`on PostgreSQL${POSTGRES.missing}`, async () => {
+export function onPostgresToo(
+  use: (backend: Backend) => void,
+  load: () => Promise<unknown>,
+  { onlySlow = false }: { readonly onlySlow?: boolean } = {},
+): void {
+  const isLeftOut = onlySlow && process.env['SLOW'] !== '1'
+  const why = isLeftOut ? ' (skipped: long, with SLOW=1)' : POSTGRES.missing
+  describe.skipIf(why !== '')(`on PostgreSQL${why}`, async () => {
     beforeAll(async () => {
       await POSTGRES.start()
       use(POSTGRES)
