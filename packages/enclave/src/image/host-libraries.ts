@@ -70,6 +70,11 @@ async function listed(loader: string, path: string): Promise<readonly string[]> 
   return stdout.split('\n').flatMap(line => FOUND.exec(line)?.[1] ?? [])
 }
 
+/** Whether a library was found by its place beside the file, $ORIGIN, be it up and down again. */
+function isBeside(file: string, path: string): boolean {
+  return path.startsWith(`${dirname(file)}/`)
+}
+
 function isInside(folder: string, path: string): boolean {
   const steps = relative(folder, path)
   return steps !== '' && !isAbsolute(steps) && steps !== '..' && !steps.startsWith('../')
@@ -77,7 +82,8 @@ function isInside(folder: string, path: string): boolean {
 
 /**
  * Everything that an ELF file loads when it starts, its loader included; nothing for other files.
- * Libraries beside the file (or below) keep their place relative to it, those of the system theirs.
+ * Libraries that it finds by its own place, as `$ORIGIN/../lib`, keep theirs relative to it; those of
+ * the system have theirs.
  * @param from - The file, on this machine.
  * @param to - Its absolute path in the image.
  * @throws ImageError with `LIBRARY` when one is not found, or is where the image's loader would not
@@ -89,7 +95,7 @@ export async function sharedLibraries(from: string, to: string): Promise<readonl
   if (loader === undefined) return []
   const libraries = new Map([[loader, { from: loader, to: loader }]])
   for (const path of await listed(loader, from)) {
-    if (isInside(dirname(from), path)) {
+    if (isBeside(from, path)) {
       const place = join(dirname(to), relative(dirname(from), path))
       libraries.set(path, { from: path, to: place })
     } else if (SYSTEM_FOLDERS.some(folder => isInside(folder, path))) {
