@@ -38,6 +38,16 @@ describe('a pod template', () => {
     ['a folder of the host', volume({ hostPath: { path: '/' } }), '.hostPath:'],
     ['a secret', volume({ secret: { secretName: 'x' } }), '.secret:'],
     ['a projected token', volume({ projected: { sources: [] } }), '.projected:'],
+    [
+      'a driver of secrets',
+      volume({ csi: { driver: 'secrets-store.csi.k8s.io' } }),
+      'spec.volumes[0].csi.driver: secrets-store.csi.k8s.io mounts secrets',
+    ],
+    [
+      'a secret for a driver',
+      volume({ csi: { driver: 'nas.csi', nodePublishSecretRef: { name: 's' } } }),
+      'spec.volumes[0].csi.nodePublishSecretRef: wanted none',
+    ],
     ['a volume of ours', pod({ spec: { volumes: [{ name: 'home' }] } }), 'a name of ours'],
     ['a mount over the image', mount('/opt/cloister'), 'mountPath'],
     ['a mount over the configuration', mount('/job/../etc/cloister'), 'mountPath'],

@@ -76,7 +76,21 @@ function volume(at: number, value: unknown): Entry {
   const where = `spec.volumes[${at}]`
   const found = entry(where, value, ['name', ...VOLUME_KINDS])
   if (OWN_VOLUMES.includes(found.name)) throw refusal(where, `${found.name} is a name of ours`)
+  requireNoSecrets(`${where}.csi`, record(`${where}.csi`, found['csi']))
   return found
+}
+
+/** Drivers whose volumes are secrets, keys or certificates: of stores, SPIFFE, cert-manager. */
+const SECRET_DRIVER = /secret|vault|spiffe|cert/i
+
+function requireNoSecrets(where: string, csi: Readonly<Record<string, unknown>>): void {
+  const { driver, nodePublishSecretRef } = csi
+  if (typeof driver === 'string' && SECRET_DRIVER.test(driver)) {
+    throw refusal(`${where}.driver`, `${driver} mounts secrets: instances need none`)
+  }
+  if (nodePublishSecretRef !== undefined) {
+    throw refusal(`${where}.nodePublishSecretRef`, 'wanted none: no secret goes to a job')
+  }
 }
 
 function mountsOf(containers: unknown): readonly Entry[] {
