@@ -21,6 +21,10 @@ export function* every(below: number, step = 1): Iterable<number> {
   for (let bit = 0; bit < below; bit += step) yield bit
 }
 
+/** Every bit under SLOW=1; otherwise two or three of each byte. */
+export const allOf = (below: number): Iterable<number> =>
+  every(below, process.env['SLOW'] === '1' ? 1 : 3)
+
 /** Those of some bits that may be flipped; what refuses them without a code is thrown on. */
 export function acceptedFlips(
   bytes: Uint8Array,
