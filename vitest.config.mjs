@@ -7,8 +7,8 @@ const ATTESTATION = 'packages/attestation/dist/**/*.test.js'
 
 export default defineConfig({
   test: {
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     pool: 'forks',
     // Mistakes that cost too much to look for elsewhere.
     env: { CLOISTER_ASSERTIONS: '1' },
