@@ -50,6 +50,8 @@ export async function makeCommandsBundle(entry: string, folder: string): Promise
     minify: true,
     // Names of errors depend on them.
     keepNames: true,
+    // Node prints the line at which nobody caught an error.
+    lineLimit: 200,
     charset: 'utf8',
     legalComments: 'none',
     metafile: true,
