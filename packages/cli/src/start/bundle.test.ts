@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { freshBundle } from './bundle.ts'
+import { COMMANDS_BUNDLE, freshBundle } from './bundle.ts'
 import { makeBundle } from './make-bundle.ts'
+import { makeCommandsBundle } from './make-commands-bundle.ts'
 
 let folder: string
 
@@ -24,6 +25,111 @@ function ended(program: string, argv: readonly string[]): Promise<readonly unkno
     )
   })
 }
+
+/** What a command came to, without what `cloister doctor` finds other from one moment to the next. */
+function steady([code, ...said]: readonly unknown[]): readonly unknown[] {
+  return [code, ...said.map(text => String(text).replace(/\d+ MiB free/, 'MiB free'))]
+}
+
+describe('the bundle of all commands', () => {
+  const bundled = fileURLToPath(COMMANDS_BUNDLE)
+
+  beforeAll(async () => {
+    if (freshBundle(COMMANDS_BUNDLE) !== undefined) return
+    await makeCommandsBundle(here('any-command.js'), fileURLToPath(new URL('.', COMMANDS_BUNDLE)))
+  }, 120_000)
+
+  // Of every family a command that gets past its arguments, and fails.
+  it.each([
+    [],
+    ['demo', '--rows', 'many'],
+    ['kms', 'backup', '--data', 'nowhere', '--out', 'copy.db'],
+    ['key', 'list'],
+    ['account', 'list'],
+    ['audit', 'verify', 'nowhere'],
+    ['policy', 'test', 'nowhere.json'],
+    ['encrypt', 'nowhere.csv', 'sealed', '--key', 'people'],
+    ['verify', 'nowhere'],
+    ['enclave', 'measure', 'nowhere'],
+    ['run', 'nowhere.yaml', '--on', 'k8s'],
+    ['contained', 'nowhere'],
+    ['executor', 'nowhere.yaml', '--driver', 'nowhere:1'],
+    ['sql', '--table', 'people=nowhere', 'select 1'],
+    ['receipt', 'verify', 'nowhere.jws'],
+    ['attest', 'inspect', 'nowhere'],
+    ['pccs', 'unpack', 'nowhere.json', '--out', 'collateral'],
+    ['cluster', 'render', 'nowhere.yaml'],
+    ['doctor'],
+  ])('says what the modules say: %s %s', { timeout: 120_000 }, async (...failing) => {
+    const home = ['--home', join(folder, 'home')]
+    const name = failing.slice(0, 1)
+    const calls = [
+      [...home, ...failing],
+      [...name, '--help'],
+      [...name, '--odd'],
+      [...name, '--odd', '--json'],
+    ]
+    const seen = await Promise.all(calls.map(argv => ended(bundled, argv)))
+    const [, modules] = await ended(here('modules.test.support.js'), [JSON.stringify(calls)])
+    expect(seen.map(steady)).toEqual(JSON.parse(String(modules)).map(steady))
+    expect(seen.map(([code]) => code)).toEqual([
+      expect.toSatisfy(code => code !== 0 || failing[0] === 'doctor'),
+      ...[0, 2, 2],
+    ])
+  })
+
+  it('measures what the modules measure', { timeout: 240_000 }, async () => {
+    const manifests: Buffer[] = []
+    for (const [index, program] of [bundled, here('any-command.js')].entries()) {
+      const image = `image-${index}`
+      const [code, , stderr] = await ended(program, ['enclave', 'build', 'query-runner', image])
+      expect(code, String(stderr)).toBe(0)
+      manifests.push(await readFile(join(folder, image, 'manifest.json')))
+    }
+    expect(manifests[0]).toEqual(manifests[1])
+  })
+
+  it('holds one build at a time, and is as old as its beginning', async () => {
+    const around = await mkdtemp(join(folder, 'commands-'))
+    const made = join(around, 'made')
+    const entry = join(around, 'entry.js')
+    const build = async (word: string) => {
+      await writeFile(join(around, 'shared.js'), `export const word = '${word}'`)
+      await makeCommandsBundle(entry, made)
+    }
+    await writeFile(
+      entry,
+      "import { word } from './shared.js'\nconsole.log(word, (await import('./late.js')).late)",
+    )
+    await writeFile(
+      join(around, 'late.js'),
+      "import { word } from './shared.js'\nexport const late = word.length",
+    )
+    await build('first')
+    const before = Date.now()
+    await Promise.all(Array.from({ length: 4 }, () => build('second')))
+    const first = join(made, 'entry.mjs')
+    expect(await ended(first, [])).toEqual([0, 'second 6\n', ''])
+    expect((await stat(first)).mtimeMs).toBeGreaterThanOrEqual(before - 1)
+    const names = await readdir(made)
+    expect(names).toHaveLength(3)
+    // What it fails with leaves what was there.
+    await writeFile(join(around, 'shared.js'), "export { word } from 'not-installed-anywhere'")
+    await expect(makeCommandsBundle(entry, made)).rejects.toThrow('not-installed-anywhere')
+    expect(await readdir(made)).toEqual(names)
+    expect(await ended(first, [])).toEqual([0, 'second 6\n', ''])
+  })
+
+  it('is not made where something may be missing that nobody lists', async () => {
+    const around = await mkdtemp(join(folder, 'optional-'))
+    const entry = join(around, 'entry.js')
+    const made = join(around, 'made')
+    await writeFile(entry, "try { require('bufferutil') } catch {}")
+    await makeCommandsBundle(entry, made)
+    await writeFile(entry, "try { require('not-installed-anywhere') } catch {}")
+    await expect(makeCommandsBundle(entry, made)).rejects.toThrow('not-installed-anywhere')
+  })
+})
 
 describe('the bundle of `cloister run`', () => {
   it('does and says what the modules do that it is made of', { timeout: 120_000 }, async () => {
