@@ -58,6 +58,7 @@ const ATTACKS = [
   'ClusterIT.comesToTheSameWhenAnExecutorIsKilled',
   'ClusterIT.tellsWhyAnExecutorRefusesItself',
   'SettingsTest.namesWhatIsOtherwise',
+  'MainIT.answersNobody',
   'ModularEncryptionIT.refusesAnotherKey',
   'ModularEncryptionIT.refusesAFooterUnderAnotherKeyOfTheJobThanWasNamed',
   'ModularEncryptionIT.refusesAFileOfAnotherDataset',

@@ -13,6 +13,7 @@ import { INIT } from './world.test.support.ts'
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
 const CONNECTOR = 'connectors/spark'
 const CONF = join(ROOT, 'examples/spark-executors/conf')
+const SQL = join(ROOT, 'examples/spark-sql')
 const JAR = 'cloister-spark-0.1.0.jar'
 const LAY_OUT = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies'
 const run = promisify(execFile)
@@ -63,7 +64,8 @@ export async function buildSpark(around: string): Promise<SparkFiles> {
 
 /** What an image of packages has of the names that an instance's users and its host have. */
 const NAMES = {
-  passwd: 'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
+  passwd:
+    'root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
   hosts: `127.0.0.1\tlocalhost ${INSTANCE_HOST}\n`,
   'nsswitch.conf': 'passwd: files\nhosts: files\n',
 }
@@ -109,8 +111,64 @@ async function writeArguments(folder: string): Promise<void> {
   }
 }
 
+/** What an image has to run Java. */
+function javaFiles({ folder, javaHome }: SparkFiles) {
+  return [
+    { from: join(folder, 'java'), to: javaHome, exclude: ['**/libjli.so'] },
+    { from: `${javaHome}/lib/libjli.so`, to: `${javaHome}/lib/libjli.so`, libraries: true },
+    { from: join(folder, 'etc'), to: '/etc' },
+  ]
+}
+
+/**
+ * An image of Spark in one Java, as the example has it, with the example's script and others.
+ * @param scripts - More entry points: of each, the SQL that it runs.
+ */
+export async function sqlDefinition(
+  spark: SparkFiles,
+  scripts: Readonly<Record<string, string>>,
+): Promise<EnclaveDefinition> {
+  const at = (...names: readonly string[]) => join(spark.folder, ...names)
+  const program = (script: string) => ({
+    program: [`${spark.javaHome}/bin/java`, '@/app/conf/java.args', `/app/sql/${script}.sql`],
+  })
+  const names = Object.keys(scripts)
+  await mkdir(at('sql'))
+  await cp(join(SQL, 'query.sql'), at('sql/query.sql'))
+  for (const name of names) await writeFile(at('sql', `${name}.sql`), scripts[name] ?? '')
+  return {
+    version: 1,
+    name: 'spark-sql',
+    entry: {
+      init: INIT.command,
+      ...program('query'),
+      others: Object.fromEntries(names.map(name => [name, program(name)])),
+    },
+    files: [
+      INIT.file,
+      ...javaFiles(spark),
+      { from: at('app/jars'), to: '/app/lib' },
+      { from: join(SQL, 'conf'), to: '/app/conf' },
+      { from: at('sql'), to: '/app/sql' },
+    ],
+    bundles: [INIT.bundle],
+    environment: {
+      ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', MALLOC_ARENA_MAX: '2' },
+      ...{ SPARK_LOCAL_IP: '127.0.0.1', SPARK_LOCAL_HOSTNAME: 'localhost' },
+    },
+    network: 'none',
+    mounts: {
+      inputs: [{ name: 'people', to: '/data/people' }],
+      outputs: [{ name: 'result', to: '/data/result' }],
+    },
+    identity: { isvProdId: 10, isvSvn: 1 },
+    resources: { memoryMiB: 4096, threads: 256 },
+  }
+}
+
 /** An image of Spark as a driver and executors. */
-export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefinition {
+export function sparkDefinition(spark: SparkFiles): EnclaveDefinition {
+  const { folder, javaHome } = spark
   const java = `${javaHome}/bin/java`
   return {
     version: 1,
@@ -125,12 +183,10 @@ export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefini
     },
     files: [
       INIT.file,
-      { from: join(folder, 'java'), to: javaHome, exclude: ['**/libjli.so'] },
-      { from: `${javaHome}/lib/libjli.so`, to: `${javaHome}/lib/libjli.so`, libraries: true },
+      ...javaFiles(spark),
       // Hadoop's local file system sets rights by the one, Spark removes folders by the other.
       ...['/usr/bin/chmod', '/usr/bin/rm'].map(path => ({ from: path, to: path, libraries: true })),
       { from: join(folder, 'app'), to: '/app' },
-      { from: join(folder, 'etc'), to: '/etc' },
     ],
     bundles: [INIT.bundle],
     environment: {

@@ -234,6 +234,7 @@ describe('attacks on what was made ready for Gramine', () => {
       text.replace('[sgx]', '[sgx]\ninsecure__rpc_thread_num = 4'),
       text.replace('"strict"', '"allow_all_but_log"'),
       text.replace('"dcap"', '"none"'),
+      text.replace('use_exinfo = false', 'use_exinfo = true'),
       text.replace('debug = false', 'debug = true'),
       text.replace('isvsvn = 3', 'isvsvn = 4'),
       text.replace('{ type = "tmpfs", path = "/tmp" }', '{ uri = "file:/tmp", path = "/tmp" }'),
@@ -297,6 +298,15 @@ describe('trustedPaths', () => {
     const image = (await verifyGramine(built.folder, PAL)).image
     const markup = [{ path: 'x{% endraw %}', sha256: 'a'.repeat(64) }]
     expect(() => gramineTemplate(image, markup)).toThrow(expect.objectContaining({ code: 'FILES' }))
+  })
+
+  it('is told of faults where there is a Java, and nowhere else', async () => {
+    const { gramineTemplate } = await import('./template.ts')
+    const { image } = await verifyGramine(built.folder, PAL)
+    const java = file('usr/lib/jvm/java-17-openjdk-amd64/lib/server/libjvm.so')
+    const line = 'sgx.use_exinfo = true'
+    expect(gramineTemplate({ ...image, files: [...image.files, java] }, [])).toContain(line)
+    expect(gramineTemplate(image, [])).not.toContain('use_exinfo')
   })
 
   it('keeps the secret key from the tool: nothing of it is in what was built', async () => {

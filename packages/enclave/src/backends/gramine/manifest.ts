@@ -1,7 +1,7 @@
 import { parse } from 'smol-toml'
 import type { ImageManifest } from '../../image/manifest.ts'
 import { BackendError } from '../errors.ts'
-import { allowedFiles, enclaveSize, gramineMounts, ROOT } from './template.ts'
+import { allowedFiles, enclaveSize, gramineMounts, isToldOfFaults, ROOT } from './template.ts'
 import type { TrustedPath } from './trusted-paths.ts'
 
 /** What the loader measures of a manifest by number. */
@@ -178,6 +178,7 @@ export function assertGramineManifest(
     ['sgx.file_check_policy', sgx.get('file_check_policy'), 'strict'],
     ['sgx.enclave_size', sgx.get('enclave_size'), enclaveSize(image.resources.memoryMiB)],
     ['sgx.enable_stats', sgx.flag('enable_stats'), false],
+    ['sgx.use_exinfo', sgx.flag('use_exinfo'), isToldOfFaults(image)],
     ['sgx.allowed_files', sgx.list('allowed_files'), allowed],
     ['sys.disallow_subprocesses', isOneProcess, allowed.length > 0],
     ['fs.root', manifest.table('fs').get('root'), { type: 'chroot', uri: `file:${ROOT}` }],

@@ -69,6 +69,15 @@ function inlineTable(table: Readonly<Record<string, string>>): string {
   return `{ ${pairs.join(', ')} }`
 }
 
+/**
+ * Whether what runs is told the address of a page fault, which Gramine says is 0 unless asked. Java
+ * compares it with pages of its own, by which it stops its threads.
+ * @see Gramine 1.9, Documentation/manifest-syntax.rst, "SGX EXINFO"
+ */
+export function isToldOfFaults({ files }: Pick<ImageManifest, 'files'>): boolean {
+  return files.some(({ path }) => path.endsWith('/libjvm.so'))
+}
+
 function jobOptions(allowed: readonly string[]): readonly string[] {
   return [
     // Another process would be another enclave of the whole size, and see none of the files in memory.
@@ -133,6 +142,7 @@ export function gramineTemplate(
     `sgx.enclave_size = "${enclaveSize(resources.memoryMiB)}"`,
     `sgx.max_threads = ${threadsOf(manifest, options)}`,
     `sgx.edmm_enable = ${options.edmm === true}`,
+    ...(isToldOfFaults(manifest) ? ['sgx.use_exinfo = true'] : []),
     ...trusted.flatMap(({ path, sha256 }) => [
       '[[sgx.trusted_files]]',
       `uri = ${tomlString(`file:${ROOT}/${path}`)}`,
