@@ -46,9 +46,11 @@ export async function buildSpark(around: string): Promise<SparkFiles> {
   const layOut = [LAY_OUT, '-DincludeScope=provided', `-DoutputDirectory=${at('app/jars')}`]
   await run('mvn', [...maven, '-DskipITs', 'package', ...layOut], { maxBuffer: 1 << 24 })
   await cp(at(CONNECTOR, 'target', JAR), at('app/jars', JAR))
-  const classes = 'io/cloister/spark/instances'
-  const from = at(CONNECTOR, 'target/test-classes', classes)
-  await cp(from, at('app/classes', classes), { recursive: true })
+  for (const name of ['instances', 'cluster']) {
+    const classes = `io/cloister/spark/${name}`
+    const from = at(CONNECTOR, 'target/test-classes', classes)
+    await cp(from, at('app/classes', classes), { recursive: true })
+  }
   const { stdout } = await run('sh', ['-c', 'readlink -f "$(command -v java)"'])
   const javaHome = dirname(dirname(stdout.trim()))
   const wanted = (path: string) =>
@@ -103,14 +105,21 @@ async function writeArguments(folder: string): Promise<void> {
       'io.cloister.spark.instances.JobMain',
     ],
     'executor.args': [...options, classes, 'io.cloister.spark.cluster.ExecutorMain'],
+    'without-plugin.args': [...options, classes, 'io.cloister.spark.cluster.FirstWithoutPlugin'],
   }
   for (const [name, of] of Object.entries(lines)) {
     await writeFile(join(folder, name), `${of.join('\n')}\n`)
   }
 }
 
-/** An image of Spark as a driver and executors. */
-export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefinition {
+/**
+ * An image of Spark as a driver and executors.
+ * @param options.executor - Arguments of its executors' Java, a file of the image's.
+ */
+export function sparkDefinition(
+  { folder, javaHome }: SparkFiles,
+  { executor = 'executor.args', memoryMiB = 3072 } = {},
+): EnclaveDefinition {
   const java = `${javaHome}/bin/java`
   return {
     version: 1,
@@ -121,7 +130,7 @@ export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefini
       standardInput: true,
       program: [java, '@/app/conf/driver.args'],
       arguments: [{ free: 'what to do' }],
-      executor: { program: [java, '@/app/conf/executor.args'], ports: [7078, 7079] },
+      executor: { program: [java, `@/app/conf/${executor}`], ports: [7078, 7079] },
     },
     files: [
       INIT.file,
@@ -139,7 +148,7 @@ export function sparkDefinition({ folder, javaHome }: SparkFiles): EnclaveDefini
     },
     network: 'none',
     identity: { isvProdId: 9, isvSvn: 1 },
-    resources: { memoryMiB: 3072, threads: 512 },
+    resources: { memoryMiB, threads: 512 },
   }
 }
 
