@@ -248,7 +248,8 @@ while True:
     const failure = { where: 'InstanceError', code: 'PROGRAM' }
     expect(outcome).toMatchObject({ outcome: 'failed', failure })
     if (outcome.isolation.limits.memory.startsWith('cgroup')) {
-      expect(outcome).toMatchObject({ exitCode: 137, signal: 'SIGKILL' })
+      const reasons = [{ code: 'MEMORY', message: expect.stringContaining('200 MiB') }]
+      expect(outcome).toMatchObject({ exitCode: 137, signal: 'SIGKILL', failure: { reasons } })
       expect(outcome.usage.memoryKills).toBe(1)
       expect(outcome.usage.peakMemoryBytes).toBeLessThanOrEqual(200 << 20)
     } else {

@@ -125,7 +125,8 @@ async function launchIn(
         : passOnSignals(pid, instance.started.kill)
     try {
       const end = await endOf(instance.started, options)
-      return { ...end, isolation: instance.isolation, usage: instance.group.usage() }
+      const usage = instance.group.usage()
+      return { ...withMemory(end, usage, image), isolation: instance.isolation, usage }
     } catch (error) {
       throw explained(error, instance.group.usage(), image)
     } finally {
@@ -157,12 +158,29 @@ async function openPeers(
 }
 
 /** An instance that the kernel ended because it used too much memory could not say so itself. */
-function explained(error: unknown, usage: InstanceUsage, { manifest }: VerifiedImage): unknown {
+function explained(error: unknown, usage: InstanceUsage, image: VerifiedImage): unknown {
   const isLost = error instanceof LaunchError && error.code === 'STATUS'
-  if (!isLost || (usage.memoryKills ?? 0) === 0) return error
-  const { memoryMiB } = manifest.resources
-  const message = `the instance used more than the ${memoryMiB} MiB that its image declares`
+  const message = memoryReason(usage, image)
+  if (!isLost || message === undefined) return error
   return new LaunchError('MEMORY', message, { cause: error })
+}
+
+/** Init sees that its program was ended, or failed, and not that the kernel took a process from it. */
+function withMemory(
+  end: InstanceEnd | ServedEnd,
+  usage: InstanceUsage,
+  image: VerifiedImage,
+): InstanceEnd | ServedEnd {
+  const message = memoryReason(usage, image)
+  if (end.outcome !== 'failed' || message === undefined) return end
+  const reasons = [...end.failure.reasons, { code: 'MEMORY', message }]
+  return { ...end, failure: { ...end.failure, reasons } }
+}
+
+function memoryReason(usage: InstanceUsage, { manifest }: VerifiedImage): string | undefined {
+  if ((usage.memoryKills ?? 0) === 0) return undefined
+  const { memoryMiB } = manifest.resources
+  return `the instance used more than the ${memoryMiB} MiB that its image declares`
 }
 
 function describe({ sandbox, confinement, systemCalls, limits }: Isolation): string {

@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -35,21 +35,39 @@ export interface SparkFiles {
   remove(): Promise<void>
 }
 
+/** Whether the connector was built here, its tests' classes too, and nothing of it changed since. */
+async function isBuilt(): Promise<boolean> {
+  const at = (...names: readonly string[]) => join(ROOT, CONNECTOR, ...names)
+  const jar = await stat(at('target', JAR)).catch(() => undefined)
+  const hasTests = await stat(at('target/test-classes')).catch(() => undefined)
+  if (jar === undefined || hasTests === undefined) return false
+  const entries = await readdir(at('src'), { recursive: true, withFileTypes: true })
+  const sources = entries.map(({ parentPath, name }) => join(parentPath, name))
+  for (const path of [at('pom.xml'), at('src'), ...sources]) {
+    if ((await stat(path)).mtimeMs > jar.mtimeMs) return false
+  }
+  return true
+}
+
 /** Builds the connector in a copy of its own, and lays out what an image of Spark takes. */
 export async function buildSpark(around: string): Promise<SparkFiles> {
   const folder = await mkdtemp(join(around, 'spark-files-'))
   const at = (...names: readonly string[]) => join(folder, ...names)
-  const filter = (path: string) => !path.endsWith('/target')
+  const built = await isBuilt()
+  const filter = (path: string) => built || !path.endsWith('/target')
   for (const name of [CONNECTOR, 'LICENSE']) {
     await cp(join(ROOT, name), at(name), { recursive: true, filter })
   }
   const maven = ['--batch-mode', '--quiet', '--file', at(CONNECTOR, 'pom.xml'), '-DskipTests']
   const layOut = [LAY_OUT, '-DincludeScope=provided', `-DoutputDirectory=${at('app/jars')}`]
-  await run('mvn', [...maven, '-DskipITs', 'package', ...layOut], { maxBuffer: 1 << 24 })
+  const build = built ? [] : ['-DskipITs', 'package']
+  await run('mvn', [...maven, ...build, ...layOut], { maxBuffer: 1 << 24 })
   await cp(at(CONNECTOR, 'target', JAR), at('app/jars', JAR))
-  const classes = 'io/cloister/spark/instances'
-  const from = at(CONNECTOR, 'target/test-classes', classes)
-  await cp(from, at('app/classes', classes), { recursive: true })
+  for (const name of ['instances', 'cluster']) {
+    const classes = `io/cloister/spark/${name}`
+    const from = at(CONNECTOR, 'target/test-classes', classes)
+    await cp(from, at('app/classes', classes), { recursive: true })
+  }
   const { stdout } = await run('sh', ['-c', 'readlink -f "$(command -v java)"'])
   const javaHome = dirname(dirname(stdout.trim()))
   const wanted = (path: string) =>
@@ -105,6 +123,7 @@ async function writeArguments(folder: string): Promise<void> {
       'io.cloister.spark.instances.JobMain',
     ],
     'executor.args': [...options, classes, 'io.cloister.spark.cluster.ExecutorMain'],
+    'without-plugin.args': [...options, classes, 'io.cloister.spark.cluster.FirstWithoutPlugin'],
   }
   for (const [name, of] of Object.entries(lines)) {
     await writeFile(join(folder, name), `${of.join('\n')}\n`)
@@ -166,8 +185,14 @@ export async function sqlDefinition(
   }
 }
 
-/** An image of Spark as a driver and executors. */
-export function sparkDefinition(spark: SparkFiles): EnclaveDefinition {
+/**
+ * An image of Spark as a driver and executors.
+ * @param options.executor - Arguments of its executors' Java, a file of the image's.
+ */
+export function sparkDefinition(
+  spark: SparkFiles,
+  { executor = 'executor.args', memoryMiB = 3072 } = {},
+): EnclaveDefinition {
   const { folder, javaHome } = spark
   const java = `${javaHome}/bin/java`
   return {
@@ -179,7 +204,7 @@ export function sparkDefinition(spark: SparkFiles): EnclaveDefinition {
       standardInput: true,
       program: [java, '@/app/conf/driver.args'],
       arguments: [{ free: 'what to do' }],
-      executor: { program: [java, '@/app/conf/executor.args'], ports: [7078, 7079] },
+      executor: { program: [java, `@/app/conf/${executor}`], ports: [7078, 7079] },
     },
     files: [
       INIT.file,
@@ -195,7 +220,7 @@ export function sparkDefinition(spark: SparkFiles): EnclaveDefinition {
     },
     network: 'none',
     identity: { isvProdId: 9, isvSvn: 1 },
-    resources: { memoryMiB: 3072, threads: 512 },
+    resources: { memoryMiB, threads: 512 },
   }
 }
 

@@ -1,14 +1,17 @@
+import { execFileSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { openOwnDataset } from '@cloister/kms'
 import { datasetIdFrom, type PartWithKey } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyImage } from '../image/verify.ts'
 import type { LaunchEvent } from './event.ts'
-import { FilesScene, type Outcome, type Tree } from './files-scene.test.support.ts'
+import type { FilesScene } from './files-scene.test.support.ts'
+import { type HostAddress, parseHostAddress } from './hosts/address.ts'
+import { type ExecutorResult, launchExecutor } from './hosts/executor.ts'
 import { KmsProxy } from './proxy.test.support.ts'
 import {
   buildSpark,
@@ -18,9 +21,25 @@ import {
   type SparkFiles,
   sparkDefinition,
 } from './spark.test.support.ts'
+import {
+  crossed,
+  expectNames,
+  expectNothing,
+  expectRight,
+  expectRightOrNothing,
+  flip,
+  Gate,
+  isOfExecutors,
+  Killer,
+  makeSparkScene,
+  type People,
+  peopleOf,
+  seeded,
+  type What,
+  watching,
+} from './spark-scene.test.support.ts'
 import { hasSandbox } from './start.ts'
-import type { Wire } from './switchboard.ts'
-import { World } from './world.test.support.ts'
+import { canMount, World } from './world.test.support.ts'
 
 // The real Spark, as a driver and executors in sandboxes of their own: what its host sees of it, and
 // what its host and its machine do to it.
@@ -30,29 +49,7 @@ const SEED = Number(process.env['SEED'] ?? randomInt(2 ** 31))
 const reason = hasMaven ? '' : ' (skipped: Maven or a JDK is not installed here)'
 const canRun = hasMaven && (await hasSandbox())
 
-const ROWS = 600
-const people = Array.from({ length: ROWS }, (_, index) => ({
-  name: `person-nobody-knows-${index}`,
-  age: 20 + (index % 5),
-  town: `Town-nobody-knows-${index % 4}`,
-}))
-const lines = people.map(({ name, age, town }) => `${name},${age},${town}`)
-const FILES: Tree = Object.fromEntries(
-  [0, 1, 2].map(file => [
-    `${file}.csv`,
-    lines
-      .filter((_, index) => index % 3 === file)
-      .map(line => `${line}\n`)
-      .join(''),
-  ]),
-)
 const MARKS = ['nobody-knows', Buffer.from('nobody-knows', 'utf16le'), '"dek"', '"deks"']
-
-/** Of each age and town there are as many. */
-const EACH = ROWS / 20
-const PAIRS = [20, 21, 22, 23, 24].flatMap(age =>
-  [0, 1, 2, 3].map(town => `${age},Town-nobody-knows-${town},${(EACH * (EACH - 1)) / 2}`),
-)
 
 let folder: string
 let spark: SparkFiles
@@ -76,80 +73,17 @@ afterAll(async () => {
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 })
 
-async function make(what: 'count' | 'hold'): Promise<FilesScene> {
-  const scene = await FilesScene.make(world, [what], FILES)
-  rmSync(join(scene.folder, 'plain'), { recursive: true })
-  return scene
-}
-
-const rowsBelow = (tree: Tree, name: string) =>
-  Object.entries(tree).flatMap(([path, text]) =>
-    path.startsWith(`${name}/`)
-      ? text
-          .trimEnd()
-          .split('\n')
-          .map(row => [path, row] as const)
-      : [],
-  )
-
-/** The rows that `count` is to write, and no others. */
-async function expectRight(scene: FilesScene): Promise<void> {
-  const tree = await scene.results()
-  expect(
-    rowsBelow(tree, 'pairs')
-      .map(([, row]) => row)
-      .sort(),
-  ).toEqual(PAIRS)
-  const written = rowsBelow(tree, 'people').map(([path, row]) => {
-    const [name, town] = row.split(',')
-    return `${name},${/age=(\d+)/.exec(path)?.[1]},${town}`
-  })
-  expect(written.sort()).toEqual([...lines].sort())
-}
-
-/** That nothing is to be seen of a job's output: neither to its host nor to the key service. */
-async function expectNothing(scene: FilesScene): Promise<void> {
-  expect(readdirSync(scene.outputFolder)).toEqual([])
-  const datasetId = datasetIdFrom(scene.job.outputs[0]?.datasetId ?? '')
-  expect(await world.owner.getHead(datasetId)).toBeNull()
-}
-
-/** What a job may come to at worst. */
-async function expectRightOrNothing(scene: FilesScene, outcome: Outcome): Promise<void> {
-  if (outcome.outcome === 'completed') await expectRight(scene)
-  else await expectNothing(scene)
-}
+const make = (what: What, people?: People) => makeSparkScene(world, what, people)
 
 const partsOf = async (of: string, datasetId = ''): Promise<readonly PartWithKey[]> =>
   (await openOwnDataset(world.owner, of, datasetIdFrom(datasetId))).parts
 
-/** Numbers in [0, 1) that the seed says. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    // Numerical Recipes' linear congruential generator.
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-}
+const warningsOf = ({ events }: FilesScene) =>
+  events.flatMap(event => (event.kind === 'warning' ? [event.code] : []))
 
-const flip = (bytes: Buffer, at: number) => {
-  bytes[at] = (bytes[at] ?? 0) ^ 1
-}
+const withoutPlugin = () => sparkDefinition(spark, { executor: 'without-plugin.args' })
 
-/** Passes everything on, and shows it. */
-function watching(see: (bytes: Buffer) => void): Wire {
-  return (from: Socket, to: Socket) => {
-    for (const [one, other] of [
-      [from, to],
-      [to, from],
-    ] as const) {
-      one.on('data', see)
-      one.on('error', () => other.destroy())
-      one.pipe(other)
-    }
-  }
-}
+const isTask = (line: string) => line.startsWith('task ')
 
 describe.runIf(canRun || !hasMaven)(
   `Spark as several instances, seed ${SEED}${reason}`,
@@ -252,7 +186,7 @@ describe.runIf(canRun || !hasMaven)(
           if (event.kind === 'started') driver = event.pid
         }
         const onLine = (line: string) => {
-          if (line === 'task') tasks += 1
+          if (isTask(line)) tasks += 1
           if (tasks === 3 && driver !== 0) {
             process.kill(driver, 'SIGKILL')
             driver = 0
@@ -262,6 +196,260 @@ describe.runIf(canRun || !hasMaven)(
         await expect(launched).rejects.toMatchObject({ code: 'STATUS' })
         expect(tasks).toBe(3)
         await expectNothing(scene)
+      },
+    )
+
+    it.runIf(SLOW && canRun).each([0, 1, 2, 3])(
+      'comes to the right result where executors are killed at any moment: round %i',
+      async round => {
+        const scene = await make('count')
+        const random = seeded(SEED + 200 + round)
+        const killer = new Killer()
+        // After so many tasks; before the first of them there are executors that begin.
+        const moments = [0, 1].map(() => Math.floor(random() * 20))
+        let tasks = 0
+        const strike = () => {
+          for (const moment of moments.splice(0)) {
+            if (moment > tasks || !killer.kill(random())) moments.push(moment)
+          }
+        }
+        const onEvent = (event: LaunchEvent) => {
+          killer.onEvent(event)
+          if (event.kind !== 'executor' || !('step' in event)) return
+          if (event.step === 'program-started') strike()
+        }
+        const onLine = (line: string) => {
+          if (!isTask(line)) return
+          tasks += 1
+          strike()
+        }
+        const outcome = await launchSpark(scene, { onLine }, { executors: 2, onEvent })
+        await expectRightOrNothing(scene, outcome)
+        expect(killer.killed).toHaveLength(2)
+        expect(outcome).toMatchObject({ outcome: 'completed' })
+        const lost = warningsOf(scene).filter(code => code === 'EXECUTOR_LOST')
+        expect(lost).toHaveLength(2)
+      },
+    )
+
+    it.runIf(SLOW && canRun).each([
+      { which: 'executors that shuffle', round: 0, areExecutors: true },
+      { which: 'executors that shuffle', round: 1, areExecutors: true },
+      { which: 'driver and executors', round: 2, areExecutors: false },
+    ])(
+      'never has another result where bits change between instances: $which, round $round',
+      async ({ areExecutors, round }) => {
+        const many = peopleOf(6000)
+        const scene = await make('count', many)
+        const random = seeded(SEED + 300 + round)
+        let changed = 0
+        let fetched = 0
+        let until = 20_000 + random() * 100_000
+        const wire = watching((bytes, between) => {
+          if (isOfExecutors(between) !== areExecutors || changed === 4) return
+          until -= bytes.length
+          if (until > 0) return
+          flip(bytes, Math.floor(random() * bytes.length))
+          changed += 1
+          until = random() * 200_000
+        })
+        const onLine = (line: string) => {
+          fetched += Number(/^task .*: fetched (\d+)$/.exec(line)?.[1] ?? 0)
+        }
+        const outcome = await launchSpark(scene, { onLine }, { executors: 2, wire })
+        await expectRightOrNothing(scene, outcome, many)
+        expect(changed).toBe(4)
+        if (!areExecutors) return
+        expect(fetched).toBeGreaterThan(200_000)
+        // Blocks were being fetched where a connection ended.
+        expect(outcome.stderr).toMatch(/outstanding when connection from .*:7079 is closed/)
+      },
+    )
+
+    it.runIf(SLOW && canRun)(
+      'lets one of two jobs that write one dataset win, wholly',
+      async () => {
+        const scene = await make('count')
+        const command = { kind: 'exec' as const, argv: ['names'] }
+        const job = { ...scene.job, command }
+        await scene.allow(job)
+        const gate = new Gate(2)
+        const saying = { atHalf: gate.pass }
+        const [count, names] = await Promise.all([
+          gate.until(launchSpark(scene, saying, { executors: 1 })),
+          gate.until(launchSpark(scene, saying, { executors: 1, job })),
+        ])
+        expect(gate.isPassed).toBe(true)
+        const isCounts = count.outcome === 'completed'
+        const loser = isCounts ? names : count
+        expect([count, names].filter(({ outcome }) => outcome === 'completed')).toHaveLength(1)
+        expect(loser).toMatchObject({ failure: { code: 'HEAD_CONFLICT' } })
+        if (isCounts) await expectRight(scene)
+        else await expectNames(scene)
+        // Nothing of the loser's lies beside it.
+        const parts = await partsOf(scene.outputFolder, scene.job.outputs[0]?.datasetId)
+        const left = readdirSync(scene.outputFolder).filter(name => name.includes('part-'))
+        expect(left).toHaveLength(parts.length)
+        expect(readdirSync(scene.outputFolder)).toHaveLength(parts.length + 3)
+      },
+    )
+
+    it.runIf(SLOW && canRun && canMount)(
+      'says so where the disk of its output is full, and nothing is left',
+      async () => {
+        const scene = await make('count')
+        // The pairs fit, and the people do not.
+        const options = ['-o', 'mode=755,size=128k', 'tmpfs', scene.outputFolder]
+        execFileSync('mount', ['-t', 'tmpfs', ...options])
+        try {
+          const outcome = await launchSpark(scene, {}, { executors: 1 })
+          expect(outcome.stdout).toContain('half')
+          expect(outcome).toMatchObject({ outcome: 'failed', failure: { code: 'PROGRAM' } })
+          expect(outcome.stderr).toContain('No space left on device')
+          await expectNothing(scene)
+        } finally {
+          execFileSync('umount', [scene.outputFolder])
+        }
+      },
+    )
+
+    it.runIf(SLOW && canRun)(
+      'says so where its memory is too small for what it shuffles, and nothing is left',
+      async () => {
+        const scene = await make('much')
+        const image = await world.buildOther(sparkDefinition(spark, { memoryMiB: 1280 }))
+        const job = { ...scene.job, measurement: image.measurement }
+        await scene.allow(job)
+        const started = launchSpark(scene, {}, { executors: 1, image: image.folder, job })
+        const end: { code?: string; failure?: { code: string } } = await started.catch(
+          error => error,
+        )
+        // Spark gives up at the same time as the launcher has nobody left.
+        const codes = ['EXECUTORS', 'PROGRAM']
+        expect(codes).toContain(end.failure?.code ?? end.code)
+        const told = scene.events.flatMap(event => {
+          if (event.kind === 'isolation') return event.isolation.limits.memory
+          return event.kind === 'warning' ? `${event.code} ${event.message}` : []
+        })
+        if (told[0]?.startsWith('cgroup')) {
+          const why = 'the instance used more than the 1280 MiB that its image declares'
+          expect(told[1]).toMatch(
+            `EXECUTOR_LOST executor-1: PROGRAM: the program was ended by SIGKILL; ${why}`,
+          )
+        }
+        await expectNothing(scene)
+      },
+    )
+
+    it.runIf(SLOW && canRun)('takes no executor of another image on its host', async () => {
+      const scene = await make('count')
+      const other = await world.buildOther(withoutPlugin())
+      const of = { job: scene.job, pin: world.kms.pin, platform: world.platform }
+      const folders = {
+        ...{ inputs: { people: scene.inputFolder }, outputs: { result: scene.outputFolder } },
+      }
+      const hosts: Promise<ExecutorResult>[] = []
+      const call = (driver: HostAddress, image: string) => {
+        const said = { stdout: new PassThrough().resume(), stderr: new PassThrough().resume() }
+        hosts.push(launchExecutor({ ...of, ...folders, ...said, image, driver }))
+      }
+      let driver: HostAddress | undefined
+      const onEvent = (event: LaunchEvent) => {
+        if (event.kind === 'listening') driver = parseHostAddress(event.address)
+        if (driver === undefined) return
+        if (event.kind === 'listening') call(driver, other.folder)
+        // These are there before it has a result.
+        if (event.kind !== 'warning' || event.code !== 'EXECUTOR_REFUSED') return
+        for (let count = 0; count < 2; count += 1) call(driver, world.image.folder)
+      }
+      const listen = { host: '127.0.0.1', port: 0 }
+      const launched = launchSpark(scene, {}, { executors: 2, hosts: { listen }, onEvent })
+      expect(await launched).toMatchObject({ outcome: 'completed' })
+      await expectRight(scene)
+      const [rogue, ...good] = await Promise.all(hosts)
+      expect(rogue).toMatchObject({ outcome: 'refused', failure: { code: 'MEASUREMENT' } })
+      expect(good.flatMap(({ names }) => names).sort()).toEqual(['executor-2', 'executor-3'])
+      const warnings = scene.events.filter(event => event.kind === 'warning')
+      expect(warnings).toMatchObject([
+        {
+          code: 'EXECUTOR_REFUSED',
+          message: expect.stringMatching(/^executor-1: MEASUREMENT: .*[0-9a-f]{64}/),
+        },
+      ])
+    })
+
+    it.runIf(SLOW && canRun)('gives no task to an executor without the plugin', async () => {
+      const scene = await make('count')
+      const image = await world.buildOther(withoutPlugin())
+      const job = { ...scene.job, measurement: image.measurement }
+      await scene.allow(job)
+      const outcome = await launchSpark(scene, {}, { executors: 2, image: image.folder, job })
+      expect(outcome).toMatchObject({ outcome: 'completed' })
+      await expectRight(scene)
+      const why = 'it has not loaded io.cloister.spark.cluster.CloisterPlugin'
+      expect(outcome.stderr).toContain(`Cloister: executor 1 refused: ${why}`)
+      expect(outcome.stdout).toContain('task of 2:')
+      expect(outcome.stdout).not.toContain('task of 1:')
+    })
+
+    it.runIf(SLOW && canRun).each(['inputFolder', 'outputFolder'] as const)(
+      'names the part where its host puts another job’s in its place: %s',
+      async which => {
+        const scenes = [await make('count'), await make('count')] as const
+        const partsIn = async (scene: FilesScene) => [
+          ...(await filesBelowWithBytes(scene[which], path => path.endsWith('.sealed'))),
+        ]
+        const names = scenes.map(() => new Set<string>())
+        const gate = new Gate(2, async () => {
+          const [ones, others] = [await partsIn(scenes[0]), await partsIn(scenes[1])]
+          expect(ones.length).toBeGreaterThan(2)
+          expect(others).toHaveLength(ones.length)
+          for (const [index, [path, bytes]] of ones.entries()) {
+            const [otherPath, otherBytes] = others[index] ?? ['', Buffer.alloc(0)]
+            writeFileSync(path, otherBytes)
+            writeFileSync(otherPath, bytes)
+            names[0]?.add(basename(path))
+            names[1]?.add(basename(otherPath))
+          }
+        })
+        const outcomes = await Promise.all(
+          scenes.map(scene =>
+            gate.until(launchSpark(scene, { atHalf: gate.pass }, { executors: 1 })),
+          ),
+        )
+        expect(gate.isPassed).toBe(true)
+        for (const [index, scene] of scenes.entries()) {
+          const outcome = outcomes[index]
+          if (outcome?.outcome !== 'failed') throw new Error('wanted a failure')
+          const { code, message } = outcome.failure
+          // An input's is found by a task, an output's by init when it signs.
+          const isInput = which === 'inputFolder'
+          expect(code).toBe(isInput ? 'PROGRAM' : 'OUTPUT')
+          const [, part = ''] = isInput
+            ? (/PART_FOREIGN: input people, part (\S+) \(/.exec(outcome.stderr) ?? [])
+            : (/^output result: .* (part-\S+): PART_FOREIGN$/.exec(message) ?? [])
+          expect([...(names[index] ?? [])]).toContain(part)
+          await expectNothing(scene)
+        }
+      },
+    )
+
+    it.runIf(SLOW && canRun)(
+      'comes to the right result, or none, where its executors are led to another job’s',
+      async () => {
+        const scenes = [await make('count'), await make('count')] as const
+        const { wires, count } = crossed(6)
+        const outcomes = await Promise.all(
+          [scenes[0], scenes[1]].map((scene, job) =>
+            launchSpark(scene, {}, { executors: 2, wire: job === 0 ? wires[0] : wires[1] }),
+          ),
+        )
+        expect(count()).toBeGreaterThan(0)
+        for (const [index, scene] of scenes.entries()) {
+          expect(warningsOf(scene)).toContain('PEER_REFUSED')
+          const outcome = outcomes[index]
+          if (outcome !== undefined) await expectRightOrNothing(scene, outcome)
+        }
       },
     )
 

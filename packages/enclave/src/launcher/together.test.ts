@@ -1,12 +1,9 @@
-import { generateKeyPairSync } from 'node:crypto'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EnclaveDefinition } from '../definition/schema.ts'
-import { buildImage } from '../image/build.ts'
 import { verifyImage } from '../image/verify.ts'
 import type { LaunchEvent } from './event.ts'
 import { FilesScene, hasPython } from './files-scene.test.support.ts'
@@ -243,7 +240,8 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
 
   it('has no executor of another image, under this job or under one of its own', async () => {
     const scene = await make(2)
-    const other = await verifyImage(await imageAlone('other', { ...definition(), name: 'other' }))
+    const { folder } = await world.buildOther({ ...definition(), name: 'other' })
+    const other = await verifyImage(folder)
     const bubblewrap = findBubblewrap() ?? ''
     const confinement = await strongestConfinement(bubblewrap)
     if (confinement === 'none') throw new Error('there is no sandbox')
@@ -279,23 +277,11 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
     await expect(scene.launch({ executors: 1, withoutSandbox: true })).rejects.toMatchObject({
       code: 'SANDBOX',
     })
-    const image = await imageAlone('alone', brokerDefinition())
+    const { folder: image } = await world.buildOther(brokerDefinition())
     const asked = scene.launch({ executors: 1, image })
     await expect(asked).rejects.toMatchObject({ code: 'EXECUTORS' })
   })
 })
-
-async function imageAlone(name: string, of: EnclaveDefinition): Promise<string> {
-  const folder = join(world.folder, name)
-  await mkdir(folder)
-  const { folder: image } = await buildImage({
-    definition: of,
-    baseDir: fileURLToPath(new URL('..', import.meta.url)),
-    out: join(folder, 'image'),
-    signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
-  })
-  return image
-}
 
 /** Every byte of the files below a folder. */
 async function bytesBelow(folder: string): Promise<Buffer> {

@@ -118,6 +118,11 @@ export class World {
     await rm(this.folder, { recursive: true, force: true })
   }
 
+  /** Builds another image, which no job is for. */
+  async buildOther(definition: EnclaveDefinition): Promise<BuiltImage> {
+    return await build(join(await mkdtemp(join(this.folder, 'other-')), 'image'), definition)
+  }
+
   /** Starts the key service again where it was. */
   async restart(): Promise<void> {
     const port = Number(new URL(this.kms.pin.url).port)

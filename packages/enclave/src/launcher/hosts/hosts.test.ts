@@ -1,14 +1,12 @@
 import { spawn } from 'node:child_process'
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { jobDigest, type KmsPin } from '@cloister/kms'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { buildImage } from '../../image/build.ts'
 import { FilesScene, hasPython } from '../files-scene.test.support.ts'
 import { findBubblewrap } from '../start.ts'
 import { World } from '../world.test.support.ts'
@@ -237,7 +235,7 @@ describe.runIf(canRun || !hasPython || !canNetwork)(
       'have no executor of another image, and none of a host that was refused',
       async () => {
         const scene = await make('executor-2,executor-4')
-        const image = await otherImage()
+        const { folder: image } = await world.buildOther({ ...togetherDefinition(), name: 'other' })
         const driver = await driverOf(scene, 2)
         const [one, two, three] = hosts
         const id = '5e'.repeat(16)
@@ -353,16 +351,4 @@ async function alter(host: string, onChange: () => void) {
     for (const socket of sockets) socket.destroy()
   }
   return { port: address.port, close }
-}
-
-async function otherImage(): Promise<string> {
-  const folder = join(world.folder, 'other')
-  await mkdir(folder)
-  const { folder: image } = await buildImage({
-    definition: { ...togetherDefinition(), name: 'other' },
-    baseDir: fileURLToPath(new URL('../..', import.meta.url)),
-    out: join(folder, 'image'),
-    signKey: generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 }).privateKey,
-  })
-  return image
 }

@@ -63,6 +63,8 @@ public final class SealedException extends AccessControlException {
       return cause;
     }
     if (cause instanceof SealedException sealed) {
+      // The reader of a file that is refused as it is opened has said it already.
+      if (sealed.getMessage().startsWith(sealed.code + ": " + where)) return sealed;
       return new SealedException(sealed.code, where + ": " + sealed.getMessage(), sealed);
     }
     if (cause instanceof AccessControlException) return cause;

@@ -230,7 +230,12 @@ class SealedFileSystemTest {
   private void assertOpening(SealedException.Code code, Part part, byte[] file) throws Exception {
     Files.write(input.file(part), file);
     TestJobs.use(broker.socket());
-    assertCode(code, () -> fs.open(in(part.path())));
+    SealedException refusal =
+        assertThrows(SealedException.class, () -> fs.open(in(part.path())));
+    String said = refusal.getMessage();
+    assertEquals(code, refusal.code(), said);
+    assertEquals(said.indexOf(part.name()), said.lastIndexOf(part.name()), said);
+    assertTrue(said.contains(part.name()), said);
   }
 
   @Test

@@ -33,16 +33,20 @@ public final class JobMain {
     switch (args[0]) {
       case "count" -> count(spark);
       case "hold" -> hold(spark);
-      default -> throw new IllegalArgumentException("wanted count or hold, seen " + args[0]);
+      case "names" -> names(spark);
+      case "much" -> much(spark);
+      default -> throw new IllegalArgumentException("wanted a job, seen " + args[0]);
     }
     spark.stop();
   }
 
-  /** Says each task that ended well. */
+  /** Says each task that ended well, on which executor, and what it had fetched from others. */
   private static final class TaskEnds extends SparkListener {
     @Override
     public void onTaskEnd(SparkListenerTaskEnd end) {
-      if (end.taskInfo().successful()) say("task");
+      if (!end.taskInfo().successful()) return;
+      long fetched = end.taskMetrics().shuffleReadMetrics().remoteBytesRead();
+      say("task of " + end.taskInfo().executorId() + ": fetched " + fetched);
     }
   }
 
@@ -70,6 +74,19 @@ public final class JobMain {
         .write().mode("overwrite").csv("/out/result/pairs");
     half();
     people(spark).write().partitionBy("age").mode("overwrite").csv("/out/result/people");
+  }
+
+  /** Names alone, in the place where {@link #count} has its people. */
+  private static void names(SparkSession spark) throws IOException {
+    half();
+    people(spark).select("name").write().mode("overwrite").csv("/out/result/people");
+  }
+
+  /** Shuffles 2 GiB, which executors keep in their memory. */
+  private static void much(SparkSession spark) {
+    MapFunction<Long, String> long1k = id -> String.format("%01024d", id);
+    spark.range(0, 1 << 21, 1, 8).map(long1k, Encoders.STRING()).repartition(4)
+        .write().text("/out/result/much");
   }
 
   /** Four tasks, of which one never ends: three are committed, and the job cannot be. */
