@@ -129,6 +129,14 @@ describe('the bundle of all commands', () => {
     await writeFile(entry, "try { require('not-installed-anywhere') } catch {}")
     await expect(makeCommandsBundle(entry, made)).rejects.toThrow('not-installed-anywhere')
   })
+
+  it('is not made where a module that is imported late would lose its names', async () => {
+    const around = await mkdtemp(join(folder, 'late-'))
+    const entry = join(around, 'entry.js')
+    await writeFile(entry, "console.log((await import('./late.cjs')).name)")
+    await writeFile(join(around, 'late.cjs'), "exports.name = 'name'")
+    await expect(makeCommandsBundle(entry, join(around, 'made'))).rejects.toThrow('late.cjs')
+  })
 })
 
 describe('the bundle of `cloister run`', () => {

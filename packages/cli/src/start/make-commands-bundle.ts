@@ -59,7 +59,7 @@ export async function makeCommandsBundle(entry: string, folder: string): Promise
     tsconfigRaw: '{}',
     logLevel: 'silent',
   })
-  refuseUnlisted(metafile)
+  refuseUnsafe(metafile)
   const first = join(folder, `${basename(entry, '.js')}.mjs`)
   const isFirst = ({ path }: { readonly path: string }) => path === first
   await mkdir(folder, { recursive: true })
@@ -106,11 +106,16 @@ function modulesWhereTheyLie(folder: string): Plugin {
 const outside: Plugin = {
   name: 'outside',
   setup: ({ onLoad, onResolve }) => {
-    onResolve({ filter: OUTSIDE }, ({ importer, path }) => ({
-      path,
-      namespace: 'outside',
-      pluginData: relative(PACKAGES, importer).split(sep)[0],
-    }))
+    onResolve({ filter: OUTSIDE }, ({ importer, kind, path }) =>
+      // Node tells the names of what it exports, which the bundler cannot.
+      kind === 'dynamic-import'
+        ? { path, external: true }
+        : {
+            path,
+            namespace: 'outside',
+            pluginData: relative(PACKAGES, importer).split(sep)[0],
+          },
+    )
     onLoad({ filter: /./, namespace: 'outside' }, ({ path, pluginData }) => ({
       contents: `module.exports = require('node:module').createRequire($resolve('@cloister/${pluginData}'))('${path}')`,
       loader: 'js',
@@ -118,10 +123,22 @@ const outside: Plugin = {
   },
 }
 
-function refuseUnlisted({ outputs }: Metafile): void {
+/** Refuses what would fail no sooner than when a command comes to it. */
+function refuseUnsafe({ inputs, outputs }: Metafile): void {
+  const isKnown = (path: string) => isBuiltin(path) || OPTIONAL.includes(path) || OUTSIDE.test(path)
   const unlisted = Object.values(outputs)
     .flatMap(({ imports }) => imports)
-    .find(({ external, path }) => external && !isBuiltin(path) && !OPTIONAL.includes(path))
-  if (unlisted === undefined) return
-  throw new Error(`the commands import ${unlisted.path}, which the bundle neither holds nor names`)
+    .find(({ external, path }) => external && !isKnown(path))
+  if (unlisted !== undefined) {
+    throw new Error(
+      `the commands import ${unlisted.path}, which the bundle neither holds nor names`,
+    )
+  }
+  // Of such a module the bundler has the default export alone, where Node finds its names as well.
+  const nameless = Object.values(inputs)
+    .flatMap(({ imports }) => imports)
+    .find(({ kind, path }) => kind === 'dynamic-import' && inputs[path]?.format === 'cjs')
+  if (nameless !== undefined) {
+    throw new Error(`the commands import ${nameless.path} late, which is no ES module`)
+  }
 }
