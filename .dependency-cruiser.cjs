@@ -69,7 +69,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '\\.d\\.ts$|/dist/.*\\.test\\.js$' },
+    exclude: { path: '\\.d\\.ts$|/dist/.*\\.test\\.js$|/dist/.*-bundle' },
     tsPreCompilationDeps: false,
     enhancedResolveOptions: {
       exportsFields: ['exports'],

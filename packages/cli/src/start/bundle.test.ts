@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { COMMANDS_BUNDLE, freshBundle } from './bundle.ts'
+import { COMMANDS_BUNDLE, freshBundle, NOT_OF_RUN } from './bundle.ts'
 import { makeBundle } from './make-bundle.ts'
 import { makeCommandsBundle } from './make-commands-bundle.ts'
 
@@ -120,21 +120,25 @@ describe('the bundle of all commands', () => {
     expect(await ended(first, [])).toEqual([0, 'second 6\n', ''])
   })
 
-  it('is not made where something may be missing that nobody lists', async () => {
-    const around = await mkdtemp(join(folder, 'optional-'))
+  it('is not made where a command could fail by it alone', async () => {
+    const around = await mkdtemp(join(folder, 'unsafe-'))
     const entry = join(around, 'entry.js')
-    const made = join(around, 'made')
-    await writeFile(entry, "try { require('bufferutil') } catch {}")
-    await makeCommandsBundle(entry, made)
-    await writeFile(entry, "try { require('not-installed-anywhere') } catch {}")
-    await expect(makeCommandsBundle(entry, made)).rejects.toThrow('not-installed-anywhere')
+    await writeFile(join(around, 'late.cjs'), "exports.name = 'name'")
+    const build = async (text: string) => {
+      await writeFile(entry, text)
+      await makeCommandsBundle(entry, join(around, 'made'))
+    }
+    await build("try { require('bufferutil') } catch {}")
+    await expect(build("try { require('absent') } catch {}")).rejects.toThrow('absent')
+    await expect(build("(await import('./late.cjs')).name")).rejects.toThrow('late.cjs')
+    await expect(build('await import(process.argv[2])')).rejects.toThrow('entry.js')
   })
 })
 
 describe('the bundle of `cloister run`', () => {
   it('does and says what the modules do that it is made of', { timeout: 120_000 }, async () => {
     const bundled = join(folder, 'run.mjs')
-    await makeBundle(here('run-command.js'), bundled)
+    await makeBundle(here('run-command.js'), bundled, NOT_OF_RUN)
     await writeFile(join(folder, 'odd.yaml'), 'version: 1\nimagee: image\n')
     const calls = [
       ['run', 'nowhere.yaml'],
