@@ -22,9 +22,6 @@ interface Flags extends KubernetesFlags, HostsFlags {
   readonly libpal?: string
 }
 
-/** Not in the bundle of `cloister run`: the client of Kubernetes takes long to load. */
-const MODULE = '../commands/run-on-kubernetes.js'
-
 /** Adds {@link KubernetesFlags}. */
 export function addKubernetesOptions(command: Command): Command {
   return addPodOptions(addClusterOptions(command)).option(
@@ -44,8 +41,7 @@ export function requireNoPods(flags: KubernetesFlags): void {
 export async function onKubernetes(session: Session, file: string, flags: Flags): Promise<void> {
   const [odd] = givenOptions(flags, ['listen', 'advertise', 'secretFile', 'wait', 'libpal'])
   if (odd !== undefined) throw new UsageError(`${odd}: pods have their own`, 'leave it out')
-  const { runOnKubernetes }: typeof import('../commands/run-on-kubernetes.ts') = await import(
-    MODULE
-  )
+  // Not in the bundle of `cloister run`: the client of Kubernetes takes long to load.
+  const { runOnKubernetes } = await import('../commands/run-on-kubernetes.ts')
   await runOnKubernetes(session, file, flags)
 }

@@ -3,6 +3,9 @@ import { statSync } from 'node:fs'
 /** `cloister run` as one file, which `npm run build` makes (write-bundle.ts). */
 export const RUN_BUNDLE = new URL('../run-bundle.mjs', import.meta.url)
 
+/** Modules that the bundle of `cloister run` is without, and never comes to (see main.ts). */
+export const NOT_OF_RUN = ['../commands/run-on-kubernetes.js'] as const
+
 /** Every command, in files that share what they have in common; they lie in a folder of their own. */
 export const COMMANDS_BUNDLE = new URL('../commands-bundle/any-command.mjs', import.meta.url)
 

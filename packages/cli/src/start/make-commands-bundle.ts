@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'n
 import { isBuiltin } from 'node:module'
 import { basename, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build, type Metafile, type Plugin } from 'esbuild'
+import { build, type Message, type Metafile, type Plugin } from 'esbuild'
 
 /**
  * Native code, and packages that read files of their own: required by whoever imports them, at the
@@ -13,6 +13,9 @@ const OUTSIDE = /^(@cedar-policy\/cedar-wasm\/nodejs|@duckdb\/node-api|esbuild|k
 
 /** Packages that others use where they are installed, and which are not. */
 const OPTIONAL = ['bufferutil', 'encoding', 'pg-native', 'utf-8-validate']
+
+/** The bundler's name for an import of what is known only when a command runs. */
+const UNKNOWN_IMPORT = 'unsupported-dynamic-import'
 
 const PACKAGES = fileURLToPath(new URL('../../..', import.meta.url))
 
@@ -28,7 +31,7 @@ const PACKAGES = fileURLToPath(new URL('../../..', import.meta.url))
  */
 export async function makeCommandsBundle(entry: string, folder: string): Promise<void> {
   const begunAt = new Date()
-  const { metafile, outputFiles } = await build({
+  const { metafile, outputFiles, warnings } = await build({
     entryPoints: [entry],
     absWorkingDir: PACKAGES,
     outdir: folder,
@@ -58,8 +61,9 @@ export async function makeCommandsBundle(entry: string, folder: string): Promise
     nodePaths: [],
     tsconfigRaw: '{}',
     logLevel: 'silent',
+    logOverride: { [UNKNOWN_IMPORT]: 'warning' },
   })
-  refuseUnsafe(metafile)
+  refuseUnsafe(metafile, warnings)
   const first = join(folder, `${basename(entry, '.js')}.mjs`)
   const isFirst = ({ path }: { readonly path: string }) => path === first
   await mkdir(folder, { recursive: true })
@@ -124,7 +128,7 @@ const outside: Plugin = {
 }
 
 /** Refuses what would fail no sooner than when a command comes to it. */
-function refuseUnsafe({ inputs, outputs }: Metafile): void {
+function refuseUnsafe({ inputs, outputs }: Metafile, warnings: readonly Message[]): void {
   const isKnown = (path: string) => isBuiltin(path) || OPTIONAL.includes(path) || OUTSIDE.test(path)
   const unlisted = Object.values(outputs)
     .flatMap(({ imports }) => imports)
@@ -141,4 +145,9 @@ function refuseUnsafe({ inputs, outputs }: Metafile): void {
   if (nameless !== undefined) {
     throw new Error(`the commands import ${nameless.path} late, which is no ES module`)
   }
+  // Packages of others have some that Cloister makes no use of.
+  const unknown = warnings.find(
+    ({ id, location }) => id === UNKNOWN_IMPORT && !location?.file.includes('node_modules'),
+  )
+  if (unknown !== undefined) throw new Error(`${unknown.location?.file}: ${unknown.text}`)
 }
