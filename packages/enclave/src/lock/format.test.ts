@@ -76,6 +76,19 @@ describe('enclave.lock', () => {
     expect(codeOf(encodeLock({ ...LOCK, artefacts: [DEB, DEB] }))).toBe('LOCK_FORMAT')
   })
 
+  it('has jars of one version that differ by their classifier', () => {
+    const jar = (classifier: string): Artefact => ({
+      ...{ kind: 'jar', name: 'io.netty:netty-codec', version: '4.2.0' },
+      purl: `pkg:maven/io.netty/netty-codec@4.2.0?classifier=${classifier}`,
+      ...{ size: 12, sha256: hex('ef'), file: `netty-codec-4.2.0-${classifier}.jar` },
+    })
+    const [linux, windows] = [jar('linux'), jar('windows')]
+    const both = encodeLock({ ...LOCK, artefacts: [windows, linux] })
+    expect(both).toEqual(encodeLock({ ...LOCK, artefacts: [linux, windows] }))
+    expect(parseLock(both).artefacts).toEqual([linux, windows])
+    expect(codeOf(encodeLock({ ...LOCK, artefacts: [linux, linux] }))).toBe('LOCK_FORMAT')
+  })
+
   it('names no host', () => {
     expect(text).not.toMatch(/https?:|\/\//)
   })

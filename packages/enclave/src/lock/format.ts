@@ -77,9 +77,15 @@ function digestOf(lock: Lock): string {
   return createHash('sha256').update(canonicalJsonBytes(lock)).digest('hex')
 }
 
+/** By what a package may be there more than once: where it lies, or of a jar its classifier. */
+function placeOf(artefact: Artefact): string {
+  if (artefact.kind === 'npm') return artefact.path
+  return artefact.kind === 'jar' ? artefact.file : ''
+}
+
 function order(artefact: Artefact): string {
-  const place = 'path' in artefact ? artefact.path : ''
-  return `${artefact.kind}\u0000${artefact.name}\u0000${artefact.version}\u0000${place}`
+  const { kind, name, version } = artefact
+  return `${kind}\u0000${name}\u0000${version}\u0000${placeOf(artefact)}`
 }
 
 function bad(message: string): LockError {
