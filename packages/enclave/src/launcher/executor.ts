@@ -18,6 +18,12 @@ export type ExecutorEnd =
       readonly failure?: InstanceFailure
     }
 
+/**
+ * After so long another executor takes the place of one that its driver has sent away, if the driver
+ * is not at its end: it begins anew, or has sent away whom it could not hear any more.
+ */
+export const SENT_AWAY_MS = 5000
+
 /** Requires an image that has executors, and a machine that can shut them in. @throws LaunchError */
 export function requireExecutors({ image, enclosure }: Prepared): void {
   if (image.manifest.entry.executor === undefined) {

@@ -70,6 +70,20 @@ print(json.dumps([run, sorted(said, key=lambda one: one['hello'])]), flush=True)
 os._exit(0)
 `
 
+/** Sends its executor away, as Spark does when it is stopped, and begins anew with another. */
+const TWICE = `${PRELUDE}
+run, said = broker.ask('run'), []
+server = socket.create_server((run['address'], ${PORT}))
+for time in range(2):
+    connection, _ = server.accept()
+    stream = connection.makefile('rw')
+    said.append(json.loads(stream.readline())['hello'])
+    print('null', file=stream, flush=True)
+broker.commit(result, [broker.write(result, part['path'], broker.read(people, part).upper())
+                       for part in broker.parts('people')])
+print(json.dumps(said))
+`
+
 function definition(): EnclaveDefinition {
   const plain = brokerDefinition()
   const program = ['/usr/bin/python3', '-I', '-c', EXECUTOR]
@@ -225,6 +239,15 @@ describe.runIf(canRun)('a job of several instances', { timeout: 120_000 }, () =>
       world.clock.aheadMs = 0
     })
     expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(await scene.results()).toEqual(UPPER)
+  })
+
+  it('has another executor in place of one that its driver sent away and needs after all', async () => {
+    const scene = await FilesScene.make(world, [TWICE], FILES)
+    const outcome = await scene.launch({ executors: 1 })
+    expect(outcome).toMatchObject({ outcome: 'completed', stderr: '' })
+    expect(JSON.parse(outcome.stdout)).toEqual(['executor-1', 'executor-2'])
+    expect(warnings(scene)).toEqual([])
     expect(await scene.results()).toEqual(UPPER)
   })
 

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { jobDigest } from '@cloister/kms'
 import { executorName, MAX_EXECUTORS, numbersOf } from '../instance/together.ts'
 import { LaunchError } from './errors.ts'
 import type { LaunchEvent } from './event.ts'
-import { type ExecutorPlace, requireExecutors, runExecutor } from './executor.ts'
+import { type ExecutorPlace, requireExecutors, runExecutor, SENT_AWAY_MS } from './executor.ts'
 import { CalledIn } from './hosts/called-in.ts'
 import type { RunOutcome } from './hosts/message.ts'
 import {
@@ -145,7 +146,13 @@ class Team implements Executors {
     const among = { place, switchboard: this.#switchboard }
     const options = { ...this.#options, signal: this.#call.signal }
     const end = await runExecutor(options, this.#prepared, among)
-    if (end.how === 'served' || this.isOver) return
+    if (this.isOver) return
+    if (end.how === 'served') {
+      await sleep(SENT_AWAY_MS, undefined, { signal: this.#call.signal }).catch(() => {})
+      // It waits for its driver, as long as that has to do with nobody.
+      if (!this.isOver && this.#number < numbersOf(executors)) this.#start(place.runId)
+      return
+    }
     this.lastLoss = `${executorName(place.number)}: ${end.why}`
     const code = end.how === 'refused' ? 'EXECUTOR_REFUSED' : 'EXECUTOR_LOST'
     onEvent({ kind: 'warning', code, message: this.lastLoss })

@@ -44,6 +44,23 @@ describe('the host of a driver', () => {
     expect(said).not.toContain(JOB)
   })
 
+  it('has a host take a place anew whose executor was sent away, if the driver goes on', async () => {
+    const socket = connect(await driver(), '127.0.0.1')
+    let said = ''
+    socket.on('data', bytes => {
+      said += bytes
+    })
+    const places = () => [...said.matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number))
+    socket.write(encodeGreeting({ kind: 'join', offer: { job: JOB, id: '1f'.repeat(16) } }))
+    await vi.waitUntil(() => said.includes('listed'), 10_000)
+    team.begin('0'.repeat(32))
+    await vi.waitUntil(() => places().length === 1, 10_000)
+    socket.write('{"kind":"ended","how":"served","why":""}\n')
+    await vi.waitUntil(() => places().length === 2, 20_000)
+    expect(places()).toEqual([1, 2])
+    socket.destroy()
+  })
+
   it('ends no driver for want of executors whose program has ended', async () => {
     const nobody = vi.fn()
     await driver(nobody)

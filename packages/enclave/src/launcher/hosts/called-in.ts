@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { DRIVER, executorName, numbersOf } from '../../instance/together.ts'
 import type { LaunchEvent } from '../event.ts'
+import { SENT_AWAY_MS } from '../executor.ts'
 import type { Switchboard } from '../switchboard.ts'
 import { encodeHostAddress, type HostAddress, plainAddress } from './address.ts'
 import { Control, SILENCE_MS } from './control.ts'
@@ -255,12 +256,22 @@ export class CalledIn {
     if (message.how === 'served') {
       this.#wanted -= 1
       this.#fill()
+      setTimeout(() => this.#wantAgain(host), SENT_AWAY_MS).unref()
       return
     }
     const isRefusal = message.how === 'refused' && !work.hasBegun
     if (isRefusal) this.#refused.add(host.id)
     else this.#listed.push(host)
     this.#tellLoss(work, isRefusal ? 'EXECUTOR_REFUSED' : 'EXECUTOR_LOST', message.why)
+  }
+
+  /** Has a host take a place anew whose executor was sent away by a driver that goes on. */
+  #wantAgain(host: Host): void {
+    const hasNumbers = this.#number < numbersOf(this.#options.executors)
+    if (this.isOver || !this.#hosts.has(host) || !hasNumbers) return
+    this.#wanted += 1
+    this.#listed.push(host)
+    this.#fill()
   }
 
   #lose(host: Host, why: string): void {
