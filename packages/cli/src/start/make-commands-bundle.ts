@@ -90,8 +90,9 @@ function modulesWhereTheyLie(folder: string): Plugin {
   return {
     name: 'modules where they lie',
     setup: ({ onLoad }) => {
-      onLoad({ filter: /[/\\]dist[/\\].*\.js$/ }, async ({ path }) => {
+      onLoad({ filter: /[/\\]packages[/\\][^/\\]+[/\\]dist[/\\].*\.js$/ }, async ({ path }) => {
         const [name = '..', , ...inside] = relative(PACKAGES, path).split(sep)
+        // Of others' packages, which some have folders of that name in.
         if (name === '..') return undefined
         const text = await readFile(path, 'utf8')
         if (!text.includes('import.meta.url')) return undefined
