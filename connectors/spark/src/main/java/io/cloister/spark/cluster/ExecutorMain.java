@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.spark.SecurityManager;
 import org.apache.spark.SparkConf;
 import org.apache.spark.executor.CoarseGrainedExecutorBackend;
@@ -31,7 +32,30 @@ public final class ExecutorMain {
     }
     String driver = driverUrl(run);
     awaitDriver(run, driver);
-    CoarseGrainedExecutorBackend.main(arguments(run, driver).toArray(String[]::new));
+    System.exit(serve(arguments(run, driver)));
+  }
+
+  /**
+   * Runs Spark's executor until it is let go or gives up. Spark's own main ends with 0 either way, as
+   * where the connection to its driver broke: nobody would know that it has to be replaced.
+   */
+  private static int serve(List<String> arguments) {
+    AtomicInteger code = new AtomicInteger();
+    CoarseGrainedExecutorBackend.run(
+        CoarseGrainedExecutorBackend.parseArguments(
+            arguments.toArray(String[]::new), ExecutorMain.class.getName()),
+        (rpc, parsed, env, profile) ->
+            new CoarseGrainedExecutorBackend(
+                rpc, parsed.driverUrl(), parsed.executorId(), parsed.bindAddress(),
+                parsed.hostname(), parsed.cores(), env, parsed.resourcesFileOpt(), profile) {
+              @Override
+              public void exitExecutor(
+                  int exitCode, String reason, Throwable cause, boolean notifyDriver) {
+                if (!stopping().get()) code.compareAndSet(0, exitCode);
+                super.exitExecutor(exitCode, reason, cause, notifyDriver);
+              }
+            });
+    return code.get();
   }
 
   static String driverUrl(Run run) {
