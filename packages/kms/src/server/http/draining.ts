@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
 /** For how long a connection is left open that was told of no end, as nothing was asked on it. */
 const LINGER_MS = 500
 
-/** For how long an answer that was given may take to leave. */
+/** For how long an answer that was given may take to leave, and its request to be told of. */
 const LEAVE_MS = 250
 
 const LOOK_MS = 5
@@ -69,6 +69,8 @@ export class Draining {
     }
     for (const socket of this.#sockets) socket.destroy()
     await closed
+    // What becomes of requests that were cut off is on the log before the end is.
+    if (cutOff > 0) await sleep(LEAVE_MS)
     return { cutOff }
   }
 }
