@@ -58,7 +58,7 @@ describe.skipIf(!HAS_VECTORS)(`single-bit flips, seed ${SEED}${SKIPPED}`, () => 
     // That was all of verifyEvidence but what it does not know beforehand; here is the whole of it.
     const cold = (changed: Uint8Array) =>
       verifyEvidence({ ...options, evidence: changed, collateral: source })
-    expect(acceptedFlips(evidence, signed(seeded(bits, 20)), cold)).toEqual([])
+    expect(acceptedFlips(evidence, signed(seeded(bits, 50)), cold)).toEqual([])
   })
 })
 

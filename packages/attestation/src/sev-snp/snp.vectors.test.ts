@@ -189,7 +189,7 @@ describe.skipIf(!HAS_VECTORS)(
             roots: AMD_ROOTS,
             at,
           })
-        expect(acceptedFlips(vek, seeded(bits, 20), cold)).toEqual([])
+        expect(acceptedFlips(vek, seeded(bits, 50), cold)).toEqual([])
       },
     )
 

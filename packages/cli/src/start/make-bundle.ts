@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import { rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { bundle } from '@cloister/enclave'
+import { putFile } from './put-file.ts'
 
 /**
  * Writes a program and all that it imports as one file, whole or not at all, whoever else builds at
@@ -13,13 +12,5 @@ export async function makeBundle(
   external: readonly string[] = [],
 ): Promise<void> {
   const begunAt = new Date()
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  try {
-    await writeFile(temporary, await bundle({ entry, external }), { flag: 'wx' })
-    await utimes(temporary, begunAt, begunAt)
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
+  await putFile(file, await bundle({ entry, external }), begunAt)
 }

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
 import { basename, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type Message, type Metafile, type Plugin } from 'esbuild'
+import { putFile } from './put-file.ts'
 
 /**
  * Native code, and packages that read files of their own: required by whoever imports them, at the
@@ -68,10 +68,7 @@ export async function makeCommandsBundle(entry: string, folder: string): Promise
   const isFirst = ({ path }: { readonly path: string }) => path === first
   await mkdir(folder, { recursive: true })
   for (const { contents, path } of outputFiles.toSorted((a, b) => +isFirst(a) - +isFirst(b))) {
-    const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
-    await writeFile(temporary, contents, { flag: 'wx' })
-    await utimes(temporary, begunAt, begunAt)
-    await rename(temporary, path)
+    await putFile(path, contents, begunAt)
   }
   const made = new Set(outputFiles.map(({ path }) => basename(path)))
   for (const name of await readdir(folder)) {

@@ -70,9 +70,13 @@ export async function openLoopbackRelay(
   return { ...relay, port }
 }
 
-async function listening(server: Server): Promise<void> {
+/**
+ * Waits until a server listens. From then on a connection that could not be taken, for want of memory
+ * or descriptors, is no end of the others.
+ * @throws Error of the system's, when nothing can listen there
+ */
+export async function listening(server: Server): Promise<void> {
   await once(server, 'listening')
-  // A connection that could not be taken, for want of memory or descriptors, is no end of the others.
   server.on('error', () => {})
 }
 

@@ -32,7 +32,8 @@ export function onSignals(take: (signal: NodeJS.Signals) => void): () => void {
   }
 }
 
-function send(pid: number, signal: NodeJS.Signals): void {
+/** Sends a signal to a process, or of a negative id to its group, if it is still there. */
+export function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {

@@ -20,6 +20,7 @@ import {
   type SandboxPlan,
   type Users,
 } from './sandbox.ts'
+import { send } from './signals.ts'
 
 const BUBBLEWRAP = ['/usr/bin/bwrap', '/bin/bwrap', '/usr/local/bin/bwrap'] as const
 const MAX_INFO = 4096
@@ -164,14 +165,14 @@ function startBubblewrap(options: {
     ...(users === 'two-users' ? { uid: PROGRAM_UID, gid: PROGRAM_UID } : {}),
   })
   if (filter !== undefined) give(child, FILTER_FD, filter)
-  let init: ProcessOnce | undefined
+  let killInit = () => {}
   // The sandbox's processes end with bubblewrap, but for init before it was let go.
   const kill = () => {
     child.kill('SIGKILL')
-    init?.kill()
+    killInit()
   }
   const pid = childPid(child).then(value => {
-    init = new ProcessOnce(value)
+    killInit = killerOf(value)
     if (users === 'two-users') {
       writeFileSync(`/proc/${value}/uid_map`, idMap(launcher.uid, outside))
       writeFileSync(`/proc/${value}/gid_map`, idMap(launcher.gid, outside))
@@ -198,33 +199,16 @@ function give(child: ChildProcess, fd: number, bytes: Uint8Array): void {
   stream.end(bytes)
 }
 
-/** A process, and no later one that has its id. */
-class ProcessOnce {
-  readonly #pid: number
-  readonly #startedAt: string | undefined
-
-  constructor(pid: number) {
-    this.#pid = pid
-    this.#startedAt = startOf(pid)
-  }
-
-  kill(): void {
-    if (this.#startedAt === undefined || startOf(this.#pid) !== this.#startedAt) return
-    try {
-      process.kill(this.#pid, 'SIGKILL')
-    } catch {
-      // It has ended.
-    }
+/** Ends a process, and no later one that has its id. */
+function killerOf(pid: number): () => void {
+  const startedAt = startOf(pid)
+  return () => {
+    if (startedAt !== undefined && startOf(pid) === startedAt) send(pid, 'SIGKILL')
   }
 }
 
 function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // Nobody is left in the group.
-  }
+  if (pid !== undefined) send(-pid, 'SIGKILL')
 }
 
 /** Reads the process id that bubblewrap says as JSON. */

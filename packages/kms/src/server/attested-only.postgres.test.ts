@@ -6,5 +6,4 @@ onPostgresToo(
     World.backend = backend
   },
   () => import('./attested-only.test.ts'),
-  { onlySlow: true },
 )

@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { HANDSHAKE_MS, TLS_OPTIONS } from '../../init/together/ciphers.ts'
 import { readLine } from '../read-line.ts'
-import type { Relay } from '../relay-socket.ts'
+import { listening, type Relay } from '../relay-socket.ts'
 import type { HostAddress } from './address.ts'
 import { type Greeting, MAX_GREETING, parseGreeting } from './greeting.ts'
 import { type Called, type HostsSecret, hostIdentity } from './secret.ts'
@@ -57,9 +56,7 @@ export async function openDoor({ listen, called, secret, onCaller }: DoorOptions
   })
   server.maxConnections = MAX_CONNECTIONS
   server.listen(listen)
-  await once(server, 'listening')
-  // A caller that could not be taken, for want of memory or descriptors, is no end of the job.
-  server.on('error', () => {})
+  await listening(server)
   const { port } = server.address() as AddressInfo
   return {
     address: { host: listen.host, port },
