@@ -106,7 +106,7 @@ class ClusterIT {
       throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    for (String option : System.getProperty("spark.opens").trim().split("\\s+")) {
+    for (String option : System.getProperty("jvm.options").trim().split("\\s+")) {
       command.add(option);
     }
     String classes = System.getProperty("java.class.path");
