@@ -55,13 +55,19 @@ export function earClaims(appraised: Appraised) {
   }
 }
 
+const jwks = new WeakMap<KeyObject, PublicSigningJwk>()
+
 /** The public half of a P-256 key, for a JWKS. */
 export function signingJwk(key: KeyObject): PublicSigningJwk {
+  const known = jwks.get(key)
+  if (known !== undefined) return known
   const publicKey = key.type === 'private' ? createPublicKey(key) : key
   const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
   const required = { crv: 'P-256', kty: 'EC', x, y } as const
   const kid = createHash('sha256').update(canonicalJson(required)).digest('base64url')
-  return { ...required, alg: 'ES256', use: 'sig', kid }
+  const jwk = { ...required, alg: 'ES256', use: 'sig', kid } as const
+  jwks.set(key, jwk)
+  return jwk
 }
 
 /** AR4SI's claims: 2 to 31 affirm, 32 to 95 warn, from 96 on they contraindicate. */

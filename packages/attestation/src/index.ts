@@ -9,6 +9,7 @@ export {
   type VerifiedEvents,
   verifyEventLog,
 } from './event-log/replay.ts'
+export { jwkOfSpki, type PublicJwk, readPublicKey, spkiOfJwk } from './public-key.ts'
 export {
   isKmsId,
   MAX_CHALLENGE_BYTES,

@@ -125,7 +125,14 @@ export {
   type SnpCollateralJson,
 } from './protocol/messages.ts'
 export { type KmsPin, parseKmsPin } from './protocol/pin.ts'
-export { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from './protocol/public-key.ts'
+export {
+  encodePublicKey,
+  jwkOfKey,
+  keyOfJwk,
+  kmsIdOf,
+  parsePublicKey,
+  tlsNameOf,
+} from './protocol/public-key.ts'
 export { isScope, SCOPES, type Scope } from './protocol/scopes.ts'
 export { slotFromJson, slotToJson } from './protocol/slot.ts'
 export {

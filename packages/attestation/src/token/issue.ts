@@ -1,7 +1,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto'
 import { isDebugEnclave, type TrustedAppraisal } from '../appraisal/appraise.ts'
 import { earClaims, signingJwk } from '../ear.ts'
-import { kindOf } from '../public-key.ts'
+import { isP256 } from '../public-key.ts'
 import { type ReleaseBinding, verifyReportData } from '../report-data.ts'
 import { workloadMeasurement, workloadOf } from '../workload.ts'
 import { TokenError } from './errors.ts'
@@ -36,7 +36,7 @@ export interface IssueTokenOptions {
 export async function issueToken(options: IssueTokenOptions): Promise<string> {
   const { appraisal, binding, key, at, lifetimeSeconds, version } = options
   const { evidence, goodUntil, policyDigest } = appraisal
-  if (key.type !== 'private' || kindOf(key) !== 'P-256') {
+  if (key.type !== 'private' || !isP256(key)) {
     throw new TokenError('KEY', 'wanted a private key of P-256')
   }
   verifyReportData(evidence, binding)

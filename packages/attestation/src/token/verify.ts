@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { PolicyDigest } from '../appraisal/policy.ts'
 import { TCB_STATUSES } from '../collateral/tcb-status.ts'
 import { earClaims, signingJwk } from '../ear.ts'
-import { kindOf } from '../public-key.ts'
+import { isP256 } from '../public-key.ts'
 import { isKmsId, MAX_CHALLENGE_BYTES, MIN_CHALLENGE_BYTES } from '../report-data.ts'
 import { TEES } from '../tee.ts'
 import { workloadMeasurement } from '../workload.ts'
@@ -49,7 +49,7 @@ export interface VerifyTokenOptions {
  */
 export async function verifyToken(options: VerifyTokenOptions): Promise<VerifiedToken> {
   const { token, kmsId, key, at } = options
-  if (key.type !== 'public' || kindOf(key) !== 'P-256') {
+  if (key.type !== 'public' || !isP256(key)) {
     throw new TokenError('KEY', 'wanted a public key of P-256')
   }
   secondsOf(at)

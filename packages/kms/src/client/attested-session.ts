@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import {
   type Collateral,
   isSnpReport,
@@ -14,7 +14,7 @@ import { fromBase64Url, sha256, toBase64Url, toHex } from '../protocol/encoding.
 import { type JobStatement, jobDigest } from '../protocol/job-statement.ts'
 import { JWS_TYPES, signJws } from '../protocol/jws.ts'
 import type { EarlierRelease, Head, HeadPosition, HeadsMoved } from '../protocol/messages.ts'
-import { encodePublicKey } from '../protocol/public-key.ts'
+import { encodePublicKey, parsePublicKey } from '../protocol/public-key.ts'
 import { slotToJson } from '../protocol/slot.ts'
 import { headsTranscript, releaseTranscript } from '../protocol/transcript.ts'
 import { KmsConnectionError } from './connection-error.ts'
@@ -345,12 +345,8 @@ function newKey(): KeyObject {
 
 /** The token must be the pinned key service's and for this instance's key. */
 async function requireOwnToken(client: KmsClient, token: string, signKey: string): Promise<void> {
-  const key = createPublicKey({
-    key: Buffer.from(client.pin.identityKey, 'base64url'),
-    format: 'der',
-    type: 'spki',
-  })
-  const { kmsId } = client.pin
+  const { identityKey, kmsId } = client.pin
+  const key = parsePublicKey('identity key', identityKey)
   const claims = await verifyToken({ token, kmsId, key, at: issuedAt(token) }).catch(
     (cause: unknown) => {
       throw new KmsConnectionError('STATEMENT', 'the token is not by the pinned key service', {

@@ -1,15 +1,14 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import {
   CompactEncrypt,
   CompactSign,
   compactDecrypt,
   compactVerify,
   decodeProtectedHeader,
-  type JWK,
 } from 'jose'
 import { canonicalJson } from './encoding.ts'
 import { KmsError } from './errors.ts'
-import { encodePublicKey, parsePublicKey } from './public-key.ts'
+import { encodePublicKey, jwkOfKey, keyOfJwk } from './public-key.ts'
 
 /** Types of the signed messages: a signature over one is none over another. */
 export const JWS_TYPES = {
@@ -26,7 +25,7 @@ export type JwsType = (typeof JWS_TYPES)[keyof typeof JWS_TYPES]
 /** Signs a payload as canonical JSON with ES256, the signer's public key in the header. */
 export async function signJws(type: JwsType, payload: object, key: KeyObject): Promise<string> {
   return new CompactSign(new TextEncoder().encode(canonicalJson(payload)))
-    .setProtectedHeader({ alg: 'ES256', typ: type, jwk: publicJwk(key) })
+    .setProtectedHeader({ alg: 'ES256', typ: type, jwk: jwkOfKey(key) })
     .sign(key)
 }
 
@@ -60,12 +59,7 @@ function signerOf(type: JwsType, jws: string): KeyObject {
     if (alg !== 'ES256' || typ !== type || Object.keys(others).length > 0) {
       throw new KmsError('MALFORMED', `wanted type ${type}, saw ${String(typ)} with ${String(alg)}`)
     }
-    const { kty, crv, x, y, ...more } = { ...jwk }
-    if (kty !== 'EC' || crv !== 'P-256' || Object.keys(more).length > 0) {
-      throw new KmsError('MALFORMED', `${type}: the header bears no P-256 key`)
-    }
-    const key = createPublicKey({ key: { kty, crv, x: x ?? '', y: y ?? '' }, format: 'jwk' })
-    return parsePublicKey(type, encodePublicKey(key))
+    return keyOfJwk(`${type}: the key in the header`, jwk)
   } catch (error) {
     if (error instanceof KmsError) throw error
     throw new KmsError('MALFORMED', `${type}: not a signed message`, { cause: error })
@@ -86,11 +80,6 @@ function parseCanonical(what: string, bytes: Uint8Array): unknown {
     throw new KmsError('MALFORMED', `${what}: the payload is not canonical JSON`)
   }
   return value
-}
-
-function publicJwk(key: KeyObject): JWK {
-  const { kty, crv, x, y } = createPublicKey(key).export({ format: 'jwk' })
-  return { kty, crv, x, y } as JWK
 }
 
 /** Encrypts a value to a P-256 key: ECDH-ES and A256GCM, as a compact JWE. */

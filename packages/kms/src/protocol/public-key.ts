@@ -1,13 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { jwkOfSpki, type PublicJwk, readPublicKey, spkiOfJwk } from '@cloister/attestation'
 import { fromBase64Url, sha256, toBase64Url, toHex } from './encoding.ts'
 import { KmsError } from './errors.ts'
-
-/**
- * What every such key begins with: id-ecPublicKey, secp256r1, a bit string of an uncompressed point.
- * @see RFC 5480, section 2
- */
-const SPKI_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex')
-const SPKI_LENGTH = SPKI_PREFIX.length + 64
 
 /**
  * Reads a P-256 public key from SubjectPublicKeyInfo in base64url; only the uncompressed encoding
@@ -16,22 +10,44 @@ const SPKI_LENGTH = SPKI_PREFIX.length + 64
  * @throws KmsError MALFORMED
  */
 export function parsePublicKey(what: string, text: string): KeyObject {
-  const der = Buffer.from(fromBase64Url(what, text))
-  if (der.length !== SPKI_LENGTH || !der.subarray(0, SPKI_PREFIX.length).equals(SPKI_PREFIX)) {
-    throw new KmsError('MALFORMED', `${what} is no P-256 key in its one encoding`)
-  }
-  try {
-    // Of what follows the prefix it takes a point of the curve only.
-    return createPublicKey({ key: der, format: 'der', type: 'spki' })
-  } catch (cause) {
-    throw new KmsError('MALFORMED', `${what} is no public key`, { cause })
-  }
+  return keyFrom(what, fromBase64Url(what, text))
 }
+
+/**
+ * Reads a P-256 public key from a JWK, which has one spelling too.
+ * @param what - Name of what bears it, for the message.
+ * @throws KmsError MALFORMED
+ */
+export function keyOfJwk(what: string, jwk: object | undefined): KeyObject {
+  return keyFrom(what, spkiOfJwk({ ...jwk }) ?? new Uint8Array())
+}
+
+function keyFrom(what: string, spki: Uint8Array): KeyObject {
+  const key = readPublicKey(spki, ['P-256'])
+  if (key !== undefined) return key
+  throw new KmsError('MALFORMED', `${what} is no P-256 key in its one encoding`)
+}
+
+const encoded = new WeakMap<KeyObject, string>()
 
 /** SubjectPublicKeyInfo in base64url, of a public key or of a private key's public half. */
 export function encodePublicKey(key: KeyObject): string {
+  const known = encoded.get(key)
+  if (known !== undefined) return known
   const half = key.type === 'private' ? createPublicKey(key) : key
-  return toBase64Url(half.export({ format: 'der', type: 'spki' }))
+  // By way of a JWK: OpenSSL writes that in a tenth of the time.
+  const spki = spkiOfJwk(half.export({ format: 'jwk' }))
+  if (spki === undefined) throw new TypeError('wanted a key of P-256, X25519 or Ed25519')
+  const text = toBase64Url(spki)
+  encoded.set(key, text)
+  return text
+}
+
+/** A P-256 key's public half as a JWK. */
+export function jwkOfKey(key: KeyObject): PublicJwk {
+  const jwk = jwkOfSpki(fromBase64Url('key', encodePublicKey(key)))
+  if (jwk !== undefined) return jwk
+  throw new TypeError('wanted a key of P-256')
 }
 
 /** The id of a key service: SHA-256 of its identity key's SubjectPublicKeyInfo, in hexadecimal. */

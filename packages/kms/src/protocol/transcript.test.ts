@@ -68,10 +68,12 @@ describe('encodings', () => {
   it('takes a public key in one encoding only', () => {
     const key = encodePublicKey(newKey())
     expect(encodePublicKey(parsePublicKey('key', key))).toBe(key)
-    const other = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey
+    const spki = { format: 'der', type: 'spki' } as const
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export(spki)
     const compressed = Buffer.from(key, 'base64url')
     const wrong = [
-      encodePublicKey(other),
+      other.toString('base64url'),
+      Buffer.concat([compressed.subarray(0, -64), Buffer.alloc(64, 4)]).toString('base64url'),
       encodePublicKey(generateKeyPairSync('x25519').publicKey),
       `${key.slice(0, -1)}B`,
       Buffer.concat([compressed, Buffer.of(0)]).toString('base64url'),

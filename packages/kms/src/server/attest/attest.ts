@@ -10,7 +10,10 @@ import {
   readAppraisalPolicy,
   type SnpCollateral,
   type TrustedAppraisal,
+  type VerifiedCollateral,
   type VerifiedEvidence,
+  type VerifyCollateralOptions,
+  verifyCollateral,
   verifyEvidence,
   verifyReportData,
   workloadMeasurement,
@@ -147,9 +150,33 @@ function verified(
 ): VerifiedEvidence {
   try {
     const { collateralGraceDays = 0 } = appraisal.platform ?? {}
-    return verifyEvidence({ evidence: quote, collateral, roots, at, collateralGraceDays })
+    const judged = { roots, at, collateralGraceDays }
+    const ready = verifiedOnce(collateral, judged)
+    return verifyEvidence({ evidence: quote, collateral: ready, ...judged })
   } catch (error) {
     throw evidenceError(error)
+  }
+}
+
+const readied = new WeakMap<Collateral | SnpCollateral, VerifiedCollateral>()
+
+/**
+ * Collateral with its signatures verified, once for all evidence that it serves; dates, revocation
+ * and the root are judged again with each. What does not verify is given as it is, for the evidence's
+ * verification to say why.
+ */
+function verifiedOnce(
+  collateral: Collateral | SnpCollateral,
+  judged: Pick<VerifyCollateralOptions, 'roots' | 'at' | 'collateralGraceDays'>,
+): Collateral | SnpCollateral | VerifiedCollateral {
+  const known = readied.get(collateral)
+  if (known !== undefined) return known
+  try {
+    const verified = verifyCollateral({ collateral, ...judged })
+    readied.set(collateral, verified)
+    return verified
+  } catch {
+    return collateral
   }
 }
 

@@ -9,7 +9,7 @@ import {
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509'
-import { encodePublicKey, kmsIdOf, tlsNameOf } from '../../protocol/public-key.ts'
+import { encodePublicKey, kmsIdOf, parsePublicKey, tlsNameOf } from '../../protocol/public-key.ts'
 
 const ECDSA = { name: 'ECDSA', namedCurve: 'P-256' } as const
 const SIGNED_WITH = { name: 'ECDSA', hash: 'SHA-256' } as const
@@ -29,6 +29,7 @@ export interface KmsIdentity {
   readonly kmsId: string
   /** P-256; signs tokens, statements, checkpoints and TLS certificates. */
   readonly privateKey: KeyObject
+  readonly publicKey: KeyObject
   /** SubjectPublicKeyInfo, base64url. */
   readonly identityKey: string
 }
@@ -49,7 +50,8 @@ export function newIdentityKey(): Uint8Array {
 export function identityFrom(pkcs8: Uint8Array): KmsIdentity {
   const privateKey = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
   const identityKey = encodePublicKey(privateKey)
-  return { kmsId: kmsIdOf(identityKey), privateKey, identityKey }
+  const publicKey = parsePublicKey('identity key', identityKey)
+  return { kmsId: kmsIdOf(identityKey), privateKey, publicKey, identityKey }
 }
 
 /** Issues the identity's own certificate: a certificate authority for one name. */

@@ -1,4 +1,3 @@
-import { createPublicKey } from 'node:crypto'
 import { type VerifiedToken, verifyToken } from '@cloister/attestation'
 import type { Static } from '@sinclair/typebox'
 import { fromBase64Url, sha256, toBase64Url, toHex } from '../../protocol/encoding.ts'
@@ -65,8 +64,7 @@ export async function authorise(
   at: Date,
 ): Promise<Instance> {
   const { payload, signKey } = request
-  const { kmsId, privateKey } = service.identity
-  const key = createPublicKey(privateKey)
+  const { kmsId, publicKey: key } = service.identity
   const token = await verifyToken({ token: payload.token, kmsId, key, at })
   if (toBase64Url(token.instanceKey) !== signKey) {
     const message = 'the request is not signed by the key that the token was given to'
