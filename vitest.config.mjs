@@ -12,7 +12,8 @@ export default defineConfig({
     pool: 'forks',
     // Mistakes that cost too much to look for elsewhere.
     env: { CLOISTER_ASSERTIONS: '1' },
-    maxWorkers: 2,
+    // Tests of processes wait for half of their time: more than one for each of two processors.
+    maxWorkers: 3,
     server: { deps: { external: [BUILT] } },
     projects: [
       {

@@ -105,7 +105,9 @@ async function writeArguments(folder: string): Promise<void> {
   const [args, defaults] = await Promise.all(
     ['executor.args', 'spark-defaults.conf'].map(name => readFile(join(CONF, name), 'utf8')),
   )
-  const options = (args ?? '').split('\n').filter(line => /^-(?!cp )/.test(line))
+  const given = (args ?? '').split('\n').filter(line => /^-(?!cp )/.test(line))
+  // No Java of the tests lives long enough for a better compiler to pay.
+  const options = [...given, '-XX:TieredStopAtLevel=1']
   const classes = '-cp /app/conf:/app/classes:/app/jars/*'
   const settings = (defaults ?? '').split('\n').flatMap(line => {
     const [, name, value] = /^(spark\.\S+)\s+(\S+)$/.exec(line) ?? []
