@@ -101,6 +101,8 @@ function assertSize(what: string, value: number, max: number): void {
 export class AuditLog {
   /** The log's row as it was last read or written, and the MAC that it had. */
   #last: (State & { readonly mac: string }) | undefined
+  /** The log's row as each reading transaction has it, which is of one moment. */
+  readonly #read = new WeakMap<StoreTransaction, State>()
 
   /** Appends an entry, in the transaction of the act itself. */
   async append(
@@ -260,14 +262,22 @@ export class AuditLog {
 
   /**
    * The root of trust is the log's one row, which the store proves; all else is checked against it. A
-   * write need not read it where it is the same as at the last time. A read must: what it reads then is
-   * of the same moment.
+   * write need not read it where it is the same as at the last time. A read must, once: what it reads
+   * then is of the same moment.
    */
-  async #state({ db, guard, mode }: StoreTransaction): Promise<State> {
-    const last = this.#last
-    if (mode === 'write' && last !== undefined) {
-      if (guard.find('audit_log', String(LOG_ID))?.mac === last.mac) return last
+  async #state(tx: StoreTransaction): Promise<State> {
+    if (tx.mode === 'read') {
+      const state = this.#read.get(tx) ?? (await this.#stored(tx))
+      this.#read.set(tx, state)
+      return state
     }
+    const last = this.#last
+    const isLast =
+      last !== undefined && tx.guard.find('audit_log', String(LOG_ID))?.mac === last.mac
+    return isLast ? last : await this.#stored(tx)
+  }
+
+  async #stored({ db, guard }: StoreTransaction): Promise<State> {
     const query = db.selectFrom('audit_log').selectAll().where('id', '=', LOG_ID)
     const row = guard.proven('audit_log', String(LOG_ID), await query.executeTakeFirst())
     if (row === undefined) return { size: 0, frontier: [] }
