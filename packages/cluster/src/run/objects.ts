@@ -4,6 +4,7 @@ import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun } from './labels.ts'
 import { networkPoliciesOf } from './network.ts'
 import { DRIVER_PORT, type RunPlan } from './plan.ts'
 import { podOf, QCNL_FILE, sgxOf } from './pod.ts'
+import { sparkApplication } from './spark.ts'
 
 /** An object to be made. */
 export interface Rendered {
@@ -16,7 +17,10 @@ export interface Rendered {
   }
 }
 
-/** A run's objects: the driver's job, which owns the others. */
+/**
+ * A run's objects: what its driver is made of, a Job or a SparkApplication, which owns the others.
+ * Nothing that `spark-submit` makes is there before it: the job's ConfigMap stands for such a run.
+ */
 export interface RunObjects {
   readonly driver: Rendered
   readonly others: readonly Rendered[]
@@ -36,9 +40,9 @@ const HOPELESS = [2, 3, 4, 5]
 export function renderRun(plan: RunPlan): RunObjects {
   requirePossible(plan)
   return {
-    driver: driverJob(plan),
+    driver: driverOf(plan),
     others: [
-      configMap(plan),
+      ...(plan.form === 'spark-submit' ? [] : [configMap(plan, metadataOf(plan))]),
       {
         ...{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: metadataOf(plan) },
         automountServiceAccountToken: false,
@@ -75,20 +79,30 @@ function requirePossible(plan: RunPlan): void {
   }
 }
 
-const metadataOf = ({ name }: RunPlan, suffix = '') => ({
-  name: `${name}${suffix}`,
-  labels: labelsOfRun(name),
+const metadataOf = ({ name }: RunPlan) => ({ name, labels: labelsOfRun(name) })
+
+const metadataOfDriver = (plan: RunPlan) => ({
+  name: plan.name,
+  labels: labelsOfRole(plan.name, 'driver'),
+  annotations: { [EXECUTORS_ANNOTATION]: String(plan.executors) },
 })
+
+function driverOf(plan: RunPlan): Rendered {
+  switch (plan.form) {
+    case 'job':
+      return driverJob(plan)
+    case 'spark-application':
+      return sparkApplication(plan, metadataOfDriver(plan))
+    case 'spark-submit':
+      return configMap(plan, metadataOfDriver(plan))
+  }
+}
 
 function driverJob(plan: RunPlan): Rendered {
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    metadata: {
-      name: plan.name,
-      labels: labelsOfRole(plan.name, 'driver'),
-      annotations: { [EXECUTORS_ANNOTATION]: String(plan.executors) },
-    },
+    metadata: metadataOfDriver(plan),
     spec: {
       // What the job did is not to be done again without anybody knowing.
       ...{ backoffLimit: 0, completions: 1, parallelism: 1 },
@@ -122,10 +136,10 @@ function executorJob(plan: RunPlan): Rendered {
   } as Rendered
 }
 
-function configMap(plan: RunPlan): Rendered {
+function configMap(plan: RunPlan, metadata: Rendered['metadata']): Rendered {
   const { pccsUrl } = plan
   return {
-    ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: metadataOf(plan) },
+    ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata },
     immutable: true,
     data: {
       'job.yaml': plan.job,

@@ -1,0 +1,85 @@
+import { ClusterError } from '../errors.ts'
+import type { Connection } from '../kubernetes/connection.ts'
+import { recordOf, textOf } from '../kubernetes/json.ts'
+import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
+import { type FoundRun, findRun, KIND_OF } from './find.ts'
+import { RUN_LABEL, SPARK_ROLE_LABEL } from './labels.ts'
+import { pathOf } from './paths.ts'
+
+/** An object and no other that has its name meanwhile. */
+interface Exactly {
+  readonly name: string
+  readonly uid: string
+}
+
+/**
+ * Removes a run and all that it has in the cluster; its pods are told to end.
+ * @throws ClusterError; `ABSENT` where there is no run of that name
+ */
+export async function removeRun(
+  connection: Connection,
+  namespace: string,
+  name: string,
+): Promise<void> {
+  const { form, object } = await findRun(connection, namespace, name).catch(
+    async (error: unknown): Promise<Partial<FoundRun>> => {
+      // A SparkApplication that was removed otherwise may have left the pod that was made of it.
+      if (!(error instanceof ClusterError) || error.code !== 'ABSENT') throw error
+      if (!(await removeDriver(connection, namespace, name))) throw error
+      return {}
+    },
+  )
+  if (form === undefined || object === undefined) return
+  // Nothing owns what was applied by hand. What stands for the run goes last: it can be tried again.
+  if (form === 'spark-submit') {
+    await removeDriver(connection, namespace, name)
+    for (const kind of APPLIED) await removeLabelled(connection, namespace, kind, name)
+  }
+  await removeOwner(connection, namespace, KIND_OF[form], exactly(object))
+  // Who owns a driver's pod, the operator decides.
+  if (form === 'spark-application') await removeDriver(connection, namespace, name)
+}
+
+/** What a run that spark-submit is given has beside the object that stands for it. */
+const APPLIED = ['Job', 'Service', 'NetworkPolicy', 'ServiceAccount'] as const
+
+/** Removes an object, and what it owns. @throws ClusterError */
+export async function removeOwner(
+  connection: Connection,
+  namespace: string,
+  kind: string,
+  { name, uid }: Exactly,
+): Promise<void> {
+  const body = { propagationPolicy: 'Background', preconditions: { uid } }
+  const path = pathOf(namespace, kind, name)
+  await connection.ask({ method: 'DELETE', path, body })
+}
+
+/** Removes the driver's pod that Spark made; Spark's own objects go with it. */
+const removeDriver = (connection: Connection, namespace: string, name: string) =>
+  removeLabelled(connection, namespace, 'Pod', name, `${SPARK_ROLE_LABEL}=driver`)
+
+/** Removes what bears a run's name. @returns whether there was any */
+async function removeLabelled(
+  connection: Connection,
+  namespace: string,
+  kind: string,
+  name: string,
+  ...more: readonly string[]
+): Promise<boolean> {
+  const labelSelector = [`${RUN_LABEL}=${name}`, ...more].join(',')
+  const { objects } = await listObjects(connection, pathOf(namespace, kind), { labelSelector })
+  for (const object of objects) {
+    try {
+      await removeOwner(connection, namespace, kind, exactly(object))
+    } catch (error) {
+      if (!(error instanceof ClusterError) || error.code !== 'ABSENT') throw error
+    }
+  }
+  return objects.length > 0
+}
+
+function exactly(object: Watched): Exactly {
+  const uid = textOf(recordOf(object['metadata'])['uid'])
+  return { name: nameOf(object), uid: uid ?? '' }
+}
