@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { type RunPlan, renderRun, sparkSubmission } from '@cloister/cluster'
+import { type RunPlan, renderSparkSubmit } from '@cloister/cluster'
 import { stringify } from 'yaml'
 
 /** Where what `spark-submit` takes was written, and what is to be typed. */
@@ -26,9 +26,7 @@ export async function writeSparkSubmit(
   namespace: string,
   folder: string,
 ): Promise<SparkSubmitFiles> {
-  const { driver: standsForIt, others } = renderRun(plan)
-  const { driver, properties, words } = sparkSubmission(plan, namespace)
-  const objects = [standsForIt, ...others].map(object => stringify(object)).join('---\n')
+  const { driver, objects, properties, words } = renderSparkSubmit(plan, namespace)
   await mkdir(folder, { recursive: true })
   const written = async (name: string, text: string) => {
     // Spark looks for files from where it is called, too.
@@ -37,7 +35,7 @@ export async function writeSparkSubmit(
     return path
   }
   const files = [
-    await written('objects.yaml', objects),
+    await written('objects.yaml', objects.map(object => stringify(object)).join('---\n')),
     await written('driver.yaml', stringify(driver)),
     await written('spark.properties', properties),
   ] as const

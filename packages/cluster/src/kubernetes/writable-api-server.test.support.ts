@@ -46,10 +46,11 @@ interface Log {
 
 const TOKEN = 'a-token-of-a-test'
 const PATH =
-  /^\/(api\/v1|apis\/([a-z0-9.]+)\/v1)\/namespaces\/([^/]+)\/([a-z]+)(?:\/([^/]+)(?:\/(log))?)?$/
+  /^\/(api\/v1|apis\/([a-z0-9.]+)\/v1(?:beta2)?)\/namespaces\/([^/]+)\/([a-z]+)(?:\/([^/]+)(?:\/(log))?)?$/
 const KINDS: Readonly<Record<string, string>> = {
   ...{ jobs: 'Job', pods: 'Pod', configmaps: 'ConfigMap', services: 'Service', events: 'Event' },
   ...{ serviceaccounts: 'ServiceAccount', networkpolicies: 'NetworkPolicy' },
+  sparkapplications: 'SparkApplication',
 }
 
 /**
@@ -67,6 +68,8 @@ export class WritableApiServer {
   readonly forbidden = new Set<string>()
   /** Whether nothing but 503 is answered. */
   isAway = false
+  /** Whether the Spark operator’s resource is known. */
+  hasSparkOperator = true
   readonly #schemas: KubernetesSchemas | undefined
   readonly #objects = new Map<string, Stored>()
   readonly #changes: Change[] = []
@@ -259,7 +262,12 @@ export class WritableApiServer {
     if (request.headers.authorization !== `Bearer ${TOKEN}`) {
       return answer(401, status(401, 'Unauthorized'))
     }
-    if (KINDS[collection] === undefined) return answer(404, status(404, 'no such resource'))
+    const isMissing = collection === 'sparkapplications' && !this.hasSparkOperator
+    if (KINDS[collection] === undefined || isMissing) {
+      response.writeHead(404, { 'content-type': 'text/plain' })
+      response.end('404 page not found\n')
+      return
+    }
     const isWatch = url.searchParams.get('watch') === 'true'
     const verb = verbOf(request.method ?? '', name !== undefined, isWatch)
     const resource = log === undefined ? collection : `${collection}/log`
