@@ -54,19 +54,20 @@ describe('a run that is submitted as a SparkApplication', () => {
   const watched = () => server.until(() => server.watchers('sparkapplications') > 0)
 
   it('is held until its other objects are there, which are its own', async () => {
-    const creations: string[] = []
+    const seen = new Set<string>()
     const done = submit(2)
     await server.until(() => {
-      const application = server.get('SparkApplication', NAME)
-      if (application !== undefined && application.spec.suspend !== false) {
+      const application = () => server.get('SparkApplication', NAME)
+      if (application()?.spec.suspend === true) {
         // The operator looks at it at once.
-        if (application.status === undefined) reconcile(server, NAME)
-        creations.push(application.status?.applicationState.state)
+        if (application().status === undefined) reconcile(server, NAME)
+        seen.add(application().status.applicationState.state)
       }
-      return application?.spec.suspend === false
+      return application()?.spec.suspend === false
     })
     await done
-    expect(creations.at(-1)).toBe('SUSPENDED')
+    expect([...seen]).toContain('SUSPENDED')
+    expect([...seen].join()).not.toContain('SUBMITTED')
     expect(server.all('Pod')).toEqual([])
     const { uid } = server.get('SparkApplication', NAME).metadata
     const others = KINDS.flatMap(kind => server.all(kind))
