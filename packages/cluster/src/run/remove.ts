@@ -30,18 +30,18 @@ export async function removeRun(
     },
   )
   if (form === undefined || object === undefined) return
-  // Nothing owns what was applied by hand. What stands for the run goes last: it can be tried again.
-  if (form === 'spark-submit') {
-    await removeDriver(connection, namespace, name)
-    for (const kind of APPLIED) await removeLabelled(connection, namespace, kind, name)
+  const kind = KIND_OF[form]
+  // What was applied by hand has no owner. What stands for the run goes after it: it can be tried again.
+  for (const other of form === 'job' ? [] : APPLIED) {
+    if (other !== kind) await removeLabelled(connection, namespace, other, name)
   }
-  await removeOwner(connection, namespace, KIND_OF[form], exactly(object))
-  // Who owns a driver's pod, the operator decides.
-  if (form === 'spark-application') await removeDriver(connection, namespace, name)
+  await removeOwner(connection, namespace, kind, exactly(object))
+  // Last: until then the operator may make one. Who owns it, neither it nor spark-submit says.
+  if (form !== 'job') await removeDriver(connection, namespace, name)
 }
 
-/** What a run that spark-submit is given has beside the object that stands for it. */
-const APPLIED = ['Job', 'Service', 'NetworkPolicy', 'ServiceAccount'] as const
+/** What a run by Spark's tools has, beside what they make. */
+const APPLIED = ['Job', 'Service', 'NetworkPolicy', 'ServiceAccount', 'ConfigMap'] as const
 
 /** Removes an object, and what it owns. @throws ClusterError */
 export async function removeOwner(

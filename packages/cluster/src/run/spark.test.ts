@@ -176,6 +176,15 @@ describe('a run that is submitted as a SparkApplication', () => {
     await expect(remove()).rejects.toMatchObject({ code: 'ABSENT' })
   })
 
+  it('goes whole, too, where it was applied as it is rendered', async () => {
+    const { driver, others } = renderRun(planOf({ form: 'spark-application', executors: 2 }))
+    for (const object of [...others, driver]) server.put(object)
+    reconcile(server, NAME)
+    expect(await states()).toEqual([['spark-application', 'waiting', 2]])
+    await remove()
+    for (const kind of ['SparkApplication', ...KINDS]) expect(server.all(kind)).toEqual([])
+  })
+
   it('that somebody removes otherwise leaves a pod that can be removed', async () => {
     await submit()
     reconcile(server, NAME)
