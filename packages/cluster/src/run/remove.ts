@@ -21,15 +21,15 @@ export async function removeRun(
   namespace: string,
   name: string,
 ): Promise<void> {
-  const { form, object } = await findRun(connection, namespace, name).catch(
-    async (error: unknown): Promise<Partial<FoundRun>> => {
-      // A SparkApplication that was removed otherwise may have left the pod that was made of it.
-      if (!(error instanceof ClusterError) || error.code !== 'ABSENT') throw error
-      if (!(await removeDriver(connection, namespace, name))) throw error
-      return {}
-    },
-  )
-  if (form === undefined || object === undefined) return
+  let found: FoundRun
+  try {
+    found = await findRun(connection, namespace, name)
+  } catch (error) {
+    // A SparkApplication that was removed otherwise may have left the pod that was made of it.
+    if (isAbsent(error) && (await removeDriver(connection, namespace, name))) return
+    throw error
+  }
+  const { form, object } = found
   const kind = KIND_OF[form]
   // What was applied by hand has no owner. What stands for the run goes after it: it can be tried again.
   for (const other of form === 'job' ? [] : APPLIED) {
@@ -73,11 +73,13 @@ async function removeLabelled(
     try {
       await removeOwner(connection, namespace, kind, exactly(object))
     } catch (error) {
-      if (!(error instanceof ClusterError) || error.code !== 'ABSENT') throw error
+      if (!isAbsent(error)) throw error
     }
   }
   return objects.length > 0
 }
+
+const isAbsent = (error: unknown) => error instanceof ClusterError && error.code === 'ABSENT'
 
 function exactly(object: Watched): Exactly {
   const uid = textOf(recordOf(object['metadata'])['uid'])
