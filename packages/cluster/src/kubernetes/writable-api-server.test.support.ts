@@ -6,6 +6,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import type { KubernetesObject, KubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { certificate, kubeconfigText } from './api-server.test.support.ts'
 
@@ -55,7 +56,7 @@ const KINDS: Readonly<Record<string, string>> = {
 
 /**
  * Stands in for a cluster's API where objects are made, changed, watched and removed, as it is
- * published: strict fields, 409 for a name that is taken, merge patches, watches from a version with
+ * published: strict fields, 409 for a name that is taken, merge patches, objects that are applied, watches from a version with
  * bookmarks, `ERROR` with 410 for a version that is too old, removal of what an owner had, logs that
  * are followed. Controllers and kubelets are the tests.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/
@@ -279,8 +280,12 @@ export class WritableApiServer {
     }
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
-    const body = chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())
-    const [code, said] = this.#answer({ verb, collection, name, body, query: url.searchParams })
+    // JSON is YAML too.
+    const body = chunks.length === 0 ? undefined : parse(Buffer.concat(chunks).toString())
+    const isApplied = request.headers['content-type']?.startsWith('application/apply-patch') === true
+    const [code, said] = isApplied
+      ? this.#apply(collection, body)
+      : this.#answer({ verb, collection, name, body, query: url.searchParams })
     answer(code, said)
   }
 
@@ -309,9 +314,21 @@ export class WritableApiServer {
     return [200, { kind: 'Status', status: 'Success' }]
   }
 
-  #create(collection: string, body: Any): readonly [number, object] {
+  /** Of one field manager: what it applies is the whole object. */
+  #apply(collection: string, body: Any): readonly [number, object] {
+    const isNew = !this.#objects.has(`${collection} ${body.metadata.name}`)
+    return this.#refusal(body) ?? [isNew ? 201 : 200, this.put(body)]
+  }
+
+  #refusal(body: Any): readonly [number, object] | undefined {
     const mistakes = this.#schemas?.mistakes(body as KubernetesObject) ?? []
-    if (mistakes.length > 0) return [400, status(400, `strict decoding error: ${mistakes.join()}`)]
+    if (mistakes.length === 0) return undefined
+    return [400, status(400, `strict decoding error: ${mistakes.join()}`)]
+  }
+
+  #create(collection: string, body: Any): readonly [number, object] {
+    const refusal = this.#refusal(body)
+    if (refusal !== undefined) return refusal
     if (this.#objects.has(`${collection} ${body.metadata.name}`)) {
       return [409, status(409, `${collection} "${body.metadata.name}" already exists`)]
     }
