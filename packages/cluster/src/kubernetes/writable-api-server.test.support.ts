@@ -280,12 +280,14 @@ export class WritableApiServer {
     }
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
-    // JSON is YAML too.
-    const body = chunks.length === 0 ? undefined : parse(Buffer.concat(chunks).toString())
+    const text = Buffer.concat(chunks).toString()
     const isApplied = request.headers['content-type']?.startsWith('application/apply-patch') === true
     const [code, said] = isApplied
-      ? this.#apply(collection, body)
-      : this.#answer({ verb, collection, name, body, query: url.searchParams })
+      ? this.#apply(collection, parse(text))
+      : this.#answer({
+          ...{ verb, collection, name, query: url.searchParams },
+          body: text === '' ? undefined : JSON.parse(text),
+        })
     answer(code, said)
   }
 
