@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type RunPlan, renderSparkSubmit } from '@cloister/cluster'
 import { stringify } from 'yaml'
+import { UsageError } from '../usage-error.ts'
 
 /** Where what `spark-submit` takes was written, and what is to be typed. */
 export interface SparkSubmitFiles {
@@ -19,7 +20,7 @@ const MASTER =
 /**
  * Writes what `spark-submit` makes a run of into a folder: the objects that are to be there before,
  * the driver's pod template, and Spark's properties.
- * @throws RunError; the system's errors, `EEXIST` for a file that is there already
+ * @throws RunError, UsageError
  */
 export async function writeSparkSubmit(
   plan: RunPlan,
@@ -31,7 +32,11 @@ export async function writeSparkSubmit(
   const written = async (name: string, text: string) => {
     // Spark looks for files from where it is called, too.
     const path = join(resolve(folder), name)
-    await writeFile(path, text, { flag: 'wx' })
+    await writeFile(path, text, { flag: 'wx' }).catch((cause: unknown) => {
+      const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
+      if (!isThere) throw cause
+      throw new UsageError(`--out: ${path} is there already`, 'give another folder', { cause })
+    })
     return path
   }
   const files = [

@@ -103,13 +103,20 @@ Examples:
           : { executors: wholeNumber('--executors', executors, 1, 9999) }),
       })
       if (plan.form === 'spark-submit') {
-        const folder = wanted('--out', out, 'give a folder for what spark-submit takes: --out submit')
+        const folder = wanted(
+          '--out',
+          out,
+          'give a folder for what spark-submit takes: --out submit',
+        )
         const written = await writeSparkSubmit(plan, namespace ?? 'default', folder)
         return session.printer.result(written, () => written.commands.join('\n'))
       }
       const [odd] = givenOptions({ out, namespace }, ['out', 'namespace'])
       if (odd !== undefined) {
-        throw new UsageError(`${odd}: is about spark-submit`, 'give --as spark-submit, or leave it out')
+        throw new UsageError(
+          `${odd}: is about spark-submit`,
+          'give --as spark-submit, or leave it out',
+        )
       }
       const { driver, others } = renderRun(plan)
       const objects: readonly Rendered[] = [...others, driver]

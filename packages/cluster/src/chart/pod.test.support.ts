@@ -71,7 +71,11 @@ export async function runContainer(
     ...mounts,
     ...['--remount-ro', '/', '--chdir', '/'],
     ...['--setenv', 'PATH', `${BIN}:${dirname(process.execPath)}:/usr/bin:/bin`],
-    ...(container.env ?? []).flatMap(({ name, value }) => ['--setenv', name, value ?? 'of-the-pod']),
+    ...(container.env ?? []).flatMap(({ name, value }) => [
+      '--setenv',
+      name,
+      value ?? 'of-the-pod',
+    ]),
     ...['--json-status-fd', '3', '--', ...container.command, ...(container.args ?? [])],
   ]
   const child = spawn('bwrap', argv, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })

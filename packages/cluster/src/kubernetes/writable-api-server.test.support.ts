@@ -281,7 +281,8 @@ export class WritableApiServer {
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
     const text = Buffer.concat(chunks).toString()
-    const isApplied = request.headers['content-type']?.startsWith('application/apply-patch') === true
+    const isApplied =
+      request.headers['content-type']?.startsWith('application/apply-patch') === true
     const [code, said] = isApplied
       ? this.#apply(collection, parse(text))
       : this.#answer({

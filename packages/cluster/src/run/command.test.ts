@@ -135,7 +135,10 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
       expect(objects.flatMap(object => schemas.mistakes(object))).toEqual([])
     }
     // Last: the others are there when the operator looks at it.
-    expect(objects.at(-1)).toMatchObject({ kind: 'SparkApplication', metadata: { name: 'reports' } })
+    expect(objects.at(-1)).toMatchObject({
+      kind: 'SparkApplication',
+      metadata: { name: 'reports' },
+    })
     const jobs = objects.filter(({ kind }) => kind === 'Job')
     expect(jobs.map(({ metadata }) => metadata.name)).toEqual(['reports-executor'])
     expect(server.asked).toEqual([])
@@ -151,7 +154,9 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     expect((await readdir(out)).sort()).toEqual(files)
     const [applied, submitted, watched] = stdout.trimEnd().split('\n')
     expect(applied).toBe(`kubectl apply --namespace jobs --filename '${out}/objects.yaml'`)
-    expect(submitted).toMatch(/^spark-submit --master "k8s:\/\/\$\(kubectl .* --deploy-mode cluster /)
+    expect(submitted).toMatch(
+      /^spark-submit --master "k8s:\/\/\$\(kubectl .* --deploy-mode cluster /,
+    )
     expect(submitted).toContain(`--properties-file '${out}/spark.properties'`)
     expect(submitted).toContain(`podTemplateFile='${out}/driver.yaml'`)
     expect(watched).toBe('cloister cluster watch reports --namespace jobs')
@@ -160,7 +165,11 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     for (const schemas of versions) {
       expect(objects.flatMap(object => schemas.mistakes(object))).toEqual([])
     }
-    expect(objects.map(({ kind }) => kind)).toEqual(['ConfigMap', 'ServiceAccount', 'NetworkPolicy'])
+    expect(objects.map(({ kind }) => kind)).toEqual([
+      'ConfigMap',
+      'ServiceAccount',
+      'NetworkPolicy',
+    ])
     const again = await cloister(...written)
     expect(again.code).toBe(2)
     expect(again.stderr).toContain('is there already')

@@ -1,12 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  type Connection,
-  connect,
-  listRuns,
-  removeRun,
-  renderRun,
-  submitRun,
-} from '../index.ts'
+import { type Connection, connect, listRuns, removeRun, renderRun, submitRun } from '../index.ts'
 import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
 import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { HAS_VECTORS } from '../repository.test.support.ts'

@@ -63,6 +63,7 @@ class Following {
   #log: Promise<void> | undefined
   #isAway = false
   #hadDriver = false
+  #isDriverLate = false
   #settle: (end: RunError | 'well' | 'stopped') => void = () => {}
 
   constructor(options: FollowOptions, form: RunForm, executors: number) {
@@ -113,6 +114,7 @@ class Following {
       this.#hadDriver ||= this.#driver !== undefined
       for (const pod of this.#pods) this.#tellOf(pod)
       this.#followLog()
+      this.#tellOfMissing()
       this.#look()
     })
   }
@@ -122,6 +124,7 @@ class Following {
     await this.#watch(KIND_OF[this.#form], { fieldSelector: `metadata.name=${name}` }, objects => {
       this.#found = objects
       this.#tellOfOperator(objects[0])
+      this.#tellOfMissing()
       this.#look()
     })
   }
@@ -132,16 +135,22 @@ class Following {
     this.#trouble({ code: 'OPERATOR', message })
   }
 
-  /** Of a Job's pods its events tell. Spark's tools may not be there at all. */
   async #missDriver(): Promise<void> {
-    const { name, driverMs = 30_000 } = this.#options
-    const text = MISSING[this.#form]
-    if (text === undefined) return
+    const { driverMs = 30_000 } = this.#options
     await sleep(driverMs, undefined, { signal: this.#over.signal }).catch(() => undefined)
-    if (this.#over.signal.aborted || this.#hadDriver) return
-    const object = this.#found?.[0]
-    const state = object === undefined ? '' : applicationStateOf(object)
+    this.#isDriverLate = true
+    this.#tellOfMissing()
+  }
+
+  /** Of a Job's pods its events tell. Spark's tools may not be there at all. */
+  #tellOfMissing(): void {
+    const text = MISSING[this.#form]
+    const [run] = this.#found ?? []
+    if (!this.#isDriverLate || this.#pods === undefined || this.#hadDriver) return
+    if (text === undefined || run === undefined) return
+    const state = applicationStateOf(run)
     const seen = state === '' ? '' : `; the Spark operator says ${state}`
+    const { name } = this.#options
     this.#trouble({ code: 'NO_DRIVER', message: `${name} has no driver’s pod: ${text}${seen}` })
   }
 

@@ -79,7 +79,8 @@ export function stateOf(form: RunForm, object: Watched): RunState {
 const END_OF: Readonly<Record<RunForm, (object: Watched) => RunState>> = {
   job: stateOfJob,
   'spark-application': object => BY_STATE.get(applicationStateOf(object)) ?? 'waiting',
-  'spark-submit': ({ status }) => BY_PHASE.get(textOf(recordOf(status)['phase']) ?? '') ?? 'waiting',
+  'spark-submit': ({ status }) =>
+    BY_PHASE.get(textOf(recordOf(status)['phase']) ?? '') ?? 'waiting',
 }
 
 /** @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/#JobStatus */

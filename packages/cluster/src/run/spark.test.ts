@@ -73,16 +73,32 @@ describe('a run that is submitted as a SparkApplication', () => {
     const others = KINDS.flatMap(kind => server.all(kind))
     expect(others).toHaveLength(7)
     for (const { metadata } of others) {
-      expect(metadata.ownerReferences).toMatchObject([{ kind: 'SparkApplication', name: NAME, uid }])
+      expect(metadata.ownerReferences).toMatchObject([
+        { kind: 'SparkApplication', name: NAME, uid },
+      ])
     }
     reconcile(server, NAME)
     expect(server.get('Pod', DRIVER).spec.serviceAccountName).toBe(NAME)
   })
 
   it.each([
-    ['the cluster lets nobody make one', 'REFUSED', () => server.forbidden.add('create sparkapplications')],
-    ['an object beside it is refused', 'REFUSED', () => server.forbidden.add('create networkpolicies')],
-    ['there is no operator', 'ABSENT', () => { server.hasSparkOperator = false }],
+    [
+      'the cluster lets nobody make one',
+      'REFUSED',
+      () => server.forbidden.add('create sparkapplications'),
+    ],
+    [
+      'an object beside it is refused',
+      'REFUSED',
+      () => server.forbidden.add('create networkpolicies'),
+    ],
+    [
+      'there is no operator',
+      'ABSENT',
+      () => {
+        server.hasSparkOperator = false
+      },
+    ],
   ] as const)('leaves nothing where %s', async (_what, code, prepare) => {
     prepare()
     await expect(submit()).rejects.toMatchObject({ code })
@@ -245,6 +261,7 @@ describe('a run that spark-submit is given', () => {
     run()
     const lost = follow()
     await lost.told('attested')
+    server.endLog(DRIVER)
     server.remove(server.get('Pod', DRIVER))
     expect(await lost.end).toMatchObject({ code: 'LOST' })
   })
