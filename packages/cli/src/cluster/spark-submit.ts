@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { type RunPlan, renderSparkSubmit } from '@cloister/cluster'
 import { stringify } from 'yaml'
 import { UsageError } from '../usage-error.ts'
@@ -44,7 +45,9 @@ export async function writeSparkSubmit(
     await written('driver.yaml', stringify(driver)),
     await written('spark.properties', properties),
   ] as const
-  const [applied, template, settings] = files.map(shellWord)
+  const [applied, , settings] = files.map(shellWord)
+  // Spark reads this one as a URI alone.
+  const template = shellWord(pathToFileURL(files[1]).href)
   const { name } = plan
   return {
     ...{ name, namespace, files },

@@ -158,7 +158,7 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
       /^spark-submit --master "k8s:\/\/\$\(kubectl .* --deploy-mode cluster /,
     )
     expect(submitted).toContain(`--properties-file '${out}/spark.properties'`)
-    expect(submitted).toContain(`podTemplateFile='${out}/driver.yaml'`)
+    expect(submitted).toContain(`podTemplateFile=file://${folder}/to%20submit/driver.yaml `)
     expect(watched).toBe('cloister cluster watch reports --namespace jobs')
     const text = await readFile(join(out, 'objects.yaml'), 'utf8')
     const objects = parseAllDocuments(text).map(document => document.toJS())

@@ -94,7 +94,11 @@ describe.skipIf(WHY !== '')(
       expect(spec.containers).toHaveLength(1)
       const [made] = spec.containers
       expect(made).toMatchObject(own)
-      expect(made.volumeMounts).toMatchObject(volumeMounts)
+      expect(made.volumeMounts).toMatchObject([
+      ...volumeMounts,
+      { name: 'spark-local-dir-1', mountPath: expect.stringMatching(/^\/var\/data\/spark-/) },
+      { name: 'spark-conf-volume-driver', mountPath: '/opt/spark/conf' },
+    ])
       expect(made.resources).toEqual(resources)
       expect(made.env).toMatchObject(env)
       expect(made.env.map(({ name }: Any) => name).sort()).toEqual([
