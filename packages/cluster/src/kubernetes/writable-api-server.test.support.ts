@@ -259,7 +259,9 @@ export class WritableApiServer {
       response.writeHead(code, { 'content-type': 'application/json' })
       response.end(JSON.stringify(body))
     }
-    if (this.isAway) return answer(503, status(503, 'the server is currently unable to handle it'))
+    // No web sockets: who prefers them for watches takes a stream then.
+    if (this.isAway || request.headers.upgrade !== undefined)
+      return answer(503, status(503, 'the server is currently unable to handle it'))
     if (request.headers.authorization !== `Bearer ${TOKEN}`) {
       return answer(401, status(401, 'Unauthorized'))
     }
@@ -335,7 +337,8 @@ export class WritableApiServer {
     if (this.#objects.has(`${collection} ${body.metadata.name}`)) {
       return [409, status(409, `${collection} "${body.metadata.name}" already exists`)]
     }
-    return [201, this.put(body)]
+    // A pod is pending from when it is there.
+    return [201, this.put(body.kind === 'Pod' ? { ...body, status: { phase: 'Pending' } } : body)]
   }
 
   #serveWatch(collection: string, query: URLSearchParams, response: ServerResponse): void {

@@ -27,7 +27,9 @@ export function setPod(
   state: object,
   more: object = {},
 ): void {
-  const phase = 'terminated' in state ? 'Failed' : 'running' in state ? 'Running' : 'Pending'
+  const { terminated } = state as { readonly terminated?: { readonly exitCode: number } }
+  const ended = terminated?.exitCode === 0 ? 'Succeeded' : 'Failed'
+  const phase = terminated !== undefined ? ended : 'running' in state ? 'Running' : 'Pending'
   server.setStatus('Pod', name, {
     phase,
     containerStatuses: [{ name: server.get('Pod', name).spec.containers[0].name, state }],
