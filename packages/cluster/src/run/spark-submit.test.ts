@@ -9,6 +9,7 @@ import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { HAS_VECTORS } from '../repository.test.support.ts'
 import { endDriver, setPod } from './controllers.test.support.ts'
 import { followed } from './followed.test.support.ts'
+import { permissionsIn } from './permissions.test.support.ts'
 import { putSparkSubmit, type Submitted, typed, WHY_NO_SPARK } from './spark-submit.test.support.ts'
 import { onThisMachine, RunWorld, UPPER, WHY_NO_PODS } from './world.test.support.ts'
 
@@ -109,7 +110,16 @@ describe.skipIf(WHY !== '')(
         ...['driver', '--properties-file', '/opt/spark/conf/spark.properties'],
         ...['--class', 'cloister', 'local:///etc/cloister/job.yaml'],
       ])
-      expect(server.all('Secret')).toEqual([])
+      expect(permissionsIn(server.asked)).toEqual([
+        ...['create  pods', 'patch  configmaps', 'patch  services'],
+        'patch networking.k8s.io networkpolicies',
+      ])
+      // Spark's own is about executors of its own, of which there are none.
+      const policy = server.all('NetworkPolicy').find(one => one.metadata.name !== 'upper')
+      expect(policy.spec.podSelector.matchLabels).toEqual({
+        'spark-role': 'executor',
+        'spark-app-selector': metadata.labels['spark-app-selector'],
+      })
       const text = JSON.stringify(driver()).replaceAll('automountServiceAccountToken', '')
       expect(text).not.toMatch(/secret|password|token"|PRIVATE|credential/i)
       const running = await start(driver())
@@ -193,7 +203,7 @@ describe.skipIf(WHY !== '')(
       expect(running.stderr.join('\n')).toContain('[RELEASE_DENIED]')
     })
 
-    it('is waited for by spark-submit, followed, and removed with all that there is', async () => {
+    it.each([0, 3])('is waited for, followed to its end with %i, and removed', async exitCode => {
       const rendered = await prepared('--executors', '2')
       const connection = connect({ kubeconfig: server.kubeconfig })
       const submitted = submit(rendered, [])
@@ -205,10 +215,14 @@ describe.skipIf(WHY !== '')(
       expect((await listRuns(connection, 'jobs')).runs).toMatchObject([
         { name: 'upper', form: 'spark-submit', state: 'running', executors: 2 },
       ])
-      endDriver(server, 'upper', 'upper-driver', 0)
-      expect(await run.end).toBe(true)
+      endDriver(server, 'upper', 'upper-driver', exitCode)
+      const end = await run.end
+      if (exitCode === 0) expect(end).toBe(true)
+      else expect(end).toMatchObject({ code: 'DRIVER', exitCode })
+      // It says how the driver ended, and ends with 0 whatever that was.
       const { code, said } = await submitted
       expect(code, said).toBe(0)
+      expect(said).toContain(`exit code: ${exitCode}`)
       await removeRun(connection, 'jobs', 'upper')
       const kinds = ['Pod', 'Job', 'ConfigMap', 'Service', 'ServiceAccount', 'NetworkPolicy']
       const left = kinds.flatMap(kind => server.all(kind))
