@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { parse, parseAllDocuments, stringify } from 'yaml'
@@ -19,6 +19,46 @@ type Any = any
 const WHY = `${WHY_NO_PODS}${WHY_NO_SPARK}`
 const [schemas] = HAS_VECTORS ? await allKubernetesSchemas() : []
 const WITHOUT_WAITING = ['--conf', 'spark.kubernetes.submission.waitAppCompletion=false']
+
+/** What Spark puts before the class. */
+const ARGUMENTS = ['driver', '--properties-file', '/opt/spark/conf/spark.properties']
+
+/**
+ * The command line that the Spark operator makes of a SparkApplication, as its sources have it.
+ * @see https://github.com/kubeflow/spark-operator/blob/master/internal/controller/sparkapplication/submission.go
+ */
+async function operatorLine({ metadata, spec }: Any, folder: string): Promise<string> {
+  const { name, labels } = metadata
+  const { driver } = spec
+  const file = join(folder, 'driver-pod-template.yaml')
+  await writeFile(file, stringify(driver.template))
+  const settings = {
+    ...{ 'spark.kubernetes.namespace': 'jobs', 'spark.kubernetes.container.image': spec.image },
+    ...{ 'spark.kubernetes.submission.waitAppCompletion': false, ...spec.sparkConf },
+    'spark.kubernetes.driver.podTemplateFile': file,
+    'spark.kubernetes.driver.podTemplateContainerName': 'spark-kubernetes-driver',
+    'spark.kubernetes.driver.pod.name': `${name}-driver`,
+    'spark.kubernetes.driver.container.image': spec.image,
+    ...{ 'spark.driver.cores': driver.cores, 'spark.driver.memory': driver.memory },
+    'spark.kubernetes.driver.limit.cores': driver.coreLimit,
+    'spark.driver.memoryOverhead': driver.memoryOverhead,
+    'spark.kubernetes.authenticate.driver.serviceAccountName': driver.serviceAccount,
+    ...Object.fromEntries(
+      Object.entries({
+        ...{ 'sparkoperator.k8s.io/app-name': name, ...labels },
+        'sparkoperator.k8s.io/launched-by-spark-operator': true,
+        'sparkoperator.k8s.io/submission-id': 'b4c5d0f2-0000-4000-8000-000000000000',
+      }).map(([label, value]) => [`spark.kubernetes.driver.label.${label}`, value]),
+    ),
+  }
+  const server = "$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')"
+  return [
+    ...[`spark-submit --master "k8s://${server}" --deploy-mode ${spec.mode}`],
+    ...[`--class ${spec.mainClass} --name ${name}`],
+    ...Object.entries(settings).map(([key, value]) => `--conf ${key}=${value}`),
+    spec.mainApplicationFile,
+  ].join(' ')
+}
 
 describe.skipIf(WHY !== '')(
   `the pod that Spark’s own spark-submit makes${WHY}`,
@@ -107,8 +147,7 @@ describe.skipIf(WHY !== '')(
         ...['SPARK_LOCAL_DIRS', 'SPARK_USER'],
       ])
       expect(made.args).toEqual([
-        ...['driver', '--properties-file', '/opt/spark/conf/spark.properties'],
-        ...['--class', 'cloister', 'local:///etc/cloister/job.yaml'],
+        ...[...ARGUMENTS, '--class', 'cloister', 'local:///etc/cloister/job.yaml'],
       ])
       expect(permissionsIn(server.asked)).toEqual([
         ...['create  pods', 'patch  configmaps', 'patch  services'],
@@ -140,6 +179,33 @@ describe.skipIf(WHY !== '')(
       ]
       expect(await all[0]?.line(text => text.startsWith('by '))).toBe('by executor-1 executor-2 []')
       for (const { exited, stderr } of all) expect(await exited, stderr.join('\n')).toBe(0)
+      expect(await world.results()).toEqual(UPPER)
+    })
+
+    it('is the same where it is called as the Spark operator calls it', async () => {
+      const objects = await world.render('--as', 'spark-application')
+      for (const object of objects) server.put(object)
+      const line = await operatorLine(
+        objects.at(-1),
+        await mkdtemp(join(world.folder, 'operator-')),
+      )
+      const { metadata, spec } = await madeBy(typed(line, bin, server.kubeconfig))
+      const { template } = objects.at(-1).spec.driver
+      expect(metadata.labels).toMatchObject({
+        ...template.metadata.labels,
+        ...{ 'spark-role': 'driver', 'sparkoperator.k8s.io/app-name': 'upper' },
+      })
+      const [container] = template.spec.containers
+      expect(spec.containers).toMatchObject([
+        {
+          command: container.command,
+          resources: container.resources,
+          securityContext: container.securityContext,
+          args: [...ARGUMENTS, '--class', 'cloister', 'local:///etc/cloister/job.yaml'],
+        },
+      ])
+      const running = await start(driver())
+      expect(await running.exited, running.stderr.join('\n')).toBe(0)
       expect(await world.results()).toEqual(UPPER)
     })
 
