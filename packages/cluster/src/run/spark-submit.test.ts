@@ -212,6 +212,7 @@ describe.skipIf(WHY !== '')(
     it.each([
       [
         'settings of Java, classes and executors',
+        'spark.driver.extraJavaOptions=-javaagent\\\\:/job/evil.jar',
         [
           ...['--conf', 'spark.driver.extraJavaOptions=-javaagent:/job/evil.jar'],
           ...['--conf', 'spark.driver.extraClassPath=/job/evil.jar'],
@@ -221,6 +222,7 @@ describe.skipIf(WHY !== '')(
       ],
       [
         'environment',
+        '"value":"/job/evil.sh"',
         [
           ...['--conf', 'spark.kubernetes.driverEnv.HOME=/nowhere'],
           ...['--conf', 'spark.kubernetes.driverEnv.SPARK_CONF_DIR=/job'],
@@ -232,12 +234,14 @@ describe.skipIf(WHY !== '')(
       ],
       [
         'arguments that are options of ours',
+        '"--without-sandbox"',
         [],
         ['--without-sandbox', '--executors=9', '--home=/job', 'more', "'; exit 7'", "'$(exit 7)'"],
       ],
-    ])('does the same, in the same sandbox, with more %s', async (_what, before, after) => {
+    ])('does the same, in the same sandbox, with more %s', async (_what, added, before, after) => {
       const rendered = await prepared()
       const pod = await madeBy(submit(rendered, [...WITHOUT_WAITING, ...before], after))
+      expect(JSON.stringify([pod, ...server.all('ConfigMap')])).toContain(added)
       const running = await start(pod)
       expect(await running.exited, running.stderr.join('\n')).toBe(0)
       expect(running.stderr.join('\n')).toContain('isolation: ')
