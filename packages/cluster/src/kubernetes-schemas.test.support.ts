@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Ajv, type ValidateFunction } from 'ajv'
+import { parse } from 'yaml'
 import { KUBERNETES_VECTORS } from './repository.test.support.ts'
 
 /** An object of Kubernetes, as far as any is alike. */
@@ -54,15 +55,44 @@ interface GroupVersionKind {
   readonly kind: string
 }
 
-/** All minor versions at hand, oldest first. */
-export async function allKubernetesSchemas(): Promise<readonly KubernetesSchemas[]> {
+/** The Spark operator's custom resource, where it is published. */
+export const SPARK_APPLICATIONS = join(KUBERNETES_VECTORS, 'sparkapplications.crd.yaml')
+
+/** SparkApplication, as its CustomResourceDefinition has it. */
+async function sparkApplications(): Promise<Readonly<Record<string, Schema>>> {
+  const { metadata, spec } = parse(await readFile(SPARK_APPLICATIONS, 'utf8'))
+  const [{ name: version, schema }] = spec.versions
+  const { properties, ...rest } = schema.openAPIV3Schema
+  const { driver, executor } = properties.spec.properties
+  // Of these two it says only that they are objects.
+  for (const role of [driver, executor]) {
+    role.properties.template = { $ref: '#/definitions/io.k8s.api.core.v1.PodTemplateSpec' }
+  }
+  properties.metadata = {
+    $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta',
+  }
+  const { group, names } = spec
+  const kinds = [{ group, version, kind: names.kind }]
+  return {
+    [metadata.name]: { ...rest, properties, 'x-kubernetes-group-version-kind': kinds },
+  }
+}
+
+/**
+ * All minor versions at hand, oldest first.
+ * @param more - Whether the Spark operator is installed there
+ */
+export async function allKubernetesSchemas(
+  more: 'spark' | undefined = undefined,
+): Promise<readonly KubernetesSchemas[]> {
+  const custom = more === 'spark' ? await sparkApplications() : {}
   const files = (await readdir(KUBERNETES_VECTORS)).sort()
   const found: KubernetesSchemas[] = []
   for (const file of files) {
     const version = /^openapi-definitions-(\d+\.\d+)\.json$/.exec(file)?.[1]
     if (version === undefined) continue
     const document = JSON.parse(await readFile(join(KUBERNETES_VECTORS, file), 'utf8'))
-    found.push(new KubernetesSchemas(version, document.definitions ?? document))
+    found.push(new KubernetesSchemas(version, { ...(document.definitions ?? document), ...custom }))
   }
   return found
 }

@@ -12,6 +12,7 @@ export interface ClusterFlags extends GlobalFlags {
 
 /** What pods are like that a job runs in. */
 export interface PodFlags {
+  readonly as?: string
   readonly name?: string
   readonly podImage?: string
   readonly claim?: string
@@ -39,6 +40,7 @@ export function addClusterOptions(command: Command): Command {
 /** Adds what pods are to be like. */
 export function addPodOptions(command: Command): Command {
   return command
+    .option('--as <what>', 'k8s: job, spark-application or spark-submit (default: job)')
     .option('--name <name>', 'k8s: of the run (default: the job’s folder, and five letters)')
     .option('--pod-image <image>', 'k8s: what pods run: an image with the cloister command')
     .option('--claim <name>', 'k8s: the volume claim with the folder of the job file')
@@ -60,7 +62,17 @@ const collected = (text: string, before: readonly string[] = []) => [...before, 
 /** Those of the options about clusters and pods that were given. */
 export function podOptionsIn(flags: ClusterFlags & PodFlags): readonly string[] {
   return givenOptions(flags, [
-    ...(['name', 'podImage', 'claim', 'sgx', 'epcMib', 'withoutAesm', 'pccs', 'cpus'] as const),
+    ...([
+      'as',
+      'name',
+      'podImage',
+      'claim',
+      'sgx',
+      'epcMib',
+      'withoutAesm',
+      'pccs',
+      'cpus',
+    ] as const),
     ...(['memoryMib', 'kmsPeer', 'pccsPeer', 'allowEgress', 'driverTemplate'] as const),
     ...(['executorTemplate', 'kubeconfig', 'context', 'namespace'] as const),
   ])

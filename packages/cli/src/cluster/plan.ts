@@ -5,6 +5,7 @@ import {
   NO_TEMPLATE,
   type PodTemplate,
   parsePodTemplate,
+  type RunForm,
   type RunPlan,
 } from '@cloister/cluster'
 import { givenOptions } from '../given-options.ts'
@@ -48,6 +49,7 @@ export async function planRun(
   const memoryMiB = numberIn('--memory-mib', flags.memoryMib, own)
   const plan: RunPlan = {
     name: flags.name ?? nameFor(file),
+    form: formFrom(flags.as),
     job: job.text,
     pin,
     image: wanted('--pod-image', flags.podImage, 'docs/kubernetes.md says how one is made'),
@@ -69,6 +71,12 @@ export async function planRun(
     keepSeconds: DAY_SECONDS,
   }
   return { plan, job }
+}
+
+function formFrom(text = 'job'): RunForm {
+  if (text === 'job' || text === 'spark-application' || text === 'spark-submit') return text
+  const message = `--as: wanted job, spark-application or spark-submit, seen ${text}`
+  throw new UsageError(message, 'as in --as spark-application')
 }
 
 const numberIn = (flag: string, text: string | undefined, otherwise: number) =>

@@ -13,10 +13,12 @@ import {
 } from '@cloister/cluster'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { addClusterOptions, addPodOptions, type ClusterFlags } from '../cluster/flags.ts'
+import { addClusterOptions, addPodOptions, type ClusterFlags, wanted } from '../cluster/flags.ts'
 import { followToTheEnd, Interruption } from '../cluster/follow.ts'
 import { type PlanFlags, planRun } from '../cluster/plan.ts'
+import { writeSparkSubmit } from '../cluster/spark-submit.ts'
 import { keyServiceFindings } from '../doctor/key-service.ts'
+import { givenOptions } from '../given-options.ts'
 import { printable } from '../output/printable.ts'
 import { table } from '../output/table.ts'
 import { type GlobalFlags, pinFrom, Session } from '../session.ts'
@@ -62,6 +64,12 @@ Examples:
   addRunCommands(cluster)
 }
 
+interface RenderFlags extends Omit<PlanFlags, 'executors'>, GlobalFlags {
+  readonly executors?: string
+  readonly out?: string
+  readonly namespace?: string
+}
+
 function addRender(cluster: Command): void {
   const render = cluster
     .command('render')
@@ -69,21 +77,24 @@ function addRender(cluster: Command): void {
     .argument('<job>', 'a job.yaml')
     .option('--executors <number>', 'how many executors')
     .option('--without-sandbox', 'UNPROTECTED: what the pod does not shut in is not shut in')
+    .option('--out <folder>', 'spark-submit: where its files are written')
+    .option('--namespace <name>', 'spark-submit: where in the cluster (default: default)')
   addPodOptions(render)
     .addHelpText(
       'after',
       `
 What \`cloister run --on k8s\` makes of the same options, as YAML. It asks no cluster.
+With --as spark-submit it writes what spark-submit takes, and prints the commands to type.
 
 Examples:
   cloister cluster render job.yaml --pod-image registry.example/cloister@sha256:… --claim job
-  cloister cluster render job.yaml --pod-image … --claim job --sgx alibaba --epc-mib 8192`,
+  cloister cluster render job.yaml --pod-image … --claim job --sgx alibaba --epc-mib 8192
+  cloister cluster render job.yaml --pod-image … --claim job --as spark-application
+  cloister cluster render job.yaml --pod-image … --claim job --as spark-submit --out submit`,
     )
     .action(async (file: string, _flags, command: Command) => {
-      const flags = command.optsWithGlobals<
-        Omit<PlanFlags, 'executors'> & GlobalFlags & { readonly executors?: string }
-      >()
-      const { executors, ...rest } = flags
+      const flags = command.optsWithGlobals<RenderFlags>()
+      const { executors, out, namespace, ...rest } = flags
       const session = new Session(flags)
       const { plan } = await planRun(session, file, {
         ...rest,
@@ -91,6 +102,22 @@ Examples:
           ? {}
           : { executors: wholeNumber('--executors', executors, 1, 9999) }),
       })
+      if (plan.form === 'spark-submit') {
+        const folder = wanted(
+          '--out',
+          out,
+          'give a folder for what spark-submit takes: --out submit',
+        )
+        const written = await writeSparkSubmit(plan, namespace ?? 'default', folder)
+        return session.printer.result(written, () => written.commands.join('\n'))
+      }
+      const [odd] = givenOptions({ out, namespace }, ['out', 'namespace'])
+      if (odd !== undefined) {
+        throw new UsageError(
+          `${odd}: is about spark-submit`,
+          'give --as spark-submit, or leave it out',
+        )
+      }
       const { driver, others } = renderRun(plan)
       const objects: readonly Rendered[] = [...others, driver]
       session.printer.result(objects, () => objects.map(object => stringify(object)).join('---\n'))
@@ -99,7 +126,7 @@ Examples:
 
 function addRunCommands(cluster: Command): void {
   addClusterOptions(cluster.command('watch'))
-    .description('follow a run that `cloister run --on k8s` began, from its beginning to its end')
+    .description('follow a run in pods, whoever began it, from its beginning to its end')
     .argument('<run>', 'its name')
     .addHelpText(
       'after',
@@ -124,12 +151,14 @@ Examples:
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<ClusterFlags>()
       const connection = connect(flags)
-      const runs = await listRuns(connection, flags.namespace ?? connection.namespace)
-      const rows = runs.map(({ name, state, executors, createdAt }) => [
-        ...[name, state, String(executors), createdAt],
+      const { runs, unseen } = await listRuns(connection, flags.namespace ?? connection.namespace)
+      const rows = runs.map(({ name, form, state, executors, createdAt }) => [
+        ...[name, form, state, String(executors), createdAt],
       ])
-      new Session(flags).printer.result(runs, () =>
-        printable(table(['run', 'state', 'executors', 'since'], rows)),
+      const { printer } = new Session(flags)
+      for (const line of unseen) printer.note(line)
+      printer.result(runs, () =>
+        printable(table(['run', 'as', 'state', 'executors', 'since'], rows)),
       )
     })
   addClusterOptions(cluster.command('remove'))

@@ -3,6 +3,7 @@ import type { ClusterFlags } from '../cluster/flags.ts'
 import { followToTheEnd, Interruption } from '../cluster/follow.ts'
 import { type PlanFlags, planRun } from '../cluster/plan.ts'
 import type { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 
 /** Flags of `cloister run --on k8s`. */
 export interface RunOnKubernetesFlags extends ClusterFlags, PlanFlags {
@@ -16,6 +17,10 @@ export async function runOnKubernetes(
   flags: RunOnKubernetesFlags,
 ): Promise<void> {
   const { plan, job } = await planRun(session, file, flags)
+  if (plan.form === 'spark-submit') {
+    const message = '--as spark-submit: it is spark-submit that runs the job then'
+    throw new UsageError(message, `cloister cluster render ${file} --as spark-submit --out FOLDER`)
+  }
   const objects = renderRun(plan)
   const connection = connect(flags)
   const namespace = flags.namespace ?? connection.namespace

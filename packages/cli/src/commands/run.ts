@@ -88,6 +88,7 @@ Examples:
   cloister run job.yaml --executors 2
   cloister run job.yaml --executors 2 --listen 10.0.0.1:7400 --secret-file hosts.secret
   cloister run job.yaml --on k8s --pod-image registry.example/cloister:0.1.0 --claim reports
+  cloister run job.yaml --on k8s --as spark-application --pod-image … --claim reports
   cloister run job.yaml --json`,
     )
     .action(async (file: string, _flags, command: Command) => {

@@ -10,8 +10,9 @@ import { CLOISTER, REPOSITORY } from '../repository.test.support.ts'
 export interface Container {
   readonly name: string
   readonly command: readonly string[]
-  readonly args: readonly string[]
-  readonly env?: readonly { readonly name: string; readonly value: string }[]
+  readonly args?: readonly string[]
+  /** Those without a value get theirs from the pod. */
+  readonly env?: readonly { readonly name: string; readonly value?: string }[]
   readonly volumeMounts: readonly {
     readonly name: string
     readonly mountPath: string
@@ -70,8 +71,12 @@ export async function runContainer(
     ...mounts,
     ...['--remount-ro', '/', '--chdir', '/'],
     ...['--setenv', 'PATH', `${BIN}:${dirname(process.execPath)}:/usr/bin:/bin`],
-    ...(container.env ?? []).flatMap(({ name, value }) => ['--setenv', name, value]),
-    ...['--json-status-fd', '3', '--', ...container.command, ...container.args],
+    ...(container.env ?? []).flatMap(({ name, value }) => [
+      '--setenv',
+      name,
+      value ?? 'of-the-pod',
+    ]),
+    ...['--json-status-fd', '3', '--', ...container.command, ...(container.args ?? [])],
   ]
   const child = spawn('bwrap', argv, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
   return await watched(child)

@@ -34,7 +34,7 @@ async function probe(url: string): Promise<number | undefined> {
 /** The arguments, with a port of its own: the pods of a test share one network. */
 const onFreePort = (container: Container): Container => ({
   ...container,
-  args: container.args.map(arg => arg.replace(/^--port=.*/, '--port=0')),
+  args: (container.args ?? []).map(arg => arg.replace(/^--port=.*/, '--port=0')),
 })
 
 async function volume(name: string): Promise<string> {

@@ -128,11 +128,12 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
       namespace(name)
       const connection = by(cluster.kubeconfig)
       await submitRun(connection, name, renderRun(plan))
-      expect(await listRuns(connection, name)).toMatchObject([
+      const listed = async () => (await listRuns(connection, name)).runs
+      expect(await listed()).toMatchObject([
         { name: plan.name, state: 'waiting', executors: plan.executors },
       ])
       await removeRun(connection, name, plan.name)
-      expect(await listRuns(connection, name)).toEqual([])
+      expect(await listed()).toEqual([])
     })
 
     it('are submitted, followed and removed by a user with the permissions of the page', async () => {

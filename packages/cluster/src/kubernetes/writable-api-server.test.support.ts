@@ -6,6 +6,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import type { KubernetesObject, KubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { certificate, kubeconfigText } from './api-server.test.support.ts'
 
@@ -46,15 +47,16 @@ interface Log {
 
 const TOKEN = 'a-token-of-a-test'
 const PATH =
-  /^\/(api\/v1|apis\/([a-z0-9.]+)\/v1)\/namespaces\/([^/]+)\/([a-z]+)(?:\/([^/]+)(?:\/(log))?)?$/
+  /^\/(api\/v1|apis\/([a-z0-9.]+)\/v1(?:beta2)?)\/namespaces\/([^/]+)\/([a-z]+)(?:\/([^/]+)(?:\/(log))?)?$/
 const KINDS: Readonly<Record<string, string>> = {
   ...{ jobs: 'Job', pods: 'Pod', configmaps: 'ConfigMap', services: 'Service', events: 'Event' },
   ...{ serviceaccounts: 'ServiceAccount', networkpolicies: 'NetworkPolicy' },
+  sparkapplications: 'SparkApplication',
 }
 
 /**
  * Stands in for a cluster's API where objects are made, changed, watched and removed, as it is
- * published: strict fields, 409 for a name that is taken, merge patches, watches from a version with
+ * published: strict fields, 409 for a name that is taken, merge patches, objects that are applied, watches from a version with
  * bookmarks, `ERROR` with 410 for a version that is too old, removal of what an owner had, logs that
  * are followed. Controllers and kubelets are the tests.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/
@@ -67,6 +69,8 @@ export class WritableApiServer {
   readonly forbidden = new Set<string>()
   /** Whether nothing but 503 is answered. */
   isAway = false
+  /** Whether the Spark operator’s resource is known. */
+  hasSparkOperator = true
   readonly #schemas: KubernetesSchemas | undefined
   readonly #objects = new Map<string, Stored>()
   readonly #changes: Change[] = []
@@ -255,11 +259,18 @@ export class WritableApiServer {
       response.writeHead(code, { 'content-type': 'application/json' })
       response.end(JSON.stringify(body))
     }
-    if (this.isAway) return answer(503, status(503, 'the server is currently unable to handle it'))
+    // No web sockets: who prefers them for watches takes a stream then.
+    if (this.isAway || request.headers.upgrade !== undefined)
+      return answer(503, status(503, 'the server is currently unable to handle it'))
     if (request.headers.authorization !== `Bearer ${TOKEN}`) {
       return answer(401, status(401, 'Unauthorized'))
     }
-    if (KINDS[collection] === undefined) return answer(404, status(404, 'no such resource'))
+    const isMissing = collection === 'sparkapplications' && !this.hasSparkOperator
+    if (KINDS[collection] === undefined || isMissing) {
+      response.writeHead(404, { 'content-type': 'text/plain' })
+      response.end('404 page not found\n')
+      return
+    }
     const isWatch = url.searchParams.get('watch') === 'true'
     const verb = verbOf(request.method ?? '', name !== undefined, isWatch)
     const resource = log === undefined ? collection : `${collection}/log`
@@ -271,8 +282,15 @@ export class WritableApiServer {
     }
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
-    const body = chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())
-    const [code, said] = this.#answer({ verb, collection, name, body, query: url.searchParams })
+    const text = Buffer.concat(chunks).toString()
+    const isApplied =
+      request.headers['content-type']?.startsWith('application/apply-patch') === true
+    const [code, said] = isApplied
+      ? this.#apply(collection, parse(text))
+      : this.#answer({
+          ...{ verb, collection, name, query: url.searchParams },
+          body: text === '' ? undefined : JSON.parse(text),
+        })
     answer(code, said)
   }
 
@@ -301,13 +319,26 @@ export class WritableApiServer {
     return [200, { kind: 'Status', status: 'Success' }]
   }
 
-  #create(collection: string, body: Any): readonly [number, object] {
+  /** Of one field manager: what it applies is the whole object. */
+  #apply(collection: string, body: Any): readonly [number, object] {
+    const isNew = !this.#objects.has(`${collection} ${body.metadata.name}`)
+    return this.#refusal(body) ?? [isNew ? 201 : 200, this.put(body)]
+  }
+
+  #refusal(body: Any): readonly [number, object] | undefined {
     const mistakes = this.#schemas?.mistakes(body as KubernetesObject) ?? []
-    if (mistakes.length > 0) return [400, status(400, `strict decoding error: ${mistakes.join()}`)]
+    if (mistakes.length === 0) return undefined
+    return [400, status(400, `strict decoding error: ${mistakes.join()}`)]
+  }
+
+  #create(collection: string, body: Any): readonly [number, object] {
+    const refusal = this.#refusal(body)
+    if (refusal !== undefined) return refusal
     if (this.#objects.has(`${collection} ${body.metadata.name}`)) {
       return [409, status(409, `${collection} "${body.metadata.name}" already exists`)]
     }
-    return [201, this.put(body)]
+    // A pod is pending from when it is there.
+    return [201, this.put(body.kind === 'Pod' ? { ...body, status: { phase: 'Pending' } } : body)]
   }
 
   #serveWatch(collection: string, query: URLSearchParams, response: ServerResponse): void {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,7 +9,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
 import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { CLOISTER, HAS_VECTORS } from '../repository.test.support.ts'
-import { endDriver, makePods, setPod } from './controllers.test.support.ts'
+import { endDriver, makePods, reconcile, setPod } from './controllers.test.support.ts'
 
 const JOB = `version: 1
 image: regression.image
@@ -42,7 +42,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'home/kms.json'), pin, { mode: 0o600 })
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
-const versions = HAS_VECTORS ? await allKubernetesSchemas() : []
+const versions = HAS_VECTORS ? await allKubernetesSchemas('spark') : []
 
 beforeEach(async () => {
   server = await WritableApiServer.start(versions[0])
@@ -126,6 +126,56 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     expect(server.asked).toEqual([])
   })
 
+  it('prints a SparkApplication in the place of the driver’s Job', async () => {
+    const argv = ['cluster', 'render', 'reports/job.yaml', ...PODS, '--executors', '2']
+    const { code, stderr, stdout } = await cloister(...argv, '--as', 'spark-application')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const objects = parseAllDocuments(stdout).map(document => document.toJS())
+    for (const schemas of versions) {
+      expect(objects.flatMap(object => schemas.mistakes(object))).toEqual([])
+    }
+    // Last: the others are there when the operator looks at it.
+    expect(objects.at(-1)).toMatchObject({
+      kind: 'SparkApplication',
+      metadata: { name: 'reports' },
+    })
+    const jobs = objects.filter(({ kind }) => kind === 'Job')
+    expect(jobs.map(({ metadata }) => metadata.name)).toEqual(['reports-executor'])
+    expect(server.asked).toEqual([])
+  })
+
+  it('writes what spark-submit takes, over nothing, and prints what is to be typed', async () => {
+    const argv = ['cluster', 'render', 'reports/job.yaml', ...PODS, '--as', 'spark-submit']
+    const written = [...argv, '--out', 'to submit', '--namespace', 'jobs']
+    const { code, stderr, stdout } = await cloister(...written)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const out = join(folder, 'to submit')
+    const files = ['driver.yaml', 'objects.yaml', 'spark.properties']
+    expect((await readdir(out)).sort()).toEqual(files)
+    const [applied, submitted, watched] = stdout.trimEnd().split('\n')
+    expect(applied).toBe(`kubectl apply --namespace jobs --filename '${out}/objects.yaml'`)
+    expect(submitted).toMatch(
+      /^spark-submit --master "k8s:\/\/\$\(kubectl .* --deploy-mode cluster /,
+    )
+    expect(submitted).toContain(`--properties-file '${out}/spark.properties'`)
+    expect(submitted).toContain(`podTemplateFile=file://${folder}/to%20submit/driver.yaml `)
+    expect(watched).toBe('cloister cluster watch reports --namespace jobs')
+    const text = await readFile(join(out, 'objects.yaml'), 'utf8')
+    const objects = parseAllDocuments(text).map(document => document.toJS())
+    for (const schemas of versions) {
+      expect(objects.flatMap(object => schemas.mistakes(object))).toEqual([])
+    }
+    expect(objects.map(({ kind }) => kind)).toEqual([
+      'ConfigMap',
+      'ServiceAccount',
+      'NetworkPolicy',
+    ])
+    const again = await cloister(...written)
+    expect(again.code).toBe(2)
+    expect(again.stderr).toContain('is there already')
+    expect(server.asked).toEqual([])
+  })
+
   it.each([
     ['an image in no place of the claim', 'image: ../image', 'not in the folder of the job file'],
     ['a folder of the host', 'unprotectedHostFolders: { logs: ./logs }', 'have no folders'],
@@ -151,6 +201,9 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
       [...PODS, '--sgx', 'intel', '--without-sandbox'],
       '--without-sandbox',
     ],
+    ['another maker of pods', [...PODS, '--as', 'yarn'], '--as'],
+    ['files of spark-submit for a Job', [...PODS, '--out', 'x'], '--out'],
+    ['no place for what spark-submit takes', [...PODS, '--as', 'spark-submit'], '--out'],
     ['a way out to nowhere', [...PODS, '--allow-egress', '203.0.113.7'], '--allow-egress'],
   ])('refuses %s', async (_what, argv, flag) => {
     const { code, stderr } = await cloister('cluster', 'render', 'reports/job.yaml', ...argv)
@@ -191,6 +244,38 @@ describe('cloister run --on k8s', { timeout: 300_000 }, () => {
     expect(code).toBe(3)
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'DRIVER' }, exitCode: 3 })
     expect(server.all('Job')).toEqual([])
+  })
+
+  it('submits a SparkApplication, and ends as its driver does', async () => {
+    const running = cloister(...run('--as', 'spark-application', '--executors', '2'))
+    await server.until(() => server.get('SparkApplication', 'reports')?.spec.suspend === false)
+    reconcile(server, 'reports')
+    const listed = await cloister('cluster', 'list')
+    expect(listed.stdout).toMatch(/^reports +spark-application +waiting +2 /m)
+    setPod(server, 'reports-driver', { running: {} })
+    server.log('reports-driver', AT, 'attested')
+    await server.until(() => server.asked.some(({ resource }) => resource === 'pods/log'))
+    endDriver(server, 'reports', 'reports-driver', 3)
+    const { code, stderr, stdout } = await running
+    expect(code, stderr).toBe(3)
+    expect(stdout).toBe('attested\n')
+    for (const kind of ['SparkApplication', 'Job', 'Pod', 'ConfigMap']) {
+      expect(server.all(kind)).toEqual([])
+    }
+  })
+
+  it('says what is missing where there is no Spark operator', async () => {
+    server.hasSparkOperator = false
+    const { code, stderr } = await cloister(...run('--as', 'spark-application'))
+    expect(code).toBe(5)
+    expect(stderr).toContain('is the Spark operator installed?')
+  })
+
+  it('leaves it to spark-submit to run what that is given', async () => {
+    const { code, stderr } = await cloister(...run('--as', 'spark-submit'))
+    expect(code).toBe(2)
+    expect(stderr).toContain('cloister cluster render reports/job.yaml --as spark-submit --out')
+    expect(server.asked).toEqual([])
   })
 
   it('removes the run when it is interrupted', async () => {

@@ -1,19 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
-import {
-  type Connection,
-  connect,
-  followRun,
-  listRuns,
-  type RunEvent,
-  removeRun,
-  renderRun,
-  submitRun,
-} from '../index.ts'
+import { type Connection, connect, listRuns, removeRun, renderRun, submitRun } from '../index.ts'
 import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
 import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
-import { HAS_VECTORS, pageBlocks } from '../repository.test.support.ts'
+import { HAS_VECTORS } from '../repository.test.support.ts'
 import { endDriver, makePods, setPod } from './controllers.test.support.ts'
+import { followed } from './followed.test.support.ts'
+import { permissionsIn, permissionsOn } from './permissions.test.support.ts'
 import { planOf } from './plan.test.support.ts'
 
 const NAME = planOf().name
@@ -33,45 +25,7 @@ afterEach(() => server.stop())
 
 const submit = (executors = 0) => submitRun(connection, NAMESPACE, renderRun(planOf({ executors })))
 
-interface Followed {
-  readonly events: readonly RunEvent[]
-  readonly log: readonly string[]
-  readonly end: Promise<unknown>
-  /** Resolves when an event like this one was told. */
-  told(text: string): Promise<void>
-  leave(): void
-}
-
-/** Follows the run; what it ends with is an error, or whether it ended well. */
-function follow(): Followed {
-  const events: RunEvent[] = []
-  const log: string[] = []
-  const left = new AbortController()
-  const wanted = new Set<() => void>()
-  const end = followRun({
-    ...{ connection, namespace: NAMESPACE, name: NAME, signal: left.signal, pauseMs: 5 },
-    onEvent: event => {
-      events.push(event)
-      for (const look of wanted) look()
-    },
-    onLog: line => {
-      log.push(line)
-      for (const look of wanted) look()
-    },
-  }).catch((error: unknown) => error)
-  return {
-    ...{ events, log, end },
-    told: text =>
-      new Promise(resolve => {
-        const look = () => {
-          if (JSON.stringify([events, log]).includes(text)) resolve()
-        }
-        wanted.add(look)
-        look()
-      }),
-    leave: () => left.abort(),
-  }
-}
+const follow = () => followed({ connection, namespace: NAMESPACE, name: NAME })
 
 /** Whether everything is watched that is. */
 const watched = () => server.until(() => server.watchers('pods') > 0 && server.watchers('jobs') > 0)
@@ -130,9 +84,10 @@ describe('a run that is submitted', () => {
       ...{ apiVersion: 'batch/v1', kind: 'Job', spec: {} },
       metadata: { name: 'nightly', namespace: NAMESPACE },
     })
-    const states = async () => (await listRuns(connection, NAMESPACE)).map(({ state }) => state)
-    expect(await listRuns(connection, NAMESPACE)).toMatchObject([
-      { name: NAME, state: 'waiting', executors: 2 },
+    const listed = async () => (await listRuns(connection, NAMESPACE)).runs
+    const states = async () => (await listed()).map(({ state }) => state)
+    expect(await listed()).toMatchObject([
+      { name: NAME, form: 'job', state: 'waiting', executors: 2 },
     ])
     server.setStatus('Job', NAME, { active: 1, ready: 1 })
     expect(await states()).toEqual(['running'])
@@ -331,8 +286,7 @@ describe('a run that is followed', () => {
     await run.told('MEMORY')
     endDriver(server, NAME, driver, 0)
     expect(await run.end).toBe(true)
-    const codes = run.events.flatMap(event => (event.kind === 'trouble' ? [event.code] : []))
-    expect(codes.sort()).toEqual(['IMAGE', 'MEMORY', 'PODS', 'UNSCHEDULABLE'])
+    expect(run.troubles()).toEqual(['IMAGE', 'MEMORY', 'PODS', 'UNSCHEDULABLE'])
   })
 
   it('is followed as far as the user may', async () => {
@@ -343,15 +297,17 @@ describe('a run that is followed', () => {
     endDriver(server, NAME, driver, 0)
     const run = follow()
     expect(await run.end).toBe(true)
-    const codes = run.events.flatMap(event => (event.kind === 'trouble' ? [event.code] : []))
-    expect(codes.sort()).toEqual(['EVENTS', 'LOG'])
+    expect(run.troubles()).toEqual(['EVENTS', 'LOG'])
     server.forbidden.add('list pods')
     expect(await follow().end).toMatchObject({ code: 'REFUSED' })
   })
 
   it('needs the permissions that its page lists, and no more', async () => {
+    // Of whoever uses no tools of Spark's.
+    const refused = ['list sparkapplications', 'list configmaps']
+    for (const question of refused) server.forbidden.add(question)
     await submit(1)
-    await listRuns(connection, NAMESPACE)
+    expect((await listRuns(connection, NAMESPACE)).unseen).toHaveLength(2)
     const run = follow()
     await watched()
     await server.until(() => server.watchers('events') > 1)
@@ -360,18 +316,10 @@ describe('a run that is followed', () => {
     endDriver(server, NAME, driver, 0)
     expect(await run.end).toBe(true)
     await removeRun(connection, NAMESPACE, NAME)
-    const used = new Set(
-      server.asked.map(({ verb, group, resource }) => `${verb} ${group} ${resource}`),
+    const asked = server.asked.filter(
+      ({ verb, resource }) => !refused.includes(`${verb} ${resource}`),
     )
-    const [role = ''] = (await pageBlocks()).filter(text => text.includes('name: cloister-jobs'))
-    const { rules } = parse(role)
-    const allowed = new Set<string>()
-    for (const { apiGroups, resources, verbs } of rules) {
-      for (const group of apiGroups)
-        for (const resource of resources)
-          for (const verb of verbs) allowed.add(`${verb} ${group} ${resource}`)
-    }
-    expect([...used].sort()).toEqual([...allowed].sort())
+    expect(permissionsIn(asked)).toEqual(await permissionsOn('cloister-jobs'))
   })
 })
 

@@ -1,7 +1,12 @@
 /** What bears the name of a run. */
 export const RUN_LABEL = 'cloister/run'
-/** On a run's job: how many executors it has. */
+/** On what stands for a run: how many executors it has. */
 export const EXECUTORS_ANNOTATION = 'cloister/executors'
+
+/** By which Spark and its operator tell drivers from executors, whoever made them. */
+export const SPARK_ROLE_LABEL = 'spark-role'
+/** Of what a SparkApplication has: its name. */
+export const SPARK_APPLICATION_LABEL = 'sparkoperator.k8s.io/app-name'
 
 /** What a pod is in its run. */
 export type Role = 'driver' | 'executor'

@@ -1,56 +1,113 @@
 import type { Connection } from '../kubernetes/connection.ts'
 import { listOf, recordOf, textOf } from '../kubernetes/json.ts'
 import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
-import { EXECUTORS_ANNOTATION } from './labels.ts'
+import { FORMS, KIND_OF, orUnseen } from './find.ts'
+import { EXECUTORS_ANNOTATION, RUN_LABEL } from './labels.ts'
 import { pathOf } from './paths.ts'
+import type { RunForm } from './plan.ts'
 
-/** How a run stands, as its driver's job says. */
+/** How a run stands, as what its driver is made of says. */
 export type RunState = 'held' | 'waiting' | 'running' | 'completed' | 'failed' | 'going'
 
 /** A run that the cluster has. */
 export interface RunSummary {
   readonly name: string
+  readonly form: RunForm
   readonly state: RunState
   readonly executors: number
   readonly createdAt: string
 }
 
-/** The runs of a namespace. @throws ClusterError */
-export async function listRuns(
-  connection: Connection,
-  namespace: string,
-): Promise<readonly RunSummary[]> {
-  const labelSelector = 'app.kubernetes.io/managed-by=cloister,app.kubernetes.io/component=driver'
-  const { objects } = await listObjects(connection, pathOf(namespace, 'Job'), { labelSelector })
-  return objects.map(summaryOf)
+/** The runs of a namespace. */
+export interface RunList {
+  readonly runs: readonly RunSummary[]
+  /** Which runs the user may not look for, and why. */
+  readonly unseen: readonly string[]
 }
 
-function summaryOf(job: Watched): RunSummary {
-  const { creationTimestamp } = recordOf(job['metadata'])
+const DRIVERS = {
+  labelSelector: 'app.kubernetes.io/managed-by=cloister,app.kubernetes.io/component=driver',
+}
+
+/** The runs of a namespace. @throws ClusterError */
+export async function listRuns(connection: Connection, namespace: string): Promise<RunList> {
+  const unseen: string[] = []
+  const listed = async (kind: string) =>
+    (await listObjects(connection, pathOf(namespace, kind), DRIVERS)).objects
+  const runs: RunSummary[] = []
+  for (const form of FORMS) {
+    const objects = (await orUnseen(form, unseen, () => listed(KIND_OF[form]))) ?? []
+    // Of what spark-submit makes a pod of, the pod alone says how it stands.
+    const pods = form === 'spark-submit' && objects.length > 0 ? await listed('Pod') : []
+    for (const object of objects) {
+      const pod = pods.find(pod => runOf(pod) === nameOf(object))
+      runs.push(summaryOf(form, object, form === 'spark-submit' ? pod : object))
+    }
+  }
+  return { runs, unseen }
+}
+
+const runOf = (object: Watched) =>
+  textOf(recordOf(recordOf(object['metadata'])['labels'])[RUN_LABEL])
+
+function summaryOf(form: RunForm, object: Watched, stands: Watched | undefined): RunSummary {
+  const { creationTimestamp } = recordOf(object['metadata'])
   return {
-    name: nameOf(job),
-    state: stateOf(job),
-    executors: executorsOf(job),
+    name: nameOf(object),
+    form,
+    state: stands === undefined ? 'waiting' : stateOf(form, stands),
+    executors: executorsOf(object),
     createdAt: textOf(creationTimestamp) ?? '',
   }
 }
 
-/** How many executors a run has, as its driver's job says. */
-export function executorsOf(job: Watched): number {
-  const { annotations } = recordOf(job['metadata'])
+/** How many executors a run has, as what stands for it says. */
+export function executorsOf(object: Watched): number {
+  const { annotations } = recordOf(object['metadata'])
   return Number(textOf(recordOf(annotations)[EXECUTORS_ANNOTATION]) ?? 0)
 }
 
+/** How a run stands, as its Job, its SparkApplication or the pod that spark-submit made says. */
+export function stateOf(form: RunForm, object: Watched): RunState {
+  const said = END_OF[form](object)
+  if (said === 'completed' || said === 'failed') return said
+  if (recordOf(object['metadata'])['deletionTimestamp'] !== undefined) return 'going'
+  if (recordOf(object['spec'])['suspend'] === true) return 'held'
+  return said
+}
+
+const END_OF: Readonly<Record<RunForm, (object: Watched) => RunState>> = {
+  job: stateOfJob,
+  'spark-application': object => BY_STATE.get(applicationStateOf(object)) ?? 'waiting',
+  'spark-submit': ({ status }) =>
+    BY_PHASE.get(textOf(recordOf(status)['phase']) ?? '') ?? 'waiting',
+}
+
 /** @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/#JobStatus */
-export function stateOf(job: Watched): RunState {
-  const status = recordOf(job['status'])
+function stateOfJob(job: Watched): RunState {
   const isTrue = (type: string) => conditionOf(job, type)['status'] === 'True'
   if (isTrue('Complete')) return 'completed'
   if (isTrue('Failed')) return 'failed'
-  if (recordOf(job['metadata'])['deletionTimestamp'] !== undefined) return 'going'
-  if (recordOf(job['spec'])['suspend'] === true) return 'held'
-  return Number(status['ready'] ?? 0) > 0 ? 'running' : 'waiting'
+  return Number(recordOf(job['status'])['ready'] ?? 0) > 0 ? 'running' : 'waiting'
 }
+
+/** Of a SparkApplication; others are on their way to these. */
+const BY_STATE = new Map<string, RunState>([
+  ...(['RUNNING', 'SUCCEEDING', 'FAILING'] as const).map(state => [state, 'running'] as const),
+  ['COMPLETED', 'completed'],
+  ['FAILED', 'failed'],
+])
+
+/** @see https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase */
+const BY_PHASE = new Map<string, RunState>([
+  ['Running', 'running'],
+  ['Succeeded', 'completed'],
+  ['Failed', 'failed'],
+])
+
+/** The state that the Spark operator gives a SparkApplication; empty where it has given none. */
+export const applicationStateOf = (object: Watched): string =>
+  textOf(recordOf(recordOf(object['status'])['applicationState'])['state']) ?? ''
 
 /** A condition of an object; empty where it has none of that type. */
 export function conditionOf(object: Watched, type: string): Readonly<Record<string, unknown>> {

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
 import { pathOf } from './paths.ts'
-import { CONTAINER } from './template.ts'
 
 /** A log that is read to its end. */
 export interface LogOptions {
   readonly connection: Connection
   readonly namespace: string
   readonly pod: string
+  readonly container: string
   readonly signal: AbortSignal
   readonly pauseMs: number
   /** Whether the container has ended. */
@@ -62,9 +62,9 @@ class Lines {
   }
 
   async read(): Promise<void> {
-    const { connection, namespace, onLine, pod, signal } = this.#options
+    const { connection, container, namespace, onLine, pod, signal } = this.#options
     const query = {
-      ...{ container: CONTAINER, follow: true, timestamps: true },
+      ...{ container, follow: true, timestamps: true },
       sinceTime: this.#second === -Infinity ? undefined : rfc3339(this.#second),
     }
     const path = `${pathOf(namespace, 'Pod', pod)}/log`

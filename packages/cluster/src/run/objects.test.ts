@@ -1,18 +1,30 @@
 import { describe, expect, it } from 'vitest'
-import { parsePodTemplate, type RunPlan, renderRun } from '../index.ts'
+import { parsePodTemplate, type RunPlan, renderRun, renderSparkSubmit } from '../index.ts'
 import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { HAS_VECTORS, VECTORS_MISSING } from '../repository.test.support.ts'
-import { OPTION_SETS, planOf } from './plan.test.support.ts'
+import { OPTION_SETS, planOf, SPARK_SETS } from './plan.test.support.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: validated by Kubernetes' schemas.
 type Any = any
 
 const objectsOf = (plan: RunPlan): readonly Any[] => {
+  if (plan.form === 'spark-submit') {
+    const { driver, objects } = renderSparkSubmit(plan, 'jobs')
+    return [driver, ...objects]
+  }
   const { driver, others } = renderRun(plan)
   return [driver, ...others]
 }
 const ofKind = (plan: RunPlan, kind: string) => objectsOf(plan).filter(one => one.kind === kind)
-const podsOf = (plan: RunPlan) => ofKind(plan, 'Job').map(({ spec }) => spec.template.spec)
+/** What pods are made of, the driver's first. */
+const templatesOf = (plan: RunPlan): readonly Any[] =>
+  objectsOf(plan).flatMap(object => {
+    if (object.kind === 'Pod') return [object]
+    return object.kind === 'SparkApplication'
+      ? [object.spec.driver.template]
+      : (object.spec?.template ?? [])
+  })
+const podsOf = (plan: RunPlan) => templatesOf(plan).map(({ spec }) => spec)
 const containersOf = (pod: Any): readonly Any[] => [...pod.initContainers, ...pod.containers]
 
 const RESTRICTED = {
@@ -24,17 +36,19 @@ const RESTRICTED = {
   seccompProfile: { type: 'RuntimeDefault' },
 }
 
-const versions = HAS_VECTORS ? await allKubernetesSchemas() : []
+const versions = HAS_VECTORS ? await allKubernetesSchemas('spark') : []
+const ALL_SETS = { ...OPTION_SETS, ...SPARK_SETS }
 
-describe.each(Object.entries(OPTION_SETS))('the objects of a run with %s', (_name, plan) => {
+describe.each(Object.entries(ALL_SETS))('the objects of a run with %s', (_name, plan) => {
   it.skipIf(!HAS_VECTORS)(
     `are valid in each minor version of Kubernetes, unknown fields refused${VECTORS_MISSING}`,
     () => {
       expect(versions.map(({ version }) => version)).toEqual(['1.34', '1.35', '1.36'])
       for (const schemas of versions) {
         expect(objectsOf(plan).flatMap(object => schemas.mistakes(object))).toEqual([])
-        const spoilt = structuredClone(objectsOf(plan)[0])
-        spoilt.spec.template.spec.containers[0].readOnly = true
+        const [spoilt] = structuredClone(objectsOf(plan))
+        const { template = spoilt, driver = { template } } = spoilt.spec
+        driver.template.spec.containers[0].readOnly = true
         expect(schemas.mistakes(spoilt)).not.toEqual([])
       }
     },
@@ -92,7 +106,8 @@ describe.each(Object.entries(OPTION_SETS))('the objects of a run with %s', (_nam
   it('have no secret in them, and name none but those that pull images', () => {
     const objects = objectsOf(plan)
     const kinds = ['Job', 'ConfigMap', 'ServiceAccount', 'NetworkPolicy', 'Service']
-    expect(objects.filter(({ kind }) => !kinds.includes(kind))).toEqual([])
+    expect(objects.slice(1).filter(({ kind }) => !kinds.includes(kind))).toEqual([])
+    expect(['Job', 'SparkApplication', 'Pod']).toContain(objects[0].kind)
     const text = JSON.stringify(objects)
       .replaceAll('"imagePullSecrets":[{"name":"registry"}]', '')
       .replaceAll('automountServiceAccountToken', '')
@@ -102,7 +117,7 @@ describe.each(Object.entries(OPTION_SETS))('the objects of a run with %s', (_nam
   it('let pods speak to whom they must, and to nobody else', () => {
     const policies = ofKind(plan, 'NetworkPolicy')
     const all = policies.find(({ metadata }) => metadata.name === plan.name)
-    for (const template of ofKind(plan, 'Job').map(({ spec }) => spec.template)) {
+    for (const template of templatesOf(plan)) {
       expect(template.metadata.labels).toMatchObject(all.spec.podSelector.matchLabels)
     }
     for (const { spec } of policies) {
@@ -147,8 +162,9 @@ describe('a run', () => {
   })
 
   it('takes what templates add, and stays what it is', () => {
-    for (const pod of ofKind(OPTION_SETS['templates'] as RunPlan, 'Job')) {
-      const { metadata, spec } = pod.spec.template
+    const sets = Object.entries(ALL_SETS).filter(([name]) => name.startsWith('templates'))
+    expect(sets).toHaveLength(3)
+    for (const { metadata, spec } of sets.flatMap(([, plan]) => templatesOf(plan))) {
       expect(metadata.labels).toMatchObject({ team: 'risk', 'cloister/run': 'reports-bq4zk' })
       expect(spec.nodeSelector).toEqual({ 'node.kubernetes.io/instance-type': 'ecs.g7t.2xlarge' })
       expect(spec.tolerations).toHaveLength(1)
@@ -185,6 +201,111 @@ describe('a run', () => {
     ['executors without a sandbox', { executors: 1, confinement: 'pod' }],
   ] as const)('with %s is refused', (_name, changes) => {
     const plan = planOf(changes as Partial<RunPlan>)
+    expect(() => renderRun(plan)).toThrow(expect.objectContaining({ code: 'OPTION' }))
+  })
+})
+
+const SPARK_FORMS = ['spark-application', 'spark-submit'] as const
+
+describe.each(SPARK_FORMS)('a driver that is made of what is given as %s', form => {
+  const plan = planOf({ form, executors: 2 })
+  const driver = () => objectsOf(plan)[0]
+
+  it('has a command that reads no word that is added to it', () => {
+    const [container] = podsOf(plan)[0].containers
+    // The name that Spark's tools look for.
+    expect(container.name).toBe('spark-kubernetes-driver')
+    expect(container.args).toBeUndefined()
+    const [job] = podsOf(planOf({ executors: 2 }))
+    expect(container.command).toEqual([
+      ...['sh', '-c', `exec cloister ${job.containers[0].args.join(' ')}`, 'cloister'],
+    ])
+  })
+
+  it('is told of by what it is', () => {
+    const labels = { 'cloister/run': plan.name, 'app.kubernetes.io/component': 'driver' }
+    const standsForIt = form === 'spark-submit' ? objectsOf(plan)[1] : driver()
+    expect(standsForIt.metadata).toMatchObject({
+      labels,
+      annotations: { 'cloister/executors': '2' },
+    })
+    for (const template of templatesOf(plan)) {
+      const { labels } = template.metadata
+      const isExecutor = labels['app.kubernetes.io/component'] === 'executor'
+      expect(labels['spark-role']).toBe(isExecutor ? 'executor' : undefined)
+      expect(labels['sparkoperator.k8s.io/app-name']).toBe(
+        isExecutor && form === 'spark-application' ? plan.name : undefined,
+      )
+    }
+    for (const template of templatesOf(planOf({ executors: 2 }))) {
+      expect(Object.keys(template.metadata.labels).join()).not.toContain('spark')
+    }
+  })
+
+  it('has executors that wait while it is in a queue', () => {
+    const [, executor] = podsOf(plan)
+    expect(executor.containers[0]).toMatchObject({
+      ...{ name: 'cloister', command: ['cloister'] },
+      args: expect.arrayContaining(['--driver=reports-bq4zk:7077', '--wait=86400']),
+    })
+  })
+})
+
+describe('a SparkApplication', () => {
+  const specOf = (changes: Partial<RunPlan> = {}) =>
+    objectsOf(planOf({ form: 'spark-application', ...changes }))[0].spec
+
+  it('is started once, as it is, and asks for what the pod is to have', () => {
+    const plan = planOf({ form: 'spark-application', executors: 2 })
+    expect(specOf({ executors: 2 })).toMatchObject({
+      ...{ type: 'Java', mode: 'cluster', image: plan.image },
+      mainApplicationFile: 'local:///etc/cloister/job.yaml',
+      restartPolicy: { type: 'Never' },
+      timeToLiveSeconds: 86_400,
+      driver: { cores: 2, coreLimit: '2', memory: '256m', memoryOverhead: '512m' },
+      executor: { instances: 2, cores: 2, memory: '256m', memoryOverhead: '512m' },
+    })
+    // 0 is no number of its.
+    expect(specOf().executor).toEqual({})
+  })
+
+  it('has the operator add nothing to the pod', () => {
+    const { driver, executor, ...spec } = specOf({ executors: 2 })
+    const size = ['cores', 'coreLimit', 'memory', 'memoryOverhead']
+    expect(Object.keys(driver)).toEqual([...size, 'serviceAccount', 'template'])
+    expect(Object.keys(executor)).toEqual([...size, 'instances'])
+    for (const name of ['volumes', 'deps', 'arguments', 'hadoopConf', 'sparkConfigMap']) {
+      expect(spec[name]).toBeUndefined()
+    }
+  })
+})
+
+describe('what spark-submit is given', () => {
+  it('has the pod in its properties, and nothing of the job', () => {
+    const { properties, words } = renderSparkSubmit(
+      planOf({ form: 'spark-submit', executors: 2 }),
+      'jobs',
+    )
+    const map = new Map(
+      properties
+        .trimEnd()
+        .split('\n')
+        .map(line => line.split(' ') as [string, string]),
+    )
+    expect(Object.fromEntries(map)).toMatchObject({
+      'spark.app.name': 'reports-bq4zk',
+      'spark.kubernetes.namespace': 'jobs',
+      'spark.kubernetes.driver.pod.name': 'reports-bq4zk-driver',
+      'spark.kubernetes.driver.container.image': planOf().image,
+      'spark.driver.memory': '256m',
+      'spark.driver.memoryOverhead': '512m',
+      'spark.executor.instances': '2',
+    })
+    expect(words).toEqual(['--class', 'cloister', 'local:///etc/cloister/job.yaml'])
+  })
+
+  it('is no object of a run that is submitted', () => {
+    const plan = planOf({ form: 'spark-submit' })
     expect(() => renderRun(plan)).toThrow(expect.objectContaining({ code: 'OPTION' }))
   })
 })

@@ -4,6 +4,7 @@ import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun } from './labels.ts'
 import { networkPoliciesOf } from './network.ts'
 import { DRIVER_PORT, type RunPlan } from './plan.ts'
 import { podOf, QCNL_FILE, sgxOf } from './pod.ts'
+import { type SparkSubmission, sparkApplication, sparkSubmission } from './spark.ts'
 
 /** An object to be made. */
 export interface Rendered {
@@ -16,10 +17,16 @@ export interface Rendered {
   }
 }
 
-/** A run's objects: the driver's job, which owns the others. */
+/** A run's objects: what its driver is made of, a Job or a SparkApplication, which owns the others. */
 export interface RunObjects {
   readonly driver: Rendered
   readonly others: readonly Rendered[]
+}
+
+/** What `spark-submit` is given, and what is to be in the cluster before. */
+export interface RenderedSparkSubmit extends SparkSubmission {
+  /** The first, the job's ConfigMap, stands for the run. */
+  readonly objects: readonly Rendered[]
 }
 
 const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/
@@ -35,19 +42,36 @@ const HOPELESS = [2, 3, 4, 5]
  */
 export function renderRun(plan: RunPlan): RunObjects {
   requirePossible(plan)
+  if (plan.form === 'spark-submit') {
+    throw new RunError('OPTION', 'what spark-submit makes a run of is no object of a cluster')
+  }
+  const metadata = metadataOfDriver(plan)
   return {
-    driver: driverJob(plan),
-    others: [
-      configMap(plan),
-      {
-        ...{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: metadataOf(plan) },
-        automountServiceAccountToken: false,
-      } as Rendered,
-      ...(networkPoliciesOf(plan) as readonly Rendered[]),
-      ...(plan.executors === 0 ? [] : [driverService(plan), executorJob(plan)]),
-    ],
+    driver: plan.form === 'job' ? driverJob(plan, metadata) : sparkApplication(plan, metadata),
+    others: [configMap(plan, metadataOf(plan)), ...besides(plan)],
   }
 }
+
+/**
+ * Renders what `spark-submit` makes a run of. None has a secret in it.
+ * @throws RunError OPTION
+ */
+export function renderSparkSubmit(plan: RunPlan, namespace: string): RenderedSparkSubmit {
+  requirePossible(plan)
+  return {
+    objects: [configMap(plan, metadataOfDriver(plan)), ...besides(plan)],
+    ...sparkSubmission(plan, namespace),
+  }
+}
+
+const besides = (plan: RunPlan): readonly Rendered[] => [
+  {
+    ...{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: metadataOf(plan) },
+    automountServiceAccountToken: false,
+  } as Rendered,
+  ...(networkPoliciesOf(plan) as readonly Rendered[]),
+  ...(plan.executors === 0 ? [] : [driverService(plan), executorJob(plan)]),
+]
 
 function requirePossible(plan: RunPlan): void {
   const { name, executors, claim, driverTemplate, executorTemplate } = plan
@@ -75,20 +99,17 @@ function requirePossible(plan: RunPlan): void {
   }
 }
 
-const metadataOf = ({ name }: RunPlan, suffix = '') => ({
-  name: `${name}${suffix}`,
-  labels: labelsOfRun(name),
+const metadataOf = ({ name }: RunPlan) => ({ name, labels: labelsOfRun(name) })
+
+const metadataOfDriver = (plan: RunPlan) => ({
+  name: plan.name,
+  labels: labelsOfRole(plan.name, 'driver'),
+  annotations: { [EXECUTORS_ANNOTATION]: String(plan.executors) },
 })
 
-function driverJob(plan: RunPlan): Rendered {
+function driverJob(plan: RunPlan, metadata: Rendered['metadata']): Rendered {
   return {
-    apiVersion: 'batch/v1',
-    kind: 'Job',
-    metadata: {
-      name: plan.name,
-      labels: labelsOfRole(plan.name, 'driver'),
-      annotations: { [EXECUTORS_ANNOTATION]: String(plan.executors) },
-    },
+    ...{ apiVersion: 'batch/v1', kind: 'Job', metadata },
     spec: {
       // What the job did is not to be done again without anybody knowing.
       ...{ backoffLimit: 0, completions: 1, parallelism: 1 },
@@ -122,10 +143,10 @@ function executorJob(plan: RunPlan): Rendered {
   } as Rendered
 }
 
-function configMap(plan: RunPlan): Rendered {
+function configMap(plan: RunPlan, metadata: Rendered['metadata']): Rendered {
   const { pccsUrl } = plan
   return {
-    ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: metadataOf(plan) },
+    ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata },
     immutable: true,
     data: {
       'job.yaml': plan.job,

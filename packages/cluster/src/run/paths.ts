@@ -2,6 +2,7 @@ import type { Rendered } from './objects.ts'
 
 const COLLECTIONS: Readonly<Record<string, string>> = {
   Job: 'apis/batch/v1 jobs',
+  SparkApplication: 'apis/sparkoperator.k8s.io/v1beta2 sparkapplications',
   ConfigMap: 'api/v1 configmaps',
   Service: 'api/v1 services',
   ServiceAccount: 'api/v1 serviceaccounts',

@@ -4,6 +4,7 @@ import { type Confinement, NO_TEMPLATE, parsePodTemplate, type RunPlan } from '.
 export function planOf(changes: Partial<RunPlan> = {}): RunPlan {
   return {
     name: 'reports-bq4zk',
+    form: 'job',
     job: 'version: 1\nimage: /job/image\n',
     pin: '{"url":"https://kms.example:8443"}',
     image: `registry.example/cloister@sha256:${'ab'.repeat(32)}`,
@@ -53,7 +54,7 @@ const sgx = (plugin: 'intel' | 'alibaba', aesm = true): Confinement => ({
   ...{ plugin, aesm, epcMiB: 8192 },
 })
 
-/** Every option at least once. */
+/** Every option at least once, by whom the cluster itself knows. */
 export const OPTION_SETS: Readonly<Record<string, RunPlan>> = {
   'a driver alone': planOf(),
   'a driver and executors': planOf({ executors: 2 }),
@@ -74,3 +75,10 @@ export const OPTION_SETS: Readonly<Record<string, RunPlan>> = {
     executorTemplate: FULL_TEMPLATE,
   }),
 }
+
+/** The same, with a driver that Spark's tools make. */
+export const SPARK_SETS: Readonly<Record<string, RunPlan>> = Object.fromEntries(
+  (['spark-application', 'spark-submit'] as const).flatMap(form =>
+    Object.entries(OPTION_SETS).map(([name, plan]) => [`${name}, as ${form}`, { ...plan, form }]),
+  ),
+)

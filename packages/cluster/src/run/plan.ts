@@ -24,10 +24,14 @@ export interface SgxPlan {
  */
 export type Confinement = 'sandbox' | 'pod' | SgxPlan
 
+/** Who makes the driver's pod: the controller of a Job, the Spark operator, or `spark-submit`. */
+export type RunForm = 'job' | 'spark-application' | 'spark-submit'
+
 /** A job as it is put into pods. */
 export interface RunPlan {
   /** Of the run: at most 40 of `a-z0-9-`. */
   readonly name: string
+  readonly form: RunForm
   /** The job file, with the paths that it has in pods. */
   readonly job: string
   /** The key service's pin. */
@@ -53,6 +57,9 @@ export interface RunPlan {
 
 /** Where the claim is mounted: what the job file's paths are under. */
 export const JOB_FOLDER = '/job'
+
+/** Where job file and pin are in a pod. */
+export const CONFIGURATION = '/etc/cloister'
 
 /** Where a driver listens, and where executors do. */
 export const DRIVER_PORT = 7077

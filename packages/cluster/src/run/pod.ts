@@ -1,10 +1,16 @@
 import { IMAGE_USER, LAUNCHER_MIB } from '../image.ts'
-import { labelsOfPod, type Role } from './labels.ts'
-import { DRIVER_PORT, EXECUTOR_PORT, JOB_FOLDER, type RunPlan, type SgxPlan } from './plan.ts'
-import { CONTAINER } from './template.ts'
+import { labelsOfPod, type Role, SPARK_APPLICATION_LABEL, SPARK_ROLE_LABEL } from './labels.ts'
+import {
+  CONFIGURATION,
+  DRIVER_PORT,
+  EXECUTOR_PORT,
+  JOB_FOLDER,
+  type RunPlan,
+  type SgxPlan,
+} from './plan.ts'
+import { CONTAINER, SPARK_CONTAINER } from './template.ts'
 
 const HOME = '/run/cloister/home'
-const CONFIGURATION = '/etc/cloister'
 const SMALL = {
   requests: { cpu: '10m', memory: '16Mi' },
   limits: { cpu: '100m', memory: '64Mi' },
@@ -37,7 +43,11 @@ export function podOf(plan: RunPlan, role: Role): object {
   const { affinity, imagePullSecrets, nodeSelector, tolerations } = template
   return {
     metadata: {
-      labels: { ...template.labels, ...labelsOfPod(plan.name, role) },
+      labels: {
+        ...template.labels,
+        ...labelsOfPod(plan.name, role),
+        ...(role === 'executor' && labelsForSpark(plan)),
+      },
       ...(Object.keys(template.annotations).length > 0 && { annotations: template.annotations }),
     },
     spec: {
@@ -64,10 +74,9 @@ export function podOf(plan: RunPlan, role: Role): object {
       initContainers: [homeContainer(plan)],
       containers: [
         {
-          name: CONTAINER,
+          name: isMadeBySpark(plan, role) ? SPARK_CONTAINER : CONTAINER,
           image: plan.image,
-          command: ['cloister'],
-          args: argumentsOf(plan, role),
+          ...commandOf(plan, role),
           env: [{ name: 'HOME', value: HOME }],
           ...(plan.executors > 0 && {
             ports: [
@@ -120,13 +129,46 @@ function homeContainer(plan: RunPlan): object {
   }
 }
 
+const isMadeBySpark = ({ form }: RunPlan, role: Role) => role === 'driver' && form !== 'job'
+
+/** As what Spark's tools are to show executors: drivers get theirs from whoever makes them. */
+function labelsForSpark({ form, name }: RunPlan): Readonly<Record<string, string>> {
+  switch (form) {
+    case 'job':
+      return {}
+    case 'spark-application':
+      return { [SPARK_ROLE_LABEL]: 'executor', [SPARK_APPLICATION_LABEL]: name }
+    case 'spark-submit':
+      return { [SPARK_ROLE_LABEL]: 'executor' }
+  }
+}
+
+/**
+ * Spark keeps the command of a driver's container, and gives it a command line of its own:
+ * `driver --properties-file … --class … RESOURCE`, then whatever its caller named. To a shell they are
+ * parameters of its script, and this script has no use for any: no word of theirs is ever read by
+ * `cloister`. An option there that skips words would leave it to the words which of them it skips.
+ */
+function commandOf(plan: RunPlan, role: Role): object {
+  const args = argumentsOf(plan, role)
+  if (!isMadeBySpark(plan, role)) return { command: ['cloister'], args }
+  // Nothing in them is to be quoted: paths of ours, numbers, and a name of a-z, 0-9 and -.
+  return { command: ['sh', '-c', `exec cloister ${args.join(' ')}`, 'cloister'] }
+}
+
+/** How long executors wait for a driver that Spark may keep in a queue: a day. */
+const QUEUE_SECONDS = 86_400
+
 function argumentsOf(plan: RunPlan, role: Role): readonly string[] {
   const job = `${CONFIGURATION}/job.yaml`
   const home = `--home=${HOME}`
   if (role === 'executor') {
     // Where it is, the driver's host sees when it calls.
     const driver = `--driver=${plan.name}:${DRIVER_PORT}`
-    return [home, 'executor', job, driver, `--listen=0.0.0.0:${EXECUTOR_PORT}`]
+    return [
+      ...[home, 'executor', job, driver, `--listen=0.0.0.0:${EXECUTOR_PORT}`],
+      ...(plan.form === 'job' ? [] : [`--wait=${QUEUE_SECONDS}`]),
+    ]
   }
   return [
     ...[home, 'run', job],

@@ -1,60 +1,22 @@
-import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { Container } from '../chart/pod.test.support.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../free-port.test.support.ts'
-import { PARTS, RunWorld } from './world.test.support.ts'
-
-const hasBubblewrap = spawnSync('bwrap', ['--version']).status === 0
-const hasPython = existsSync('/usr/bin/python3.11') && existsSync('/usr/lib/python3.11/os.py')
-const WHY = `${hasBubblewrap ? '' : ' (skipped: bubblewrap is not installed here)'}${hasPython ? '' : ' (skipped: Debian’s Python 3.11 is not here)'}`
-
-const UPPER = Object.fromEntries(
-  Object.entries(PARTS).map(([name, text]) => [name, text.toUpperCase()]),
-)
+import { onThisMachine, RunWorld, UPPER, WHY_NO_PODS } from './world.test.support.ts'
 
 let world: RunWorld
 
-/** Names of the cluster's network, as they are on this machine. */
-const onThisMachine =
-  (driver: number, own: number, more: readonly string[] = []) =>
-  (container: Container): Container => ({
-    ...container,
-    args: [
-      ...container.args.map(arg =>
-        arg
-          .replace(/^(--driver|--advertise)=upper:7077$/, `$1=127.0.0.1:${driver}`)
-          .replace(/^--listen=0\.0\.0\.0:\d+$/, `--listen=127.0.0.1:${own}`),
-      ),
-      ...more,
-    ],
-  })
-
-/** What the job left, opened by its owner. */
-async function results(): Promise<Readonly<Record<string, string>>> {
-  const out = join(world.folder, 'opened')
-  await world.json('decrypt', 'sealed/result', out, '--files')
-  const files = await readdir(out)
-  const texts = files.map(async file => [file, await readFile(join(out, file), 'utf8')] as const)
-  return Object.fromEntries(await Promise.all(texts))
-}
-
-describe.skipIf(WHY !== '')(`the pods of a run${WHY}`, { timeout: 300_000 }, () => {
+describe.skipIf(WHY_NO_PODS !== '')(`the pods of a run${WHY_NO_PODS}`, { timeout: 300_000 }, () => {
   beforeAll(async () => {
     world = await RunWorld.start()
   }, 300_000)
   afterAll(() => world?.stop())
-  afterEach(async () => {
-    await rm(join(world.folder, 'opened'), { recursive: true, force: true })
-  })
 
   it('come to what the job does, sealed in and out, by the driver alone', async () => {
     const driver = await world.startPod(await world.render(), 'upper')
     expect(await driver.exited, driver.stderr.join('\n')).toBe(0)
     expect(driver.stderr.join('\n')).toContain('isolation: ')
-    expect(await results()).toEqual(UPPER)
+    expect(await world.results()).toEqual(UPPER)
     expect(existsSync(join(world.claim, 'sealed/result/receipt.jws'))).toBe(true)
   })
 
@@ -71,7 +33,7 @@ describe.skipIf(WHY !== '')(`the pods of a run${WHY}`, { timeout: 300_000 }, () 
     const line = await driver?.line(text => text.startsWith('by '))
     expect(line).toBe('by executor-1 executor-2 []')
     for (const { exited, stderr } of all) expect(await exited, stderr.join('\n')).toBe(0)
-    expect(await results()).toEqual(UPPER)
+    expect(await world.results()).toEqual(UPPER)
   })
 
   it('are refused their keys where the cluster altered the job', async () => {
@@ -101,6 +63,6 @@ describe.skipIf(WHY !== '')(`the pods of a run${WHY}`, { timeout: 300_000 }, () 
     for (const { exited, stderr } of [driver, executor]) {
       expect(await exited, stderr.join('\n')).toBe(0)
     }
-    expect(await results()).toEqual(UPPER)
+    expect(await world.results()).toEqual(UPPER)
   })
 })

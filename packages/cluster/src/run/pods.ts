@@ -2,7 +2,7 @@ import { listOf, recordOf, textOf, wholeOf } from '../kubernetes/json.ts'
 import { nameOf, type Watched } from '../kubernetes/watch.ts'
 import type { Role } from './labels.ts'
 import { conditionOf } from './list.ts'
-import { CONTAINER } from './template.ts'
+import { CONTAINER, SPARK_CONTAINER } from './template.ts'
 
 /** Something that keeps a pod from its work, or ended it. */
 export interface Trouble {
@@ -14,6 +14,8 @@ export interface Trouble {
     | 'EVICTED'
     | 'MEMORY'
     | 'EXECUTOR'
+    | 'OPERATOR'
+    | 'NO_DRIVER'
     | 'LOG'
     | 'EVENTS'
   readonly message: string
@@ -29,6 +31,8 @@ export interface Termination {
 export interface RunPod {
   readonly name: string
   readonly role: Role | undefined
+  /** The one that has the command. */
+  readonly container: string
   readonly node: string | undefined
   readonly phase: string
   readonly isRunning: boolean
@@ -47,13 +51,14 @@ export function runPodFrom(pod: Watched): RunPod {
   const name = nameOf(pod)
   const status = recordOf(pod['status'])
   const before = statusesOf(status['initContainerStatuses'])
-  const own = statusesOf(status['containerStatuses']).filter(({ name }) => name === CONTAINER)
+  const container = containerOf(pod)
+  const own = statusesOf(status['containerStatuses']).filter(({ name }) => name === container)
   const component = recordOf(recordOf(pod['metadata'])['labels'])['app.kubernetes.io/component']
   const role = component === 'driver' || component === 'executor' ? component : undefined
   const failed = before.find(({ ended }) => ended !== undefined && ended.exitCode !== 0)
   const ended = own[0]?.ended
   return {
-    ...{ name, role, ended },
+    ...{ name, role, container, ended },
     node: textOf(recordOf(pod['spec'])['nodeName']),
     phase: textOf(status['phase']) ?? '',
     isRunning: own[0]?.isRunning === true,
@@ -68,6 +73,11 @@ export function runPodFrom(pod: Watched): RunPod {
       ...(ended === undefined ? [] : endTrouble(name, role, ended)),
     ],
   }
+}
+
+function containerOf(pod: Watched): string {
+  const all = listOf(recordOf(pod['spec'])['containers']).map(one => recordOf(one)['name'])
+  return all.includes(SPARK_CONTAINER) ? SPARK_CONTAINER : CONTAINER
 }
 
 interface ContainerStatus {

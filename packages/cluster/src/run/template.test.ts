@@ -53,6 +53,14 @@ describe('a pod template', () => {
     ['a mount over the configuration', mount('/job/../etc/cloister'), 'mountPath'],
     ['a mount over the job', mount('/job'), 'mountPath'],
     ['another run’s label', pod({ metadata: { labels: { 'cloister/run': 'x' } } }), 'cloister/run'],
+    ...[
+      ...['spark-role', 'spark-app-selector', 'sparkoperator.k8s.io/launched-by-spark-operator'],
+      'sparkoperator.k8s.io/mutated-by-spark-operator',
+    ].map((key): [string, object, string] => [
+      `a label by which Spark’s tools take a pod for theirs: ${key}`,
+      pod({ metadata: { labels: { [key]: 'true' } } }),
+      `metadata.labels.${key}`,
+    ]),
     [
       'a filter of system calls by annotation',
       pod({

@@ -28,16 +28,22 @@ export const NO_TEMPLATE: PodTemplate = {
 /** The container that a template may add mounts to. */
 export const CONTAINER = 'cloister'
 
+/**
+ * What it is called in a driver's pod that Spark makes: the name that the Spark operator asks for, and
+ * reads the driver's end by.
+ */
+export const SPARK_CONTAINER = 'spark-kubernetes-driver'
+
 /** Volumes that hold data. Not the host's folders, and no secrets: instances need none. */
 const VOLUME_KINDS = ['persistentVolumeClaim', 'csi', 'nfs', 'ephemeral', 'image']
 const OWN_VOLUMES = ['configuration', 'home', 'tmp', 'aesm']
 /**
  * Labels and annotations of ours, and those by which clusters' parts give a pod what its specification
  * does not: filters, devices and the host's folders (CDI, NRI, CRI-O), further networks, which no policy
- * sees (Multus), further containers.
+ * sees (Multus), further containers. Spark's: by them its operator finds pods, and alters them.
  */
 const OWN_KEY =
-  /^(cloister|app\.kubernetes\.io)\/|apparmor|seccomp|cri-?o|cdi\.k8s\.io|nri\.|cni\.cncf\.io|inject|sidecar/i
+  /^(cloister|app\.kubernetes\.io)\/|^spark-(app|exec|role)|sparkoperator\.k8s\.io|apparmor|seccomp|cri-?o|cdi\.k8s\.io|nri\.|cni\.cncf\.io|inject|sidecar/i
 
 /**
  * Reads a pod template: a `Pod` of which labels, annotations, node selector, tolerations, affinity,

@@ -1,6 +1,7 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -110,6 +111,30 @@ export const PARTS: Readonly<Record<string, string>> = Object.fromEntries(
   ['a', 'b', 'c', 'd'].map(name => [`${name}.txt`, `a secret that no host reads: ${name}\n`]),
 )
 
+/** What the job makes of it. */
+export const UPPER = Object.fromEntries(
+  Object.entries(PARTS).map(([name, text]) => [name, text.toUpperCase()]),
+)
+
+const hasBubblewrap = spawnSync('bwrap', ['--version']).status === 0
+const hasPython = existsSync('/usr/bin/python3.11') && existsSync('/usr/lib/python3.11/os.py')
+
+/** Why pods do not run here; empty where they do. */
+export const WHY_NO_PODS = `${hasBubblewrap ? '' : ' (skipped: bubblewrap is not installed here)'}${hasPython ? '' : ' (skipped: Debian’s Python 3.11 is not here)'}`
+
+/** Names of the cluster's network, as they are on this machine. */
+export const onThisMachine =
+  (driver: number, own: number) =>
+  ({ command, args = [], ...rest }: Container): Container => {
+    const here = (words: readonly string[]) =>
+      words.map(word =>
+        word
+          .replace(/(--driver|--advertise)=upper:7077\b/, `$1=127.0.0.1:${driver}`)
+          .replace(/--listen=0\.0\.0\.0:\d+\b/, `--listen=127.0.0.1:${own}`),
+      )
+    return { ...rest, command: here(command), args: here(args) }
+  }
+
 /** A key service, and a folder with a sealed job as a volume claim has it. */
 export class RunWorld {
   readonly folder: string
@@ -117,6 +142,7 @@ export class RunWorld {
   readonly claim: string
   readonly #stopKms: () => Promise<void>
   #pods = 0
+  #opened = 0
 
   private constructor(folder: string, stopKms: () => Promise<void>) {
     this.folder = folder
@@ -188,6 +214,15 @@ export class RunWorld {
     await copyFile(join(home, 'sim-platform.json'), join(this.claim, 'sim-platform.json'))
   }
 
+  /** What the job left, opened by its owner. */
+  async results(): Promise<Readonly<Record<string, string>>> {
+    const out = join(this.folder, `opened-${++this.#opened}`)
+    await this.json('decrypt', 'sealed/result', out, '--files')
+    const files = await readdir(out)
+    const texts = files.map(async file => [file, await readFile(join(out, file), 'utf8')] as const)
+    return Object.fromEntries(await Promise.all(texts))
+  }
+
   /** Builds an image of another program. */
   async makeOtherImage(name: string): Promise<void> {
     const files = [{ from: 'other.py', to: '/app/driver.py' }, ...DEFINITION.files.slice(1)]
@@ -232,13 +267,29 @@ export class RunWorld {
     job: string,
     changed: (container: Container) => Container = container => container,
   ): Promise<RunningContainer> {
-    const { data } = objects.find(({ kind }) => kind === 'ConfigMap')
-    const pod = objects.find(({ kind, metadata }) => kind === 'Job' && metadata.name === job).spec
-      .template.spec
+    const { spec } = objects.find(({ kind, metadata }) => kind === 'Job' && metadata.name === job)
+    return await this.startPodOf(objects, spec.template.spec, changed)
+  }
+
+  /** The same of a pod as it is in a cluster with these objects. */
+  async startPodOf(
+    objects: readonly Any[],
+    pod: Any,
+    changed: (container: Container) => Container = container => container,
+  ): Promise<RunningContainer> {
     const own = join(this.folder, `pod-${++this.#pods}`)
-    const volumes = { job: this.claim, ...(await volumesIn(own)) }
-    for (const [name, text] of Object.entries<string>(data)) {
-      await writeFile(join(volumes.configuration, name), text)
+    const volumes: Record<string, string> = {}
+    for (const { name, configMap } of pod.volumes) {
+      volumes[name] = name === 'job' ? this.claim : join(own, name)
+      if (name === 'job') continue
+      await mkdir(join(own, name), { recursive: true, mode: 0o700 })
+      if (configMap === undefined) continue
+      const { data } = objects.find(
+        ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === configMap.name,
+      )
+      for (const [file, text] of Object.entries<string>(data)) {
+        await writeFile(join(own, name, file), text)
+      }
     }
     for (const container of pod.initContainers) {
       const before = await runContainer(container, this.folder, volumes)
@@ -247,14 +298,4 @@ export class RunWorld {
     }
     return await runContainer(changed(pod.containers[0]), this.folder, volumes)
   }
-}
-
-async function volumesIn(folder: string) {
-  const volumes = {
-    configuration: join(folder, 'configuration'),
-    home: join(folder, 'home'),
-    tmp: join(folder, 'tmp'),
-  }
-  for (const path of Object.values(volumes)) await mkdir(path, { recursive: true, mode: 0o700 })
-  return volumes
 }
