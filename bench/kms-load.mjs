@@ -28,6 +28,8 @@ const owner = new KmsClient(pin, { credential })
 const scene = await makeScene()
 
 const latencies = []
+/** Of those that attest each time: how long until they had a token. */
+const attestations = []
 const isKept = work === 'release' || work === 'ask'
 const all = await Promise.all(Array.from({ length: clients }, isKept ? keptClient : newClient))
 const before = process.cpuUsage()
@@ -38,7 +40,7 @@ const elapsed = performance.now() - begun
 owner.close()
 const { user, system } = process.cpuUsage(before)
 const cpu = (user + system) / 1000 / elapsed
-process.stdout.write(JSON.stringify({ latencies, cpu, milliseconds: elapsed }))
+process.stdout.write(JSON.stringify({ latencies, attestations, cpu, milliseconds: elapsed }))
 
 async function repeat({ once, close }) {
   do {
@@ -79,7 +81,9 @@ async function attested(client) {
 
 /** What a new instance with new keys does. */
 async function attestAndRelease(client) {
+  const begun = performance.now()
   const session = await attested(client)
+  attestations.push(performance.now() - begun)
   await session.release(partsToAskFor())
 }
 

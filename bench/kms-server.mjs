@@ -129,7 +129,13 @@ export async function load(script, setting) {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   child.stdin.end(JSON.stringify(setting))
-  const { cpu = 0, failed = 0, latencies, milliseconds } = JSON.parse(await text(child.stdout))
+  const {
+    attestations,
+    cpu = 0,
+    failed = 0,
+    latencies,
+    milliseconds,
+  } = JSON.parse(await text(child.stdout))
   if (failed > 0) throw new Error(`${failed} requests of ${setting.work} failed`)
-  return { aSecond: latencies.length / (milliseconds / 1000), latencies, cpu }
+  return { aSecond: latencies.length / (milliseconds / 1000), latencies, attestations, cpu }
 }
