@@ -100,14 +100,16 @@ const REVEALING = {
   'spark.sql.adaptive.enabled': 'false',
 }
 
+/** No Java of the tests lives long enough for a better compiler to pay. */
+const QUICK = '-XX:TieredStopAtLevel=1'
+
 /** The options and settings of the example, for a driver that Java starts and not Python. */
 async function writeArguments(folder: string): Promise<void> {
   const [args, defaults] = await Promise.all(
     ['executor.args', 'spark-defaults.conf'].map(name => readFile(join(CONF, name), 'utf8')),
   )
   const given = (args ?? '').split('\n').filter(line => /^-(?!cp )/.test(line))
-  // No Java of the tests lives long enough for a better compiler to pay.
-  const options = [...given, '-XX:TieredStopAtLevel=1']
+  const options = [...given, QUICK]
   const classes = '-cp /app/conf:/app/classes:/app/jars/*'
   const settings = (defaults ?? '').split('\n').flatMap(line => {
     const [, name, value] = /^(spark\.\S+)\s+(\S+)$/.exec(line) ?? []
@@ -154,6 +156,9 @@ export async function sqlDefinition(
     program: [`${spark.javaHome}/bin/java`, '@/app/conf/java.args', `/app/sql/${script}.sql`],
   })
   const names = Object.keys(scripts)
+  await cp(join(SQL, 'conf'), at('conf'), { recursive: true })
+  const options = await readFile(at('conf/java.args'), 'utf8')
+  await writeFile(at('conf/java.args'), `${QUICK}\n${options}`)
   await mkdir(at('sql'))
   await cp(join(SQL, 'query.sql'), at('sql/query.sql'))
   for (const name of names) await writeFile(at('sql', `${name}.sql`), scripts[name] ?? '')
@@ -169,7 +174,7 @@ export async function sqlDefinition(
       INIT.file,
       ...javaFiles(spark),
       { from: at('app/jars'), to: '/app/lib' },
-      { from: join(SQL, 'conf'), to: '/app/conf' },
+      { from: at('conf'), to: '/app/conf' },
       { from: at('sql'), to: '/app/sql' },
     ],
     bundles: [INIT.bundle],
