@@ -12,13 +12,14 @@ const STRICT = { fieldValidation: 'Strict' } as const
  * Makes a run's objects. What its driver is made of, a Job or a SparkApplication, comes first, and is
  * held until the others are there; they are its own, and go when it goes. Where one is refused, all
  * that was made is removed again.
+ * @returns the uid of the first, by which this run is told from others of its name
  * @throws ClusterError; `EXISTS` where there is a run of that name
  */
 export async function submitRun(
   connection: Connection,
   namespace: string,
   { driver, others }: RunObjects,
-): Promise<void> {
+): Promise<string> {
   const { apiVersion, kind } = driver
   const { name } = driver.metadata
   const held = { ...driver, spec: { ...recordOf(specOf(driver)), suspend: true } }
@@ -34,6 +35,7 @@ export async function submitRun(
     const path = pathOf(namespace, kind, name)
     const body = { metadata: { uid }, spec: { suspend: false } }
     await connection.ask({ method: 'PATCH', path, query: STRICT, body })
+    return uid
   } catch (error) {
     await removeOwner(connection, namespace, kind, { name, uid }).catch(() => undefined)
     throw error
