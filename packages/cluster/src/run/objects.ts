@@ -29,6 +29,7 @@ export interface RenderedSparkSubmit extends SparkSubmission {
   readonly objects: readonly Rendered[]
 }
 
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 /**
  * What `cloister executor` ends with where another of its kind would end the same way: usage,
  * refused, not authentic, not found.
@@ -57,6 +58,10 @@ export function renderRun(plan: RunPlan): RunObjects {
  */
 export function renderSparkSubmit(plan: RunPlan, namespace: string): RenderedSparkSubmit {
   requirePossible(plan)
+  if (!NAMESPACE.test(namespace)) {
+    const seen = JSON.stringify(namespace)
+    throw new RunError('OPTION', `namespace: wanted at most 63 of a-z, 0-9 and -, seen ${seen}`)
+  }
   return {
     objects: [configMap(plan, metadataOfDriver(plan)), ...besides(plan)],
     ...sparkSubmission(plan, namespace),
