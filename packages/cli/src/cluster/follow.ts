@@ -132,7 +132,7 @@ const NEXT_STEPS: Readonly<Record<Trouble['code'], string>> = {
   OPERATOR:
     'kubectl describe sparkapplication, and the operator’s log, say more; then run it again',
   NO_DRIVER:
-    'a queue may hold it; else: does the Spark operator run, and look at this namespace? was spark-submit called?',
+    'a queue may hold it, or whoever was ended while beginning it: cloister cluster remove, and run it again; else: does the Spark operator run, and look at this namespace? was spark-submit called?',
   EXECUTOR: 'kubectl logs shows why; one that was lost is replaced, one that was refused is not',
   LOG: 'it is tried again; kubectl logs shows it too',
   EVENTS: 'only why a job gets no pods is not told; docs/kubernetes.md has the permissions',

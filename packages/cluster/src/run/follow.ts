@@ -160,12 +160,12 @@ class Following {
     this.#tellOfMissing()
   }
 
-  /** Of a Job's pods its events tell. Spark's tools may not be there at all. */
   #tellOfMissing(): void {
-    const text = MISSING[this.#run.form]
     const run = this.#found?.object
-    if (!this.#isDriverLate || !this.#hasPods || this.#hadDriver) return
-    if (text === undefined || run === undefined) return
+    if (!this.#isDriverLate || !this.#hasPods || this.#hadDriver || run === undefined) return
+    const { form } = this.#run
+    const text = stateOf(form, run) === 'held' ? HELD : MISSING[form]
+    if (text === undefined) return
     const state = applicationStateOf(run)
     const seen = state === '' ? '' : `; the Spark operator says ${state}`
     const { name } = this.#options
@@ -262,7 +262,10 @@ class Following {
 /** Whoever runs the cluster might go on for ever. */
 const MOST_TOLD = 1000
 
-/** Why a driver's pod may be missing, where nothing but Spark's tools makes it. */
+/** So it stays, too, where whoever began it was ended before the run was all there. */
+const HELD = 'the run is held (spec.suspend)'
+
+/** Why else it may be missing. Of a Job's pods its events tell; Spark's tools may not be there at all. */
 const MISSING: Readonly<Record<RunForm, string | undefined>> = {
   job: undefined,
   'spark-application': 'the Spark operator has made none yet',

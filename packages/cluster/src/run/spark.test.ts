@@ -162,6 +162,23 @@ describe('a run that is submitted as a SparkApplication', () => {
     told.leave()
   })
 
+  it('that cannot be removed again where it was refused is told of as left', async () => {
+    server.forbidden.add('create networkpolicies').add('delete sparkapplications')
+    await expect(submit()).rejects.toMatchObject({
+      code: 'REFUSED',
+      message: expect.stringMatching(/networkpolicies.*; the run .* is left there, held/),
+    })
+    expect(await states()).toEqual([['spark-application', 'held', 0]])
+    // As a client leaves one that was ended meanwhile.
+    const held = follow(1)
+    await held.told('is held')
+    expect(held.troubles()).toEqual(['NO_DRIVER'])
+    held.leave()
+    server.forbidden.clear()
+    await remove()
+    for (const kind of ['SparkApplication', ...KINDS]) expect(server.all(kind)).toEqual([])
+  })
+
   it('that no operator looks at is told of as that', async () => {
     await submit()
     const waiting = follow(1)
