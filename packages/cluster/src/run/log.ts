@@ -42,7 +42,7 @@ export async function followLog(options: LogOptions): Promise<void> {
     // What is read from here on is all of it.
     const isLast = hasEnded()
     const pod = options.pod()
-    if (pod !== undefined && pod.uid !== lines?.pod.uid) lines = new Lines(options, pod)
+    if (lines === undefined || isOther(pod, lines.pod)) lines = pod && new Lines(options, pod)
     try {
       if (pod !== undefined) await lines?.read()
     } catch (error) {
@@ -56,6 +56,9 @@ export async function followLog(options: LogOptions): Promise<void> {
     await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
   }
 }
+
+const isOther = (pod: LoggedPod | undefined, before: LoggedPod) =>
+  pod !== undefined && pod.uid !== before.uid
 
 /** "container … is waiting to start" is an answer of 400. */
 const isWaiting = ({ code }: ClusterError) => code === 'INVALID'
@@ -81,6 +84,8 @@ class Lines {
     }
     const path = `${pathOf(namespace, 'Pod', name)}/log`
     for await (const line of connection.lines(path, query, { signal, idleMs: IDLE_MS })) {
+      // It has the name of the one before, and is read from its beginning.
+      if (isOther(this.#options.pod(), this.pod)) return
       const [stamp, second = '', fraction = '', zone = ''] = STAMPED.exec(line) ?? []
       const at = Date.parse(second + zone)
       if (stamp === undefined || Number.isNaN(at)) {

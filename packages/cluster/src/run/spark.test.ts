@@ -282,7 +282,10 @@ describe('a run that is submitted as a SparkApplication', () => {
     server.forgetLog(DRIVER)
     suspend(false)
     reconcile(server, NAME)
+    const again = server.get('Pod', DRIVER)
+    server.put({ ...again, spec: { ...again.spec, nodeName: 'second' } })
     setPod(server, DRIVER, { running: {} })
+    await suspended.told('runs on second')
     // Of a machine whose clock is behind.
     server.log(DRIVER, '2026-01-01T00:00:04.000000001Z', 'attested again')
     await suspended.told('attested again')
