@@ -2,7 +2,7 @@ import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
 import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
 import { KIND_OF, noRun, seekRun, uidOf } from './find.ts'
-import { labelsOfRun, SPARK_ROLE_LABEL } from './labels.ts'
+import { labelsOfRole, labelsOfRun, SPARK_ROLE_LABEL } from './labels.ts'
 import { pathOf } from './paths.ts'
 
 /** An object and no other that has its name meanwhile. */
@@ -45,16 +45,24 @@ export async function removeRun(
 /** What a run by Spark's tools has, beside what they make. */
 const APPLIED = ['Job', 'Service', 'NetworkPolicy', 'ServiceAccount', 'ConfigMap'] as const
 
-/** @returns whether there was any */
+/** What comes after a run's name in the names of these. */
+const ENDINGS = ['', '-driver', '-executor']
+
+/** Removes these, but for one kind. @returns whether there was any */
 async function removeApplied(
   connection: Connection,
   namespace: string,
   name: string,
   but?: string,
 ): Promise<boolean> {
+  const names = ENDINGS.map(ending => name + ending)
   let wasAny = false
   for (const kind of APPLIED) {
-    if (kind !== but && (await removeLabelled(connection, namespace, kind, name))) wasAny = true
+    if (kind === but) continue
+    const labelled = await listLabelled(connection, namespace, kind, labelsOfRun(name))
+    // Whoever may label an object of another's must not have it removed.
+    const own = labelled.filter(object => names.includes(nameOf(object)))
+    if (await removeEach(connection, namespace, kind, own)) wasAny = true
   }
   return wasAny
 }
@@ -82,20 +90,34 @@ export async function removeOwner(
 }
 
 /** Removes the driver's pod that Spark made; Spark's own objects go with it. */
-const removeDriver = (connection: Connection, namespace: string, name: string) =>
-  removeLabelled(connection, namespace, 'Pod', name, `${SPARK_ROLE_LABEL}=driver`)
+async function removeDriver(
+  connection: Connection,
+  namespace: string,
+  name: string,
+): Promise<boolean> {
+  const labels = { ...labelsOfRole(name, 'driver'), [SPARK_ROLE_LABEL]: 'driver' }
+  const pods = await listLabelled(connection, namespace, 'Pod', labels)
+  return await removeEach(connection, namespace, 'Pod', pods)
+}
 
-/** Removes what bears a run's labels. @returns whether there was any */
-async function removeLabelled(
+/** What bears all these labels. */
+async function listLabelled(
   connection: Connection,
   namespace: string,
   kind: string,
-  name: string,
-  ...more: readonly string[]
+  labels: Readonly<Record<string, string>>,
+): Promise<readonly Watched[]> {
+  const labelSelector = Object.entries(labels).map(pair => pair.join('=')).join()
+  return (await listObjects(connection, pathOf(namespace, kind), { labelSelector })).objects
+}
+
+/** @returns whether there was any */
+async function removeEach(
+  connection: Connection,
+  namespace: string,
+  kind: string,
+  objects: readonly Watched[],
 ): Promise<boolean> {
-  const labels = Object.entries(labelsOfRun(name)).map(([label, value]) => `${label}=${value}`)
-  const labelSelector = [...labels, ...more].join(',')
-  const { objects } = await listObjects(connection, pathOf(namespace, kind), { labelSelector })
   for (const object of objects) {
     try {
       await removeOwner(connection, namespace, kind, exactly(object))

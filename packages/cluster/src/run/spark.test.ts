@@ -395,7 +395,7 @@ describe('a run that spark-submit is given', () => {
     expect(await lost.end).toMatchObject({ code: 'LOST' })
   })
 
-  it('goes by its labels, and nothing else does', async () => {
+  it('goes by its labels and names, and nothing else does', async () => {
     apply(2)
     submit()
     makePods(server, `${NAME}-executor`)
@@ -407,9 +407,13 @@ describe('a run that spark-submit is given', () => {
       },
     ]
     for (const other of others) server.put(other)
+    // By whoever may label it, for who may remove it.
+    const { labels } = server.get('ServiceAccount', NAME).metadata
+    const labelled = { name: 'database', labels }
+    server.put({ apiVersion: 'v1', kind: 'Service', metadata: labelled, spec: { ports: [] } })
     await remove()
     const left = KINDS.flatMap(kind => server.all(kind)).map(({ metadata }) => metadata.name)
-    expect(left).toEqual(['others', 'others'])
+    expect(left.sort()).toEqual(['database', 'others', 'others'])
     await expect(remove()).rejects.toMatchObject({ code: 'ABSENT' })
   })
 
