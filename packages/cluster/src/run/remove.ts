@@ -107,7 +107,9 @@ async function listLabelled(
   kind: string,
   labels: Readonly<Record<string, string>>,
 ): Promise<readonly Watched[]> {
-  const labelSelector = Object.entries(labels).map(pair => pair.join('=')).join()
+  const labelSelector = Object.entries(labels)
+    .map(pair => pair.join('='))
+    .join()
   return (await listObjects(connection, pathOf(namespace, kind), { labelSelector })).objects
 }
 

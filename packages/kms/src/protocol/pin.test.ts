@@ -42,7 +42,10 @@ describe('a pin', () => {
     ['of another key', () => issueIdentityCertificate(identityFrom(newIdentityKey()), AT)],
     ['of RSA', () => certificateOf(RSA)],
     ['of P-384', () => certificateOf({ name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-384' })],
-    ['of Ed25519', () => certificateOf({ name: 'Ed25519', namedCurve: 'Ed25519', hash: 'SHA-512' })],
+    [
+      'of Ed25519',
+      () => certificateOf({ name: 'Ed25519', namedCurve: 'Ed25519', hash: 'SHA-512' }),
+    ],
     ['that is none', async () => 'nothing'],
   ])('with a certificate %s is refused', async (_what, make) => {
     const certificate = await make()
