@@ -71,6 +71,8 @@ class Following {
   #isAway = false
   #hadDriver = false
   #hasSettled = false
+  /** Whose end is not the run's: the driver's pod, where the run was suspended. */
+  #suspended: string | undefined
   #isDriverLate = false
   #settle: (end: RunError | 'well' | 'stopped') => void = () => {}
 
@@ -250,9 +252,11 @@ class Following {
     const { object } = this.#found
     const { form } = this.#run
     const driver = this.#driver
-    // It is taken off its machine, and another is made when the run is resumed.
-    const isSuspended = object !== undefined && stateOf(form, object) === 'held'
-    if (driver?.isGoing === true && isSuspended) return
+    if (object !== undefined && driver?.isGoing === true) {
+      // It is taken off its machine, and another is made when the run is resumed.
+      if (stateOf(form, object) === 'held') this.#suspended = driver.uid
+      if (this.#suspended === driver.uid) return
+    }
     const end =
       driver === undefined ? endByRun(form, object, this.#hadDriver) : endByPod(driver, object)
     if (end !== undefined) this.#settle(end)

@@ -270,6 +270,11 @@ describe('a run that is submitted as a SparkApplication', () => {
       server.put({ ...application, spec: { ...application.spec, suspend: isHeld } })
     }
     suspend(true)
+    // What is told of this is told after that was seen.
+    server.setStatus('SparkApplication', NAME, {
+      applicationState: { state: 'SUBMISSION_FAILED', errorMessage: 'seen' },
+    })
+    await suspended.told('seen')
     const pod = server.get('Pod', DRIVER)
     server.put({
       ...pod,
