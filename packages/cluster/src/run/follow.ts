@@ -6,7 +6,7 @@ import { type Watched, watchObjects } from '../kubernetes/watch.ts'
 import { type FoundRun, findRun, isDriverOf, KIND_OF, standsFor, uidOf } from './find.ts'
 import { RUN_LABEL } from './labels.ts'
 import { applicationStateOf, conditionOf, executorsOf, stateOf } from './list.ts'
-import { followLog } from './log.ts'
+import { followLog, type LoggedPod } from './log.ts'
 import { pathOf } from './paths.ts'
 import type { RunForm } from './plan.ts'
 import { type RunPod, runPodFrom, type Trouble } from './pods.ts'
@@ -68,6 +68,8 @@ class Following {
   /** What stands for the run, if it is there still, as it was last seen. */
   #found: { readonly object: Watched | undefined } | undefined
   #log: Promise<void> | undefined
+  #logged: (LoggedPod & Pick<RunPod, 'uid'>) | undefined
+  #replaced = new AbortController()
   #isAway = false
   #hadDriver = false
   #hasSettled = false
@@ -127,14 +129,25 @@ class Following {
       const own = pods
         .filter(pod => !standsFor(name, pod) || isDriverOf(this.#run, pod))
         .map(runPodFrom)
-      this.#driver = own.find(({ role }) => role === 'driver')
+      this.#takeDriver(own.find(({ role }) => role === 'driver'))
       this.#hasPods = true
-      this.#hadDriver ||= this.#driver !== undefined
       for (const pod of own) this.#tellOf(pod)
       this.#look()
       this.#followLog()
       this.#tellOfMissing()
     })
+  }
+
+  #takeDriver(driver: RunPod | undefined): void {
+    const before = this.#logged
+    if (driver !== undefined && (before === undefined || driver.uid !== before.uid)) {
+      this.#replaced.abort()
+      this.#replaced = new AbortController()
+      const { container, name, uid } = driver
+      this.#logged = { container, name, uid, replaced: this.#replaced.signal }
+    }
+    this.#driver = driver
+    this.#hadDriver ||= driver !== undefined
   }
 
   async #watchRun(): Promise<void> {
@@ -239,7 +252,7 @@ class Following {
     if (!driver.isRunning && driver.ended === undefined) return
     const { connection, namespace, onLog, pauseMs = 1000, signal } = this.#options
     this.#log = followLog({
-      ...{ connection, namespace, pauseMs, pod: () => this.#driver, onLine: onLog },
+      ...{ connection, namespace, pauseMs, pod: () => this.#driver && this.#logged, onLine: onLog },
       signal: AbortSignal.any([signal, this.#over.signal]),
       hasEnded: () => this.#hasSettled,
       onFailure: ({ message }) =>

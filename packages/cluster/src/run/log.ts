@@ -6,8 +6,9 @@ import { pathOf } from './paths.ts'
 /** Whose log it is. */
 export interface LoggedPod {
   readonly name: string
-  readonly uid: string | undefined
   readonly container: string
+  /** Aborts when another pod has taken its place, maybe with its name. */
+  readonly replaced: AbortSignal
 }
 
 /** A log that is read to its end. */
@@ -42,7 +43,7 @@ export async function followLog(options: LogOptions): Promise<void> {
     // What is read from here on is all of it.
     const isLast = hasEnded()
     const pod = options.pod()
-    if (lines === undefined || isOther(pod, lines.pod)) lines = pod && new Lines(options, pod)
+    if (pod !== undefined && pod !== lines?.pod) lines = new Lines(options, pod)
     try {
       if (pod !== undefined) await lines?.read()
     } catch (error) {
@@ -56,9 +57,6 @@ export async function followLog(options: LogOptions): Promise<void> {
     await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
   }
 }
-
-const isOther = (pod: LoggedPod | undefined, before: LoggedPod) =>
-  pod !== undefined && pod.uid !== before.uid
 
 /** "container … is waiting to start" is an answer of 400. */
 const isWaiting = ({ code }: ClusterError) => code === 'INVALID'
@@ -76,16 +74,17 @@ class Lines {
   }
 
   async read(): Promise<void> {
-    const { connection, namespace, onLine, signal } = this.#options
-    const { container, name } = this.pod
+    const { connection, namespace, onLine } = this.#options
+    const { container, name, replaced } = this.pod
+    const signal = AbortSignal.any([this.#options.signal, replaced])
     const query = {
       ...{ container, follow: true, timestamps: true },
       sinceTime: this.#second === -Infinity ? undefined : rfc3339(this.#second),
     }
     const path = `${pathOf(namespace, 'Pod', name)}/log`
     for await (const line of connection.lines(path, query, { signal, idleMs: IDLE_MS })) {
-      // It has the name of the one before, and is read from its beginning.
-      if (isOther(this.#options.pod(), this.pod)) return
+      // Maybe of the other, which is read from its beginning.
+      if (replaced.aborted) return
       const [stamp, second = '', fraction = '', zone = ''] = STAMPED.exec(line) ?? []
       const at = Date.parse(second + zone)
       if (stamp === undefined || Number.isNaN(at)) {
