@@ -7,7 +7,8 @@ const kept = new Map<string, KeyObject>()
 
 /**
  * The key of a SubjectPublicKeyInfo. Reading one takes OpenSSL longer than verifying with it, and
- * the same few come again with each quote, so the last ones are kept. What can be sent here are keys of anybody's: they only drive others out.
+ * the same few come again with each quote, so the last ones are kept. Instances' keys, which are
+ * anybody's, only drive others out.
  * @param spki - DER
  * @param jwk - The same, where it is known: OpenSSL has read it in half the time
  * @throws whatever OpenSSL says of bytes that are no key

@@ -18,8 +18,11 @@ export interface FollowedRun {
   readonly connection: Connection
   readonly namespace: string
   readonly name: string
-  /** Whether the run is removed when it has ended, or is interrupted. */
-  readonly isOwn: boolean
+  /**
+   * Of an own run, which of that name it is: it is removed when it has ended, or is interrupted. Another
+   * goes on.
+   */
+  readonly ownUid?: string
   /** Where its receipts are, in the claim. */
   readonly receipts?: readonly string[]
 }
@@ -57,13 +60,15 @@ export class Interruption {
  * @throws RunError, ClusterError
  */
 export async function followToTheEnd(run: FollowedRun, interruption: Interruption): Promise<void> {
-  const { connection, isOwn, name, namespace, session } = run
+  const { connection, name, namespace, ownUid, session } = run
+  const isOwn = ownUid !== undefined
   const { json, printer } = session
   const said = new Collected()
   let hasEnded = false
   try {
     hasEnded = await followRun({
       ...{ connection, name, namespace, signal: interruption.signal },
+      ...(ownUid === undefined ? {} : { uid: ownUid }),
       onEvent: event => printer.note(textOf(event)),
       onLog: line => {
         if (json) said.write(`${line}\n`)
@@ -80,7 +85,7 @@ export async function followToTheEnd(run: FollowedRun, interruption: Interruptio
     process.exitCode = interruption.exitCode
     if (!isOwn) return printer.note(`the run goes on: cloister cluster watch ${name}`)
     printer.note('removing the run; once more ctrl-c leaves it to the cluster')
-    return await removeRun(connection, namespace, name)
+    return await removeRun(connection, namespace, name, ownUid)
   }
   if (isOwn) await removeQuietly(run)
   const receipts = run.receipts ?? []
@@ -92,9 +97,10 @@ export async function followToTheEnd(run: FollowedRun, interruption: Interruptio
   printer.note(`done, as the cluster says; what vouches for it is ${where}`)
 }
 
-async function removeQuietly({ connection, name, namespace, session }: FollowedRun): Promise<void> {
+async function removeQuietly(run: FollowedRun): Promise<void> {
+  const { connection, name, namespace, ownUid, session } = run
   try {
-    await removeRun(connection, namespace, name)
+    await removeRun(connection, namespace, name, ownUid)
   } catch (error) {
     if (!(error instanceof ClusterError)) throw error
     if (error.code === 'ABSENT') return
@@ -126,7 +132,7 @@ const NEXT_STEPS: Readonly<Record<Trouble['code'], string>> = {
   OPERATOR:
     'kubectl describe sparkapplication, and the operator’s log, say more; then run it again',
   NO_DRIVER:
-    'a queue may hold it; else: does the Spark operator run, and look at this namespace? was spark-submit called?',
+    'a queue may hold it, or whoever was ended while beginning it: cloister cluster remove, and run it again; else: does the Spark operator run, and look at this namespace? was spark-submit called?',
   EXECUTOR: 'kubectl logs shows why; one that was lost is replaced, one that was refused is not',
   LOG: 'it is tried again; kubectl logs shows it too',
   EVENTS: 'only why a job gets no pods is not told; docs/kubernetes.md has the permissions',

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -29,30 +30,30 @@ export async function writeSparkSubmit(
   folder: string,
 ): Promise<SparkSubmitFiles> {
   const { driver, objects, properties, words } = renderSparkSubmit(plan, namespace)
-  await mkdir(folder, { recursive: true })
-  const written = async (name: string, text: string) => {
-    // Spark looks for files from where it is called, too.
-    const path = join(resolve(folder), name)
-    await writeFile(path, text, { flag: 'wx' }).catch((cause: unknown) => {
-      const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
-      if (!isThere) throw cause
-      throw new UsageError(`--out: ${path} is there already`, 'give another folder', { cause })
-    })
-    return path
+  // Spark looks for files from where it is called, too.
+  const pathOf = (name: string) => join(resolve(folder), name)
+  const texts = {
+    [pathOf('objects.yaml')]: objects.map(object => stringify(object)).join('---\n'),
+    [pathOf('driver.yaml')]: stringify(driver),
+    [pathOf('spark.properties')]: properties,
   }
-  const files = [
-    await written('objects.yaml', objects.map(object => stringify(object)).join('---\n')),
-    await written('driver.yaml', stringify(driver)),
-    await written('spark.properties', properties),
-  ] as const
-  const [applied, , settings] = files.map(shellWord)
+  const files = Object.keys(texts)
+  // Before any is written: all of them are of one run.
+  const there = files.find(existsSync)
+  if (there !== undefined) {
+    throw new UsageError(`--out: ${there} is there already`, 'give another folder')
+  }
+  await mkdir(folder, { recursive: true })
+  for (const [file, text] of Object.entries(texts)) await writeFile(file, text, { flag: 'wx' })
+  const [made, settings] = [pathOf('objects.yaml'), pathOf('spark.properties')].map(shellWord)
   // Spark reads this one as a URI alone.
-  const template = shellWord(pathToFileURL(files[1]).href)
+  const template = shellWord(pathToFileURL(pathOf('driver.yaml')).href)
   const { name } = plan
   return {
     ...{ name, namespace, files },
     commands: [
-      `kubectl apply --namespace ${shellWord(namespace)} --filename ${applied}`,
+      // Not applied: what another run of the name has is not to be changed, its network policies too.
+      `kubectl create --namespace ${shellWord(namespace)} --filename ${made}`,
       [
         ...[`spark-submit --master ${MASTER} --deploy-mode cluster`],
         ...[`--properties-file ${settings}`],

@@ -142,8 +142,7 @@ Examples:
       const session = new Session(flags)
       const connection = connect(flags)
       const namespace = flags.namespace ?? connection.namespace
-      const run = { session, connection, namespace, name, isOwn: false }
-      await followToTheEnd(run, new Interruption())
+      await followToTheEnd({ session, connection, namespace, name }, new Interruption())
     })
   addClusterOptions(cluster.command('list'))
     .description('list the runs in a namespace')

@@ -26,12 +26,12 @@ export async function runOnKubernetes(
   const namespace = flags.namespace ?? connection.namespace
   const { name } = plan
   const interruption = new Interruption()
-  await submitRun(connection, namespace, objects)
+  const ownUid = await submitRun(connection, namespace, objects)
   session.printer.note(`run ${name} in the namespace ${namespace}`)
   const { receipts } = job
   if (flags.detach === true) {
     return session.printer.result({ name, namespace, receipts }, () => name)
   }
-  const run = { session, connection, namespace, name, receipts, isOwn: true }
+  const run = { session, connection, namespace, name, receipts, ownUid }
   await followToTheEnd(run, interruption)
 }

@@ -231,6 +231,11 @@ export class WritableApiServer {
     for (const reader of log.readers) reader.end()
   }
 
+  /** The pod is gone, and with it its log: there may be another of its name. */
+  forgetLog(pod: string): void {
+    this.#logs.delete(pod)
+  }
+
   #logOf(pod: string): Log {
     const log = this.#logs.get(pod) ?? { lines: [], readers: new Set(), hasEnded: false }
     this.#logs.set(pod, log)

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
 import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
@@ -153,7 +154,7 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     const files = ['driver.yaml', 'objects.yaml', 'spark.properties']
     expect((await readdir(out)).sort()).toEqual(files)
     const [applied, submitted, watched] = stdout.trimEnd().split('\n')
-    expect(applied).toBe(`kubectl apply --namespace jobs --filename '${out}/objects.yaml'`)
+    expect(applied).toBe(`kubectl create --namespace jobs --filename '${out}/objects.yaml'`)
     expect(submitted).toMatch(
       /^spark-submit --master "k8s:\/\/\$\(kubectl .* --deploy-mode cluster /,
     )
@@ -173,7 +174,30 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     const again = await cloister(...written)
     expect(again.code).toBe(2)
     expect(again.stderr).toContain('is there already')
+    await rm(join(out, 'objects.yaml'))
+    expect((await cloister(...written)).code).toBe(2)
+    // None of one run beside those of another.
+    expect((await readdir(out)).sort()).toEqual(files.toSpliced(1, 1))
     expect(server.asked).toEqual([])
+  })
+
+  it('prints what a shell reads as the folder that was named', async () => {
+    const argv = ['cluster', 'render', 'reports/job.yaml', ...PODS, '--as', 'spark-submit']
+    const named = join(folder, `it's "$(exit 7)" 100%\n#?`)
+    const { code, stderr, stdout } = await cloister(...argv, '--out', named, '--json')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [made, submitted] = JSON.parse(stdout).commands as readonly string[]
+    const words = async (line: string) => {
+      const functions = `kubectl() { printf '%s\\0' "$@"; }; spark-submit() { kubectl "$@"; }`
+      const child = spawn('bash', ['-c', `${functions}\n${line}`], { stdio: ['ignore', 'pipe', 2] })
+      return (await ended(child)).stdout.split('\0')
+    }
+    expect(await words(made ?? '')).toContain(join(named, 'objects.yaml'))
+    const submitting = await words(submitted ?? '')
+    expect(submitting).toContain(join(named, 'spark.properties'))
+    const template = 'spark.kubernetes.driver.podTemplateFile='
+    const uri = submitting.find(word => word.startsWith(template)) ?? ''
+    expect(fileURLToPath(uri.slice(template.length))).toBe(join(named, 'driver.yaml'))
   })
 
   it.each([
@@ -204,6 +228,16 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
     ['another maker of pods', [...PODS, '--as', 'yarn'], '--as'],
     ['files of spark-submit for a Job', [...PODS, '--out', 'x'], '--out'],
     ['no place for what spark-submit takes', [...PODS, '--as', 'spark-submit'], '--out'],
+    [
+      'a namespace with more in it',
+      [...PODS, '--as', 'spark-submit', '--out', 'x', '--namespace', 'jobs\nspark.master local'],
+      'namespace: wanted',
+    ],
+    [
+      'an image with more in it',
+      [...PODS, '--as', 'spark-submit', '--out', 'x', '--pod-image', 'x\nspark.master local'],
+      'container.image: wanted',
+    ],
     ['a way out to nowhere', [...PODS, '--allow-egress', '203.0.113.7'], '--allow-egress'],
   ])('refuses %s', async (_what, argv, flag) => {
     const { code, stderr } = await cloister('cluster', 'render', 'reports/job.yaml', ...argv)

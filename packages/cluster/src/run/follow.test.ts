@@ -289,6 +289,23 @@ describe('a run that is followed', () => {
     expect(run.troubles()).toEqual(['IMAGE', 'MEMORY', 'PODS', 'UNSCHEDULABLE'])
   })
 
+  it('takes nobody’s pod but its job’s for the driver’s', async () => {
+    await submit()
+    const [driver = ''] = makePods(server, NAME)
+    const { metadata, ...other } = server.get('Pod', driver)
+    server.put({ ...other, metadata: { name: 'a-driver', labels: metadata.labels } })
+    setPod(server, 'a-driver', { running: {} })
+    server.log('a-driver', at('1'), 'all is well')
+    endDriver(server, '', 'a-driver', 0)
+    const run = follow()
+    await watched()
+    setPod(server, driver, { running: {} })
+    server.log(driver, at('2'), 'no')
+    endDriver(server, NAME, driver, 3)
+    expect(await run.end).toMatchObject({ code: 'DRIVER', exitCode: 3 })
+    expect(run.log).toEqual(['no'])
+  })
+
   it('is followed as far as the user may', async () => {
     await submit()
     server.forbidden.add('list events').add('get pods/log')

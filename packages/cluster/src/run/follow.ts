@@ -3,10 +3,10 @@ import { ClusterError, RunError } from '../errors.ts'
 import type { Connection, Query } from '../kubernetes/connection.ts'
 import { recordOf, textOf } from '../kubernetes/json.ts'
 import { type Watched, watchObjects } from '../kubernetes/watch.ts'
-import { findRun, KIND_OF } from './find.ts'
+import { type FoundRun, findRun, isDriverOf, KIND_OF, standsFor, uidOf } from './find.ts'
 import { RUN_LABEL } from './labels.ts'
 import { applicationStateOf, conditionOf, executorsOf, stateOf } from './list.ts'
-import { followLog } from './log.ts'
+import { followLog, type LoggedPod } from './log.ts'
 import { pathOf } from './paths.ts'
 import type { RunForm } from './plan.ts'
 import { type RunPod, runPodFrom, type Trouble } from './pods.ts'
@@ -23,6 +23,8 @@ export interface FollowOptions {
   readonly connection: Connection
   readonly namespace: string
   readonly name: string
+  /** Which run of that name, as {@link submitRun} says; the one that there is unless told. */
+  readonly uid?: string
   /** Ends the following; the run goes on. */
   readonly signal: AbortSignal
   readonly onEvent: (event: RunEvent) => void
@@ -44,42 +46,56 @@ const LOG_MS = 30_000
  * @throws ClusterError; `ABSENT` where there is no run of that name
  */
 export async function followRun(options: FollowOptions): Promise<boolean> {
-  const { connection, namespace, name } = options
-  const { form, object } = await findRun(connection, namespace, name)
-  const following = new Following(options, form, executorsOf(object))
-  return await following.toTheEnd()
+  const { connection, namespace, name, uid } = options
+  const run = await findRun(connection, namespace, name)
+  if (uid !== undefined && uidOf(run.object) !== uid) {
+    throw new RunError('LOST', 'the run was removed, and there is another of its name')
+  }
+  return await new Following(options, run).toTheEnd()
 }
 
 class Following {
   readonly #options: FollowOptions
-  readonly #form: RunForm
+  readonly #run: FoundRun
   /** Kinds and names of what has pods made, and is told of where there are none. */
   readonly #makers: readonly (readonly [string, string])[]
   readonly #over = new AbortController()
   readonly #told = new Set<string>()
-  /** Undefined until the cluster has said which there are. */
-  #pods: readonly RunPod[] | undefined
-  #found: readonly Watched[] | undefined
+  /** Whether the cluster has said which pods there are. */
+  #hasPods = false
+  /** The driver's among them, and none that another run of the name left. */
+  #driver: RunPod | undefined
+  /** What stands for the run, if it is there still, as it was last seen. */
+  #found: { readonly object: Watched | undefined } | undefined
   #log: Promise<void> | undefined
+  #logged: (LoggedPod & Pick<RunPod, 'uid'>) | undefined
+  #replaced = new AbortController()
   #isAway = false
   #hadDriver = false
+  #hasSettled = false
+  /** Whose end is not the run's: the driver's pod, where the run was suspended. */
+  #suspended: string | undefined
   #isDriverLate = false
   #settle: (end: RunError | 'well' | 'stopped') => void = () => {}
 
-  constructor(options: FollowOptions, form: RunForm, executors: number) {
+  constructor(options: FollowOptions, run: FoundRun) {
     this.#options = options
-    this.#form = form
+    this.#run = run
+    const { form, object } = run
     const { name } = options
     this.#makers = [
       ...(form === 'spark-submit' ? [] : [[KIND_OF[form], name] as const]),
-      ...(executors > 0 ? [['Job', `${name}-executor`] as const] : []),
+      ...(executorsOf(object) > 0 ? [['Job', `${name}-executor`] as const] : []),
     ]
   }
 
   async toTheEnd(): Promise<boolean> {
     const { signal } = this.#options
     const settled = new Promise<RunError | 'well' | 'stopped'>(resolve => {
-      this.#settle = resolve
+      this.#settle = end => {
+        this.#hasSettled = true
+        resolve(end)
+      }
     })
     const stop = () => this.#settle('stopped')
     signal.addEventListener('abort', stop)
@@ -110,20 +126,37 @@ class Following {
   async #watchPods(): Promise<void> {
     const { name } = this.#options
     await this.#watch('Pod', { labelSelector: `${RUN_LABEL}=${name}` }, pods => {
-      this.#pods = pods.map(runPodFrom)
-      this.#hadDriver ||= this.#driver !== undefined
-      for (const pod of this.#pods) this.#tellOf(pod)
+      const own = pods
+        .filter(pod => !standsFor(name, pod) || isDriverOf(this.#run, pod))
+        .map(runPodFrom)
+      this.#takeDriver(own.find(({ role }) => role === 'driver'))
+      this.#hasPods = true
+      for (const pod of own) this.#tellOf(pod)
+      this.#look()
       this.#followLog()
       this.#tellOfMissing()
-      this.#look()
     })
+  }
+
+  #takeDriver(driver: RunPod | undefined): void {
+    const before = this.#logged
+    if (driver !== undefined && (before === undefined || driver.uid !== before.uid)) {
+      this.#replaced.abort()
+      this.#replaced = new AbortController()
+      const { container, name, uid } = driver
+      this.#logged = { container, name, uid, replaced: this.#replaced.signal }
+    }
+    this.#driver = driver
+    this.#hadDriver ||= driver !== undefined
   }
 
   async #watchRun(): Promise<void> {
     const { name } = this.#options
-    await this.#watch(KIND_OF[this.#form], { fieldSelector: `metadata.name=${name}` }, objects => {
-      this.#found = objects
-      this.#tellOfOperator(objects[0])
+    const { form, object: run } = this.#run
+    await this.#watch(KIND_OF[form], { fieldSelector: `metadata.name=${name}` }, objects => {
+      const object = objects.find(one => uidOf(one) === uidOf(run))
+      this.#found = { object }
+      this.#tellOfOperator(object)
       this.#tellOfMissing()
       this.#look()
     })
@@ -142,12 +175,12 @@ class Following {
     this.#tellOfMissing()
   }
 
-  /** Of a Job's pods its events tell. Spark's tools may not be there at all. */
   #tellOfMissing(): void {
-    const text = MISSING[this.#form]
-    const [run] = this.#found ?? []
-    if (!this.#isDriverLate || this.#pods === undefined || this.#hadDriver) return
-    if (text === undefined || run === undefined) return
+    const run = this.#found?.object
+    if (!this.#isDriverLate || !this.#hasPods || this.#hadDriver || run === undefined) return
+    const { form } = this.#run
+    const text = stateOf(form, run) === 'held' ? HELD : MISSING[form]
+    if (text === undefined) return
     const state = applicationStateOf(run)
     const seen = state === '' ? '' : `; the Spark operator says ${state}`
     const { name } = this.#options
@@ -213,33 +246,32 @@ class Following {
     this.#options.onEvent(event)
   }
 
-  get #driver(): RunPod | undefined {
-    return this.#pods?.find(({ role }) => role === 'driver')
-  }
-
   #followLog(): void {
     const driver = this.#driver
     if (this.#log !== undefined || driver === undefined) return
     if (!driver.isRunning && driver.ended === undefined) return
     const { connection, namespace, onLog, pauseMs = 1000, signal } = this.#options
     this.#log = followLog({
-      ...{ connection, namespace, pauseMs, pod: driver.name, onLine: onLog },
-      container: driver.container,
+      ...{ connection, namespace, pauseMs, pod: () => this.#driver && this.#logged, onLine: onLog },
       signal: AbortSignal.any([signal, this.#over.signal]),
-      hasEnded: () => this.#driver === undefined || this.#driver.ended !== undefined,
+      hasEnded: () => this.#hasSettled,
       onFailure: ({ message }) =>
         this.#trouble({ code: 'LOG', message: `the driver’s log cannot be read: ${message}` }),
     })
   }
 
   #look(): void {
-    if (this.#pods === undefined || this.#found === undefined) return
-    const [object] = this.#found
+    if (!this.#hasPods || this.#found === undefined) return
+    const { object } = this.#found
+    const { form } = this.#run
     const driver = this.#driver
+    if (object !== undefined && driver?.isGoing === true) {
+      // It is taken off its machine, and another is made when the run is resumed.
+      if (stateOf(form, object) === 'held') this.#suspended = driver.uid
+      if (this.#suspended === driver.uid) return
+    }
     const end =
-      driver === undefined
-        ? endByRun(this.#form, object, this.#hadDriver)
-        : endByPod(driver, object)
+      driver === undefined ? endByRun(form, object, this.#hadDriver) : endByPod(driver, object)
     if (end !== undefined) this.#settle(end)
   }
 }
@@ -247,7 +279,10 @@ class Following {
 /** Whoever runs the cluster might go on for ever. */
 const MOST_TOLD = 1000
 
-/** Why a driver's pod may be missing, where nothing but Spark's tools makes it. */
+/** So it stays, too, where whoever began it was ended before the run was all there. */
+const HELD = 'the run is held (spec.suspend)'
+
+/** Why else it may be missing. Of a Job's pods its events tell; Spark's tools may not be there at all. */
 const MISSING: Readonly<Record<RunForm, string | undefined>> = {
   job: undefined,
   'spark-application': 'the Spark operator has made none yet',

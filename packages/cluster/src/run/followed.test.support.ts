@@ -15,7 +15,7 @@ export interface Followed {
 
 /** Follows a run. */
 export function followed(
-  options: Pick<FollowOptions, 'connection' | 'namespace' | 'name' | 'driverMs'>,
+  options: Pick<FollowOptions, 'connection' | 'namespace' | 'name' | 'uid' | 'driverMs'>,
 ): Followed {
   const events: RunEvent[] = []
   const log: string[] = []

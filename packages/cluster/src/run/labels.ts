@@ -1,3 +1,5 @@
+import { RunError } from '../errors.ts'
+
 /** What bears the name of a run. */
 export const RUN_LABEL = 'cloister/run'
 /** On what stands for a run: how many executors it has. */
@@ -7,6 +9,14 @@ export const EXECUTORS_ANNOTATION = 'cloister/executors'
 export const SPARK_ROLE_LABEL = 'spark-role'
 /** Of what a SparkApplication has: its name. */
 export const SPARK_APPLICATION_LABEL = 'sparkoperator.k8s.io/app-name'
+
+const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/
+
+/** Requires what can name a run: names of objects, labels and selectors are made of it. @throws RunError OPTION */
+export function requireRunName(name: string): void {
+  if (NAME.test(name)) return
+  throw new RunError('OPTION', `name: wanted at most 40 of a-z, 0-9 and -, seen ${name}`)
+}
 
 /** What a pod is in its run. */
 export type Role = 'driver' | 'executor'

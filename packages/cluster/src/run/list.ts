@@ -1,8 +1,8 @@
 import type { Connection } from '../kubernetes/connection.ts'
 import { listOf, recordOf, textOf } from '../kubernetes/json.ts'
 import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
-import { FORMS, KIND_OF, orUnseen } from './find.ts'
-import { EXECUTORS_ANNOTATION, RUN_LABEL } from './labels.ts'
+import { FORMS, isDriverOf, KIND_OF, orUnseen, standsFor } from './find.ts'
+import { EXECUTORS_ANNOTATION } from './labels.ts'
 import { pathOf } from './paths.ts'
 import type { RunForm } from './plan.ts'
 
@@ -40,15 +40,14 @@ export async function listRuns(connection: Connection, namespace: string): Promi
     // Of what spark-submit makes a pod of, the pod alone says how it stands.
     const pods = form === 'spark-submit' && objects.length > 0 ? await listed('Pod') : []
     for (const object of objects) {
-      const pod = pods.find(pod => runOf(pod) === nameOf(object))
+      const name = nameOf(object)
+      if (!standsFor(name, object)) continue
+      const pod = pods.find(pod => standsFor(name, pod) && isDriverOf({ form, object }, pod))
       runs.push(summaryOf(form, object, form === 'spark-submit' ? pod : object))
     }
   }
   return { runs, unseen }
 }
-
-const runOf = (object: Watched) =>
-  textOf(recordOf(recordOf(object['metadata'])['labels'])[RUN_LABEL])
 
 function summaryOf(form: RunForm, object: Watched, stands: Watched | undefined): RunSummary {
   const { creationTimestamp } = recordOf(object['metadata'])

@@ -3,15 +3,23 @@ import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
 import { pathOf } from './paths.ts'
 
+/** Whose log it is. */
+export interface LoggedPod {
+  readonly name: string
+  readonly container: string
+  /** Aborts when another pod has taken its place, maybe with its name. */
+  readonly replaced: AbortSignal
+}
+
 /** A log that is read to its end. */
 export interface LogOptions {
   readonly connection: Connection
   readonly namespace: string
-  readonly pod: string
-  readonly container: string
+  /** The pod that there is now: a run that is suspended and resumed has one after another. */
+  readonly pod: () => LoggedPod | undefined
   readonly signal: AbortSignal
   readonly pauseMs: number
-  /** Whether the container has ended. */
+  /** Whether there will be no more of it. */
   readonly hasEnded: () => boolean
   readonly onLine: (line: string) => void
   /** Told once when it cannot be read; it is tried again as long as the container runs. */
@@ -24,18 +32,20 @@ const IDLE_MS = 300_000
 const STAMPED = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d) ?/
 
 /**
- * Reads the log of a run's pod as it grows, each line once, until its container has ended. A
- * connection that is lost is taken up after the last line that came.
+ * Reads the log of a run's pod as it grows, each line once, until it has ended. A connection that is
+ * lost is taken up after the last line that came.
  */
 export async function followLog(options: LogOptions): Promise<void> {
   const { hasEnded, onFailure, pauseMs, signal } = options
-  const lines = new Lines(options)
+  let lines: Lines | undefined
   let hasFailed = false
   while (!signal.aborted) {
     // What is read from here on is all of it.
     const isLast = hasEnded()
+    const pod = options.pod()
+    if (pod !== undefined && pod !== lines?.pod) lines = new Lines(options, pod)
     try {
-      await lines.read()
+      if (pod !== undefined) await lines?.read()
     } catch (error) {
       if (!(error instanceof ClusterError)) throw error
       if (!hasFailed && !isWaiting(error)) {
@@ -52,23 +62,29 @@ export async function followLog(options: LogOptions): Promise<void> {
 const isWaiting = ({ code }: ClusterError) => code === 'INVALID'
 
 class Lines {
+  readonly pod: LoggedPod
   readonly #options: LogOptions
   /** Of the last line that came: machines have clocks of their own zones, some of which are put back. */
   #second = -Infinity
   #fraction = ''
 
-  constructor(options: LogOptions) {
+  constructor(options: LogOptions, pod: LoggedPod) {
+    this.pod = pod
     this.#options = options
   }
 
   async read(): Promise<void> {
-    const { connection, container, namespace, onLine, pod, signal } = this.#options
+    const { connection, namespace, onLine } = this.#options
+    const { container, name, replaced } = this.pod
+    const signal = AbortSignal.any([this.#options.signal, replaced])
     const query = {
       ...{ container, follow: true, timestamps: true },
       sinceTime: this.#second === -Infinity ? undefined : rfc3339(this.#second),
     }
-    const path = `${pathOf(namespace, 'Pod', pod)}/log`
+    const path = `${pathOf(namespace, 'Pod', name)}/log`
     for await (const line of connection.lines(path, query, { signal, idleMs: IDLE_MS })) {
+      // Maybe of the other, which is read from its beginning.
+      if (replaced.aborted) return
       const [stamp, second = '', fraction = '', zone = ''] = STAMPED.exec(line) ?? []
       const at = Date.parse(second + zone)
       if (stamp === undefined || Number.isNaN(at)) {

@@ -1,6 +1,6 @@
 import { MAX_EXECUTORS } from '@cloister/enclave/launcher'
 import { RunError } from '../errors.ts'
-import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun } from './labels.ts'
+import { EXECUTORS_ANNOTATION, labelsOfRole, labelsOfRun, requireRunName } from './labels.ts'
 import { networkPoliciesOf } from './network.ts'
 import { DRIVER_PORT, type RunPlan } from './plan.ts'
 import { podOf, QCNL_FILE, sgxOf } from './pod.ts'
@@ -29,7 +29,7 @@ export interface RenderedSparkSubmit extends SparkSubmission {
   readonly objects: readonly Rendered[]
 }
 
-const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 /**
  * What `cloister executor` ends with where another of its kind would end the same way: usage,
  * refused, not authentic, not found.
@@ -58,6 +58,10 @@ export function renderRun(plan: RunPlan): RunObjects {
  */
 export function renderSparkSubmit(plan: RunPlan, namespace: string): RenderedSparkSubmit {
   requirePossible(plan)
+  if (!NAMESPACE.test(namespace)) {
+    const seen = JSON.stringify(namespace)
+    throw new RunError('OPTION', `namespace: wanted at most 63 of a-z, 0-9 and -, seen ${seen}`)
+  }
   return {
     objects: [configMap(plan, metadataOfDriver(plan)), ...besides(plan)],
     ...sparkSubmission(plan, namespace),
@@ -75,9 +79,7 @@ const besides = (plan: RunPlan): readonly Rendered[] => [
 
 function requirePossible(plan: RunPlan): void {
   const { name, executors, claim, driverTemplate, executorTemplate } = plan
-  if (!NAME.test(name)) {
-    throw new RunError('OPTION', `name: wanted at most 40 of a-z, 0-9 and -, seen ${name}`)
-  }
+  requireRunName(name)
   if (!Number.isInteger(executors) || executors < 0 || executors > MAX_EXECUTORS) {
     const message = `executors: wanted 0 to ${MAX_EXECUTORS}, seen ${executors}`
     throw new RunError('OPTION', message)

@@ -1,5 +1,6 @@
 import { listOf, recordOf, textOf, wholeOf } from '../kubernetes/json.ts'
 import { nameOf, type Watched } from '../kubernetes/watch.ts'
+import { uidOf } from './find.ts'
 import type { Role } from './labels.ts'
 import { conditionOf } from './list.ts'
 import { CONTAINER, SPARK_CONTAINER } from './template.ts'
@@ -30,6 +31,9 @@ export interface Termination {
 /** A pod of a run, as the cluster says it is. */
 export interface RunPod {
   readonly name: string
+  readonly uid: string | undefined
+  /** Whether it is being taken away. */
+  readonly isGoing: boolean
   readonly role: Role | undefined
   /** The one that has the command. */
   readonly container: string
@@ -59,6 +63,8 @@ export function runPodFrom(pod: Watched): RunPod {
   const ended = own[0]?.ended
   return {
     ...{ name, role, container, ended },
+    uid: uidOf(pod),
+    isGoing: recordOf(pod['metadata'])['deletionTimestamp'] !== undefined,
     node: textOf(recordOf(pod['spec'])['nodeName']),
     phase: textOf(status['phase']) ?? '',
     isRunning: own[0]?.isRunning === true,

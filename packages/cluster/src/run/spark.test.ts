@@ -162,6 +162,23 @@ describe('a run that is submitted as a SparkApplication', () => {
     told.leave()
   })
 
+  it('that cannot be removed again where it was refused is told of as left', async () => {
+    server.forbidden.add('create networkpolicies').add('delete sparkapplications')
+    await expect(submit()).rejects.toMatchObject({
+      code: 'REFUSED',
+      message: expect.stringMatching(/networkpolicies.*; the run .* is left there, held/),
+    })
+    expect(await states()).toEqual([['spark-application', 'held', 0]])
+    // As a client leaves one that was ended meanwhile.
+    const held = follow(1)
+    await held.told('is held')
+    expect(held.troubles()).toEqual(['NO_DRIVER'])
+    held.leave()
+    server.forbidden.clear()
+    await remove()
+    for (const kind of ['SparkApplication', ...KINDS]) expect(server.all(kind)).toEqual([])
+  })
+
   it('that no operator looks at is told of as that', async () => {
     await submit()
     const waiting = follow(1)
@@ -211,6 +228,119 @@ describe('a run that is submitted as a SparkApplication', () => {
     expect(server.get('Pod', DRIVER)).toBeDefined()
     await remove()
     expect(server.all('Pod')).toEqual([])
+  })
+
+  it('is not what one of its name left: neither its log nor its end', async () => {
+    await submit()
+    reconcile(server, NAME)
+    run()
+    endDriver(server, NAME, DRIVER, 0)
+    server.remove(server.get('SparkApplication', NAME))
+    await submit()
+    const { metadata } = server.get('SparkApplication', NAME)
+    server.put({
+      ...server.get('SparkApplication', NAME),
+      metadata: { ...metadata, creationTimestamp: '2026-01-01T00:00:09Z' },
+    })
+    const waiting = follow(1)
+    await waiting.told('NO_DRIVER')
+    expect(waiting.log).toEqual([])
+    waiting.leave()
+    expect(await waiting.end).toBe(false)
+    // Another is made in its place.
+    server.setStatus('SparkApplication', NAME, { applicationState: { state: 'RUNNING' } })
+    const left = server.get('Pod', DRIVER)
+    server.remove(left)
+    server.put({
+      ...left,
+      metadata: { ...left.metadata, uid: 'another', creationTimestamp: '2026-01-01T00:00:09Z' },
+    })
+    endDriver(server, NAME, DRIVER, 3)
+    expect(await follow().end).toMatchObject({ code: 'DRIVER', exitCode: 3 })
+  })
+
+  it('that is suspended goes on where it is resumed, with the log of both drivers', async () => {
+    await submit()
+    reconcile(server, NAME)
+    run()
+    const suspended = follow()
+    await suspended.told('attested')
+    const suspend = (isHeld: boolean) => {
+      const application = server.get('SparkApplication', NAME)
+      server.put({ ...application, spec: { ...application.spec, suspend: isHeld } })
+    }
+    suspend(true)
+    // What is told of this is told after that was seen.
+    server.setStatus('SparkApplication', NAME, {
+      applicationState: { state: 'SUBMISSION_FAILED', errorMessage: 'seen' },
+    })
+    await suspended.told('seen')
+    const pod = server.get('Pod', DRIVER)
+    server.put({
+      ...pod,
+      metadata: { ...pod.metadata, deletionTimestamp: '2026-01-01T00:00:06Z' },
+    })
+    server.endLog(DRIVER)
+    setPod(server, DRIVER, { terminated: { exitCode: 143, reason: 'Error' } })
+    await suspended.told('"ended"')
+    server.remove(server.get('Pod', DRIVER))
+    server.setStatus('SparkApplication', NAME, { applicationState: { state: 'SUSPENDED' } })
+    server.forgetLog(DRIVER)
+    suspend(false)
+    reconcile(server, NAME)
+    const again = server.get('Pod', DRIVER)
+    server.put({ ...again, spec: { ...again.spec, nodeName: 'second' } })
+    setPod(server, DRIVER, { running: {} })
+    await suspended.told('runs on second')
+    // Of a machine whose clock is behind.
+    server.log(DRIVER, '2026-01-01T00:00:04.000000001Z', 'attested again')
+    await suspended.told('attested again')
+    endDriver(server, NAME, DRIVER, 0)
+    expect(await suspended.end).toBe(true)
+    expect(suspended.log).toEqual(['attested', 'attested again'])
+  })
+
+  it('is told from one of its name that came after it', async () => {
+    const uid = await submit()
+    await remove()
+    const other = await submit()
+    await expect(removeRun(connection, NAMESPACE, NAME, uid)).rejects.toMatchObject({
+      code: 'ABSENT',
+    })
+    expect(server.get('SparkApplication', NAME).metadata.uid).toBe(other)
+    expect(server.get('ConfigMap', NAME)).toBeDefined()
+    const first = followed({ connection, namespace: NAMESPACE, name: NAME, uid })
+    expect(await first.end).toMatchObject({ code: 'LOST' })
+    const second = followed({ connection, namespace: NAMESPACE, name: NAME, uid: other })
+    await watched()
+    await remove()
+    await submit()
+    expect(await second.end).toMatchObject({ code: 'LOST' })
+  })
+
+  it('that was applied and is gone leaves nothing that cannot be removed', async () => {
+    const { driver, others } = renderRun(planOf({ form: 'spark-application', executors: 2 }))
+    for (const object of [...others, driver]) server.put(object)
+    server.remove(server.get('SparkApplication', NAME))
+    expect(server.get('Job', `${NAME}-executor`)).toBeDefined()
+    await remove()
+    for (const kind of KINDS) expect(server.all(kind)).toEqual([])
+  })
+
+  it('that the user may not see keeps its driver', async () => {
+    await submit()
+    reconcile(server, NAME)
+    server.forbidden.add('get sparkapplications')
+    await expect(remove()).rejects.toMatchObject({ code: 'ABSENT' })
+    expect(server.get('Pod', DRIVER)).toBeDefined()
+  })
+
+  it.each(['', 'a,b=c', 'Reports', '../pods'])('has no name like %j', async name => {
+    const asked = server.asked.length
+    await expect(removeRun(connection, NAMESPACE, name)).rejects.toMatchObject({ code: 'OPTION' })
+    const { end } = followed({ connection, namespace: NAMESPACE, name })
+    expect(await end).toMatchObject({ code: 'OPTION' })
+    expect(server.asked).toHaveLength(asked)
   })
 
   it('is not one that another made', async () => {
@@ -266,7 +396,7 @@ describe('a run that spark-submit is given', () => {
     expect(await lost.end).toMatchObject({ code: 'LOST' })
   })
 
-  it('goes by its labels, and nothing else does', async () => {
+  it('goes by its labels and names, and nothing else does', async () => {
     apply(2)
     submit()
     makePods(server, `${NAME}-executor`)
@@ -278,9 +408,13 @@ describe('a run that spark-submit is given', () => {
       },
     ]
     for (const other of others) server.put(other)
+    // By whoever may label it, for who may remove it.
+    const { labels } = server.get('ServiceAccount', NAME).metadata
+    const labelled = { name: 'database', labels }
+    server.put({ apiVersion: 'v1', kind: 'Service', metadata: labelled, spec: { ports: [] } })
     await remove()
     const left = KINDS.flatMap(kind => server.all(kind)).map(({ metadata }) => metadata.name)
-    expect(left).toEqual(['others', 'others'])
+    expect(left.sort()).toEqual(['database', 'others', 'others'])
     await expect(remove()).rejects.toMatchObject({ code: 'ABSENT' })
   })
 

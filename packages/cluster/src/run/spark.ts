@@ -1,3 +1,4 @@
+import { RunError } from '../errors.ts'
 import { LAUNCHER_MIB } from '../image.ts'
 import type { Rendered } from './objects.ts'
 import { CONFIGURATION, type RunPlan } from './plan.ts'
@@ -56,7 +57,7 @@ export function sparkApplication(plan: RunPlan, metadata: Rendered['metadata']):
   } as Rendered
 }
 
-/** What `spark-submit` makes a driver's pod of. */
+/** What `spark-submit` makes a driver's pod of. @throws RunError OPTION */
 export function sparkSubmission(plan: RunPlan, namespace: string): SparkSubmission {
   const { name, executors, cpus, memoryMiB } = plan
   const properties = {
@@ -76,8 +77,18 @@ export function sparkSubmission(plan: RunPlan, namespace: string): SparkSubmissi
   return {
     driver: { apiVersion: 'v1', kind: 'Pod', ...podOf(plan, 'driver') },
     properties: Object.entries(properties)
-      .map(([key, value]) => `${key} ${value}\n`)
+      .map(([key, value]) => `${key} ${requirePlain(key, value)}\n`)
       .join(''),
     words: ['--class', MAIN_CLASS, RESOURCE],
   }
+}
+
+/**
+ * In a file of properties a new line begins another property, a backslash changes what follows it, and
+ * Spark puts something else in the place of `${…}`.
+ */
+function requirePlain(key: string, value: string): string {
+  if (/^[^\s\\$]+$/.test(value)) return value
+  const seen = JSON.stringify(value)
+  throw new RunError('OPTION', `${key}: wanted no space, backslash or $, seen ${seen}`)
 }

@@ -11,14 +11,15 @@ const STRICT = { fieldValidation: 'Strict' } as const
 /**
  * Makes a run's objects. What its driver is made of, a Job or a SparkApplication, comes first, and is
  * held until the others are there; they are its own, and go when it goes. Where one is refused, all
- * that was made is removed again.
+ * that was made is removed again; where that is refused, too, it says so.
+ * @returns the uid of the first, by which this run is told from others of its name
  * @throws ClusterError; `EXISTS` where there is a run of that name
  */
 export async function submitRun(
   connection: Connection,
   namespace: string,
   { driver, others }: RunObjects,
-): Promise<void> {
+): Promise<string> {
   const { apiVersion, kind } = driver
   const { name } = driver.metadata
   const held = { ...driver, spec: { ...recordOf(specOf(driver)), suspend: true } }
@@ -34,13 +35,22 @@ export async function submitRun(
     const path = pathOf(namespace, kind, name)
     const body = { metadata: { uid }, spec: { suspend: false } }
     await connection.ask({ method: 'PATCH', path, query: STRICT, body })
+    return uid
   } catch (error) {
-    await removeOwner(connection, namespace, kind, { name, uid }).catch(() => undefined)
-    throw error
+    const isGone = removeOwner(connection, namespace, kind, { name, uid }).then(() => true)
+    if (await isGone.catch(() => false)) throw error
+    throw left(error, name)
   }
 }
 
 const specOf = (object: Rendered): unknown => (object as Rendered & { spec?: unknown }).spec
+
+/** Nothing of it begins, and nothing of it goes. */
+function left(error: unknown, name: string): unknown {
+  if (!(error instanceof ClusterError)) return error
+  const message = `${error.message}; the run ${name} is left there, held: it is to be removed`
+  return new ClusterError(error.code, message, { cause: error })
+}
 
 /** Of a kind that the cluster does not have it says nothing but that. */
 function byOperator(error: unknown): unknown {

@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
 import { type Static, Type } from '@sinclair/typebox'
+import { toBase64Url } from './encoding.ts'
 import { KmsError } from './errors.ts'
-import { encodePublicKey, kmsIdOf, parsePublicKey } from './public-key.ts'
+import { kmsIdOf, parsePublicKey } from './public-key.ts'
 import { hexDigest, parseAs, spki } from './schema.ts'
 
 const pinSchema = Type.Object(
@@ -31,12 +32,15 @@ export function parseKmsPin(value: unknown): KmsPin {
     throw new KmsError('MALFORMED', 'key service pin: the id is not that of the identity key')
   }
   let certificate: X509Certificate
+  let spki: string
   try {
     certificate = new X509Certificate(pin.certificate)
+    // Of any kind of key, in the encoding that it has there.
+    spki = toBase64Url(certificate.publicKey.export({ format: 'der', type: 'spki' }))
   } catch (cause) {
     throw new KmsError('MALFORMED', 'key service pin: no certificate', { cause })
   }
-  if (encodePublicKey(certificate.publicKey) !== pin.identityKey || !certificate.verify(identity)) {
+  if (spki !== pin.identityKey || !certificate.verify(identity)) {
     throw new KmsError('MALFORMED', 'key service pin: the certificate is not of the identity key')
   }
   return pin

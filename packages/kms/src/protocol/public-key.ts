@@ -46,7 +46,7 @@ export function encodePublicKey(key: KeyObject): string {
 /** A P-256 key's public half as a JWK. */
 export function jwkOfKey(key: KeyObject): PublicJwk {
   const jwk = jwkOfSpki(fromBase64Url('key', encodePublicKey(key)))
-  if (jwk !== undefined) return jwk
+  if (jwk?.crv === 'P-256') return jwk
   throw new TypeError('wanted a key of P-256')
 }
 
