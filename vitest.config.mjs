@@ -12,8 +12,7 @@ export default defineConfig({
     pool: 'forks',
     // Mistakes that cost too much to look for elsewhere.
     env: { CLOISTER_ASSERTIONS: '1' },
-    // Tests of processes wait for half of their time: more than one for each of two processors.
-    maxWorkers: 3,
+    maxWorkers: 2,
     server: { deps: { external: [BUILT] } },
     projects: [
       {

@@ -70,13 +70,14 @@ build() {
   cloister enclave build "$definition" image
 }
 
-# run INPUT OUTPUT: allows this image this job, for both keys, and runs it; then opens the result.
+# run INPUT OUTPUT: allows this image this job, for both keys, and runs it; then opens the result. What
+# goes to standard output is the program's own.
 run() {
   cloister policy add --key "$1" --job job.yaml --tee sim >/dev/null
   cloister policy add --key results --job job.yaml --tee sim >/dev/null
   cloister run job.yaml
   cloister receipt verify "sealed/$2/receipt.jws" --allow-simulated-platform >receipt.txt
-  cloister decrypt "sealed/$2" "$2" --files --dataset "$result"
+  cloister decrypt "sealed/$2" "$2" --files --dataset "$result" >&2
 }
 
 # image ARGUMENT...: the image's program from the image's files, with what bubblewrap is told more: no

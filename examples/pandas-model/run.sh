@@ -8,3 +8,4 @@ seal dose.csv dose
 build
 run dose result
 cat result/model.txt
+echo "$name: the model, its predictions and the line that it fits are in result" >&2

@@ -90,7 +90,7 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
   })
 
   it.runIf(SLOW)('pandas-model seals the model, and the line is that of the script', async () => {
-    await run('pandas-model')
+    await clone.run('pandas-model', { says: 'the model, its predictions and the line' })
     const rows = lines(await text('pandas-model', 'dose.csv'))
       .slice(1)
       .map(line => line.split(',').map(Number) as [number, number])
@@ -155,7 +155,7 @@ describe.runIf(canRun)('an example, sealed in and sealed out', { timeout: 600_00
 
   it.runIf(SLOW)('spark-executors finds with executors what one instance finds', async () => {
     const name = 'spark-executors'
-    const said = await run(name)
+    const said = await clone.run(name, { says: '2 executors make what one instance makes' })
     for (const executor of ['executor-1', 'executor-2']) {
       expect(said).toContain(`${executor}: attested`)
       expect(said).toContain(`${executor}: program-started`)

@@ -1,5 +1,5 @@
 import { newDatasetId } from '@cloister/sealed'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { toHex } from '../../protocol/encoding.ts'
 import { jobDigest } from '../../protocol/job-statement.ts'
 import type { NewCredentialJson } from '../../protocol/messages/accounts.ts'
@@ -219,9 +219,11 @@ describe('a credential', () => {
     const hashOf = (id: string) =>
       world.database.read(`select hash from credentials where credential_id = '${id}'`)[0]?.['hash']
     const [own, other] = [hashOf(mine), hashOf(theirs)]
+    // The service may be writing just then: it counts uses, in batches.
+    const edit = (sql: string) => vi.waitFor(() => world.database.edit(sql), 5000)
     const put = (id: string, hash: unknown) =>
-      world.database.edit(`update credentials set hash = '${hash}' where credential_id = '${id}'`)
-    put(mine, other)
+      edit(`update credentials set hash = '${hash}' where credential_id = '${id}'`)
+    await put(mine, other)
     try {
       // The thief's secret under the owner's id, now that the hashes are the same.
       const stolen = world.client(`${mine}.${'A'.repeat(43)}`)
@@ -230,16 +232,16 @@ describe('a credential', () => {
       })
       await refused(owner.accounts.credentials(), 'INTEGRITY')
     } finally {
-      put(mine, own)
+      await put(mine, own)
     }
     expect(await owner.accounts.credentials()).toHaveLength(1)
-    world.database.edit(
+    await edit(
       `insert into credentials select row_version, mac, 'abc', account_id, name, hash, certificate,
        scopes, key_ids, created_at, expires_at, revoked_at, replaced_by from credentials
        where credential_id = '${theirs}'`,
     )
     await refused(thief.accounts.credentials(), 'INTEGRITY')
-    world.database.edit(`delete from credentials where credential_id = 'abc'`)
+    await edit(`delete from credentials where credential_id = 'abc'`)
   })
 
   it('stands nowhere in the database, nor in the log', async () => {
