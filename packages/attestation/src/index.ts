@@ -9,7 +9,7 @@ export {
   type VerifiedEvents,
   verifyEventLog,
 } from './event-log/replay.ts'
-export { jwkOfSpki, type PublicJwk, readPublicKey, spkiOfJwk } from './public-key.ts'
+export { readPublicKey } from './public-key.ts'
 export {
   isKmsId,
   MAX_CHALLENGE_BYTES,
@@ -48,6 +48,7 @@ export {
 } from './sim/snp-platform.ts'
 export { exportSimPlatform, importSimPlatform, SimPlatformError } from './sim/stored-platform.ts'
 export type { SimTd, SimTdxConditions } from './sim/td.ts'
+export { jwkOfSpki, type PublicJwk, spkiOfJwk } from './spki.ts'
 export type { PlatformFacts, TokenClaims, TokenTcbStatus, VerifiedToken } from './token/claims.ts'
 export { TokenError, type TokenErrorCode } from './token/errors.ts'
 export { MAX_TOKEN_LIFETIME_SECONDS } from './token/instant.ts'

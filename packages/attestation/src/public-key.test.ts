@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { jwkOfSpki, type KeyKind, readPublicKey, spkiOfJwk } from './public-key.ts'
+import { readPublicKey } from './public-key.ts'
+import { jwkOfSpki, type KeyKind, spkiOfJwk } from './spki.ts'
 
 const pairs: Record<KeyKind, { publicKey: KeyObject }> = {
   'P-256': generateKeyPairSync('ec', { namedCurve: 'P-256' }),

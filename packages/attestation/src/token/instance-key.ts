@@ -1,4 +1,5 @@
-import { jwkOfSpki, readPublicKey, spkiOfJwk } from '../public-key.ts'
+import { readPublicKey } from '../public-key.ts'
+import { jwkOfSpki, spkiOfJwk } from '../spki.ts'
 import { isObject, type Members, malformed, requireMembers } from './members.ts'
 
 /** The key that a token is for, of its `cnf`: SubjectPublicKeyInfo, DER. */

@@ -62,19 +62,9 @@ const collected = (text: string, before: readonly string[] = []) => [...before, 
 /** Those of the options about clusters and pods that were given. */
 export function podOptionsIn(flags: ClusterFlags & PodFlags): readonly string[] {
   return givenOptions(flags, [
-    ...([
-      'as',
-      'name',
-      'podImage',
-      'claim',
-      'sgx',
-      'epcMib',
-      'withoutAesm',
-      'pccs',
-      'cpus',
-    ] as const),
+    ...(['name', 'podImage', 'claim', 'sgx', 'epcMib', 'withoutAesm', 'pccs', 'cpus'] as const),
     ...(['memoryMib', 'kmsPeer', 'pccsPeer', 'allowEgress', 'driverTemplate'] as const),
-    ...(['executorTemplate', 'kubeconfig', 'context', 'namespace'] as const),
+    ...(['executorTemplate', 'as', 'kubeconfig', 'context', 'namespace'] as const),
   ])
 }
 
