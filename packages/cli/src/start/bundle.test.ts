@@ -30,7 +30,7 @@ function ended(program: string, argv: readonly string[]): Promise<readonly unkno
 
 /** What a command came to, without what `cloister doctor` finds other from one moment to the next. */
 function steady([code, ...said]: readonly unknown[]): readonly unknown[] {
-  return [code, ...said.map(text => String(text).replace(/\d+ MiB/g, 'MiB'))]
+  return [code, ...said.map(text => String(text).replace(/\d+ MiB (free|of it)/g, 'MiB $1'))]
 }
 
 describe('the bundle of all commands', () => {

@@ -212,7 +212,7 @@ describe('answers', () => {
 
   it('are those of the plain file', { timeout: 900_000 }, async () => {
     await table('t')
-    const runs = process.env['SLOW'] === '1' ? 3000 : 50
+    const runs = process.env['SLOW'] === '1' ? 3000 : 100
     await fc.assert(
       fc.asyncProperty(query, async sql => {
         // A context of its own for each query: nothing that another opened may help.

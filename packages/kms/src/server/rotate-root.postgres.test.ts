@@ -12,7 +12,7 @@ import { POSTGRES_BIN, POSTGRES_MISSING, PostgresServer } from './store/postgres
 import { temporaryFolder } from './store/temporary-store.test.fixture.ts'
 
 const FILE = { kind: 'file' } as const
-const ROUNDS = process.env['SLOW'] === '1' ? 40 : 4
+const ROUNDS = process.env['SLOW'] === '1' ? 40 : 6
 const at = new Date('2026-01-01T00:00:00Z')
 const SCRIPT = fileURLToPath(new URL('./rotate-root-process.test.support.js', import.meta.url))
 

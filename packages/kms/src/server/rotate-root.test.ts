@@ -126,7 +126,7 @@ describe('another root key', () => {
 
   it.skipIf(!canTrace).each([
     ['folders', 'mkdir,link,unlink,rename,rmdir', 1],
-    ['the database', 'pwrite64,fdatasync', process.env['SLOW'] === '1' ? 1 : 23],
+    ['the database', 'pwrite64,fdatasync', process.env['SLOW'] === '1' ? 1 : 10],
   ] as const)(
     `loses nothing when the rotation is killed at a change to %s${title}`,
     { timeout: 1_200_000 },

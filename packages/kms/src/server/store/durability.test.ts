@@ -6,7 +6,7 @@ import { type Act, expectThere, startActing } from './acts.test.fixture.ts'
 import { onEveryDatabase } from './backends.test.fixture.ts'
 import { temporaryFolder } from './temporary-store.test.fixture.ts'
 
-const KILLS = process.env['SLOW'] === '1' ? 200 : 12
+const KILLS = process.env['SLOW'] === '1' ? 200 : 20
 const STRACE = 'strace'
 
 const moduleUrl = (path: string) => new URL(path, import.meta.url).href
