@@ -24,6 +24,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'packages',
+          globalSetup: ['.ci/stuck-files.mjs'],
           include: ['packages/*/dist/**/*.test.js'],
           exclude: [ATTESTATION],
         },
