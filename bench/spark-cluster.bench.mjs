@@ -1,7 +1,7 @@
 /**
  * Apache Spark as a driver and two executors, each a sealed instance, against the same Spark as a
- * driver and two plain executors (Spark's own local cluster) from the same image's files; and what
- * CloisterPlugin adds to the start of a session. In turns; the image is that of
+ * driver and two plain executors (Spark's own local cluster) from the same image's files: a query over
+ * CSV, and TPC-H's over Parquet; and what CloisterPlugin adds to the start of a session. In turns; the image is that of
  * examples/spark-executors with the benchmark's programs. SPARK_SCALE=0.01 only tries that it runs.
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,10 @@ import {
   people,
   SCALE,
   SLOW,
+  TPCH,
   timed,
+  tpchRows,
+  tpchTables,
 } from './spark-runs.mjs'
 
 const EXAMPLE = 'spark-executors'
@@ -43,14 +46,24 @@ const ENTRIES = `
   others:
     with-plugin: { program: [/usr/bin/python3, /app/start.py, /out/result, ${PLUGIN}] }
     without-plugin: { program: [/usr/bin/python3, /app/start.py, /out/result] }
+    tpch: { program: [/usr/bin/python3, /app/tpch.py, /in/tables, /out/result] }
   executor:`
+
+const FILES = ['start.py', 'tpch.py', 'queries.sql']
+  .map(name => `\n  - { from: ${name}, to: /app/${name} }`)
+  .join('')
 
 export async function run() {
   const world = await beginSpark()
   try {
     putPrograms(world)
     const image = buildExample(world, EXAMPLE)
-    return [...(await clusterRows(world, image)), await pluginRow(world, image)]
+    const cluster = { image, ...plainCluster(world, image) }
+    return [
+      ...(await clusterRows(world, cluster)),
+      ...(await tpchRowsOf(world, cluster)),
+      await pluginRow(world, image),
+    ]
   } finally {
     await end(world)
   }
@@ -61,20 +74,20 @@ function putPrograms({ folder }) {
   const example = join(folder, 'examples', EXAMPLE)
   const definition = join(example, 'enclave.yaml')
   copyFileSync(join(folder, 'examples/spark-simple-query/query.py'), join(example, 'query.py'))
+  for (const name of ['tpch.py', 'queries.sql'])
+    copyFileSync(join(folder, 'examples/spark-tpch', name), join(example, name))
   writeFileSync(join(example, 'start.py'), START)
   const text = readFileSync(definition, 'utf8')
     .replace('\n  executor:', ENTRIES)
-    .replace('\nfiles:', '\nfiles:\n  - { from: start.py, to: /app/start.py }')
+    .replace('\nfiles:', `\nfiles:${FILES}`)
   writeFileSync(definition, text)
 }
 
 /** SimpleQuery, by a driver and two executors. */
-async function clusterRows(world, image) {
+async function clusterRows(world, cluster) {
   const plain = await people(world, ROWS)
-  const { sealed, plain: bare } = await inTurns(world, ROUNDS, {
-    ...{ image, name: 'cluster', plain, input: 'people', entryPoint: 'main' },
-    ...{ options: ['--executors', `${EXECUTORS}`], ...plainCluster(world, image) },
-  })
+  const job = { ...cluster, name: 'cluster', plain, input: 'people', entryPoint: 'main' }
+  const { sealed, plain: bare } = await inTurns(world, ROUNDS, job)
   const row = (what, which, wanted, more = () => '') => {
     const [inside, outside] = [sealed, bare].map(runs => median(runs.map(run => run[which])))
     return {
@@ -93,11 +106,24 @@ async function clusterRows(world, image) {
   ]
 }
 
+/** TPC-H's queries, by a driver and two executors. */
+async function tpchRowsOf(world, cluster) {
+  const plain = tpchTables(world, SCALE)
+  const job = { ...cluster, name: 'tpch', plain, input: 'tables', entryPoint: 'tpch' }
+  return tpchRows(
+    `Spark, a driver and ${EXECUTORS} executors, ${TPCH}`,
+    await inTurns(world, ROUNDS, job),
+  )
+}
+
 /** Settings that make paths sealed, and instances of executors. */
 const SEALED =
   /^spark\.(master|plugins|driver\.(host|bindAddress|port)|blockManager\.port|port\.maxRetries|hadoop\.fs\.defaultFS|sql\.sources\.commitProtocolClass)\s.*$/gm
 
-/** Spark's local cluster with as many executors, each with all processors as an instance has. */
+/**
+ * How jobs run here with executors; outside by Spark's local cluster, with as many, each with all
+ * processors as an instance has.
+ */
 function plainCluster({ folder }, image) {
   const conf = join(folder, 'examples', EXAMPLE, 'conf')
   const settings = join(folder, 'plain-cluster')
@@ -115,6 +141,7 @@ function plainCluster({ folder }, image) {
     `/tmp/spark/${name}`,
   ])
   return {
+    options: ['--executors', `${EXECUTORS}`],
     settings,
     arrangement: ['--dir', '/tmp/spark', ...links, '--setenv', 'SPARK_HOME', '/tmp/spark'],
   }

@@ -5,7 +5,8 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { begin, cloister, lock, MAIN, makeJob, ROOT } from './enclave-world.mjs'
+import { begin, cloister, lock, MAIN, makeJob, ROOT, seconds } from './enclave-world.mjs'
+import { median } from './measure.mjs'
 
 export const SLOW = process.env.SLOW === '1'
 
@@ -122,4 +123,45 @@ export async function timed([command, ...argv]) {
   const started = steps.get('program-started') ?? 0
   const program = (steps.get('program-ended') ?? whole) - started
   return { whole, started, program, session, queries }
+}
+
+/** What is measured over TPC-H's tables. */
+export const TPCH = `TPC-H's 22 queries at scale ${SCALE} (our data), sealed Parquet`
+
+/**
+ * Rows of TPC-H's queries.
+ * @param name - What ran them, over what
+ * @param runs - Of `inTurns`
+ */
+export function tpchRows(name, { sealed, plain }) {
+  const times = runs =>
+    [...runs[0].queries.keys()].map(query => median(runs.map(({ queries }) => queries.get(query))))
+  const [inside, outside] = [times(sealed), times(plain)]
+  const ratios = inside.map((time, query) => time / outside[query])
+  const total = all => all.reduce((sum, time) => sum + time, 0)
+  return [
+    {
+      name: `${name}: the queries in total`,
+      ratio: total(inside) / total(outside),
+      wanted: '≤ 1.10',
+      measured: `${seconds(total(inside))}; by query ${ratios.map((ratio, i) => `${i + 1}: ${ratio.toFixed(2)}`).join(', ')}`,
+      baseline: `the same over plain Parquet, ${seconds(total(outside))}`,
+    },
+    {
+      name: `${name}: the whole command, start and attestation included`,
+      ...wholeOf(sealed, plain),
+      wanted: '≤ 1.20',
+    },
+  ]
+}
+
+/** From the command to its end: image verified, attested, run, results verified and signed. */
+function wholeOf(sealed, plain) {
+  const [inside, outside] = [sealed, plain].map(runs => median(runs.map(({ whole }) => whole)))
+  const start = median(sealed.map(({ started }) => started))
+  return {
+    ratio: inside / outside,
+    measured: `${seconds(inside)}, of that ${seconds(start)} to the program's start`,
+    baseline: `the same program and files, no enclave, ${seconds(outside)}`,
+  }
 }

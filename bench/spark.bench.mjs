@@ -15,6 +15,8 @@ import {
   people,
   SCALE,
   SLOW,
+  TPCH,
+  tpchRows,
   tpchTables,
 } from './spark-runs.mjs'
 
@@ -27,7 +29,7 @@ export async function run() {
     const image = buildExample(world, 'spark')
     const spark = { image, settings: join(world.folder, 'examples/spark/plain') }
     return [
-      ...tpchRows(await tpch(world, spark, SCALE)),
+      ...tpchRows(`Spark, ${TPCH}`, await tpch(world, spark, SCALE)),
       ...(await queryRows(world, spark)),
       ...(SLOW ? [await tpchGrowth(world, spark)] : []),
     ]
@@ -48,40 +50,6 @@ async function tpch(world, spark, scale, rounds = ROUNDS) {
     input: 'tables',
     entryPoint: 'main',
   })
-}
-
-function tpchRows({ sealed, plain }) {
-  const times = runs =>
-    [...runs[0].queries.keys()].map(query => median(runs.map(({ queries }) => queries.get(query))))
-  const [inside, outside] = [times(sealed), times(plain)]
-  const ratios = inside.map((time, query) => time / outside[query])
-  const total = all => all.reduce((sum, time) => sum + time, 0)
-  const name = `Spark, TPC-H's 22 queries at scale ${SCALE} (our data), sealed Parquet`
-  return [
-    {
-      name: `${name}: the queries in total`,
-      ratio: total(inside) / total(outside),
-      wanted: '≤ 1.10',
-      measured: `${seconds(total(inside))}; by query ${ratios.map((ratio, i) => `${i + 1}: ${ratio.toFixed(2)}`).join(', ')}`,
-      baseline: `the same over plain Parquet, ${seconds(total(outside))}`,
-    },
-    {
-      name: `${name}: the whole command, start and attestation included`,
-      ...wholeOf(sealed, plain),
-      wanted: '≤ 1.20',
-    },
-  ]
-}
-
-/** From the command to its end: image verified, attested, run, results verified and signed. */
-function wholeOf(sealed, plain) {
-  const [inside, outside] = [sealed, plain].map(runs => median(runs.map(({ whole }) => whole)))
-  const start = median(sealed.map(({ started }) => started))
-  return {
-    ratio: inside / outside,
-    measured: `${seconds(inside)}, of that ${seconds(start)} to the program's start`,
-    baseline: `the same program and files, no enclave, ${seconds(outside)}`,
-  }
 }
 
 /** SimpleQuery over CSV of one, two, four and eight eighths. */
