@@ -72,7 +72,7 @@ arguments: [${entryPoint ?? ''}]
 inputs:
   ${input}: { folder: ${sealed}, dataset: ${datasetId}, version: 1, format: files }
 outputs:
-  ${output}: { folder: ${join(folder, 'sealed', job)}, dataset: ${result}, key: ${resultKey}, format: files }
+  ${output}: { folder: ${join(folder, 'sealed', job)}, dataset: '${result}', key: ${resultKey}, format: files }
 resources: { memoryMiB: ${JSON.parse(readFileSync(join(image, 'manifest.json'), 'utf8')).resources.memoryMiB} }
 `,
   )
