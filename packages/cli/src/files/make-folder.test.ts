@@ -45,6 +45,8 @@ describe('a folder that is made', () => {
 
   it.runIf(process.platform === 'linux').each([
     ['demo', '--rows', '10', '--folder', '/proc/x'],
+    ['kms', 'serve', '--port', '0', '--data', '/proc/x'],
+    ['pccs', 'serve', '--port', '0', '--data', '/proc/x'],
     ['--home', '/proc/x', 'enclave', 'build', 'query-runner', 'image'],
   ])('is none for a command either: %s', async (...argv) => {
     const place = { home: join(around, 'home'), cwd: around }

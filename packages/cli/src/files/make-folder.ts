@@ -4,7 +4,8 @@ import { UsageError } from '../usage-error.ts'
 
 /**
  * Makes a folder, and those above it, where they are not there. Node's own `recursive` never ends
- * where a folder takes no others and says no more than that they are not there, as `/proc` does.
+ * where a folder takes no others and says no more than that they are not there, as `/proc` does: a
+ * person's folder is made here before it is given to whoever would make it so.
  * @param mode - Of each folder that is made
  * @throws UsageError for what never can be a folder; the system's error where it is forbidden
  */
