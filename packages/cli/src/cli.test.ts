@@ -65,6 +65,10 @@ describe('a first job, step by step', () => {
     const sealed = await json<{ datasetId: string; version: number }>(
       ...['encrypt', people, 'people', '--key', dataKey.keyId],
     )
+    if (process.platform === 'linux') {
+      const nowhere = await cloister('encrypt', people, '/proc/x', '--key', dataKey.keyId)
+      expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining('saw /proc') })
+    }
     const kept = await cloister('decrypt', 'people', 'out.csv', '--dataset', sealed.datasetId)
     expect(kept.code).toBe(3)
     expect(kept.stderr).toContain('KEY_ATTESTED_ONLY')

@@ -1,8 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { cloisterVersion } from './version.ts'
 
 /** The name that docs/docker.md has the image of this version built under. */
-export function cloisterImage(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-  const { version }: { readonly version: string } = JSON.parse(text)
-  return `cloister:${version}`
-}
+export const cloisterImage = (): string => `cloister:${cloisterVersion()}`

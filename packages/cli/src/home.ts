@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
+import { open, readFile, rename, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { makeFolder } from './files/make-folder.ts'
 import { UsageError } from './usage-error.ts'
 
 /** What the command line keeps between runs, one file each, all of mode 0600. */
@@ -65,7 +66,7 @@ export class Home {
 
   /** Writes a file of the home: mode 0600, whole or not at all. */
   async write(file: HomeFile, text: string): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 })
+    await makeFolder(this.folder, 0o700)
     const path = this.path(file)
     const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
     const handle = await open(temporary, 'wx', 0o600)

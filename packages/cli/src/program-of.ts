@@ -1,4 +1,6 @@
-import { Command, type OutputConfiguration } from 'commander'
+import { Command, CommanderError, Option, type OutputConfiguration } from 'commander'
+import { createPrinter } from './output/printer.ts'
+import { cloisterVersion } from './version.ts'
 
 /** Adds commands to a program. */
 export type AddCommands = (program: Command) => void
@@ -12,6 +14,8 @@ export function programOf(families: readonly AddCommands[], argv: readonly strin
     .description('run jobs on data that is plaintext only inside an attested enclave')
     .option('--home <folder>', 'where credentials and keys are kept (default: ~/.cloister)')
     .option('--json', 'print results and errors as JSON')
+    .addOption(new Option('--version').hideHelp())
+    .on('option:version', () => tellVersion(argv.includes('--json')))
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what can be given)')
     .exitOverride()
@@ -20,6 +24,13 @@ export function programOf(families: readonly AddCommands[], argv: readonly strin
   for (const add of families) add(program)
   overrideExits(program, silent)
   return program
+}
+
+/** Whatever else the command line has, as with `--help`. */
+function tellVersion(json: boolean): never {
+  const version = cloisterVersion()
+  createPrinter({ json }).result({ version }, () => version)
+  throw new CommanderError(0, 'commander.version', version)
 }
 
 /** Every level of commands ends by an error that main tells, and never by itself. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type AddCommands, programOf } from './program-of.ts'
-import { commandIn } from './start/command-in.ts'
+import { asksVersion, commandIn } from './start/command-in.ts'
 
 interface Family {
   readonly names: readonly string[]
@@ -55,12 +55,17 @@ const FAMILIES: readonly Family[] = [
 
 /**
  * The `cloister` command. Parses, calls, prints; no logic of its own.
- * @param argv - Node's; where a command is named in it, only its family is loaded.
+ * @param argv - Node's; where a command is named in it, only its family is loaded, and none for the version.
  */
 export async function createProgram(argv: readonly string[] = []): Promise<Command> {
+  const families: AddCommands[] = []
+  for (const { load } of familiesFor(argv)) families.push(await load())
+  return programOf(families, argv)
+}
+
+function familiesFor(argv: readonly string[]): readonly Family[] {
+  if (asksVersion(argv)) return []
   const wanted = commandIn(argv)
   const named = FAMILIES.filter(({ names }) => wanted !== undefined && names.includes(wanted))
-  const families: AddCommands[] = []
-  for (const { load } of named.length > 0 ? named : FAMILIES) families.push(await load())
-  return programOf(families, argv)
+  return named.length > 0 ? named : FAMILIES
 }

@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   createSimPlatform,
@@ -7,6 +7,7 @@ import {
   type SimPlatform,
 } from '@cloister/attestation'
 import { collateralToJson } from '@cloister/kms'
+import { makeFolder } from './files/make-folder.ts'
 import type { Home } from './home.ts'
 
 /** The installation's own simulated platform; made at first use, kept in the home folder. */
@@ -20,7 +21,7 @@ export async function simulatedPlatform(home: Home): Promise<SimPlatform> {
 
 /** Puts the platform's collateral, valid for 30 days, where a key service looks for it. */
 export async function publishCollateral(platform: SimPlatform, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeFolder(folder, 0o700)
   const path = join(folder, `${fmspcOf(platform)}.json`)
   const collateral = collateralToJson(platform.collateral(new Date()))
   await writeFile(`${path}.tmp`, JSON.stringify(collateral))

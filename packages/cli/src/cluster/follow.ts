@@ -23,7 +23,7 @@ export interface FollowedRun {
    * goes on.
    */
   readonly ownUid?: string
-  /** Where its receipts are, in the claim. */
+  /** Where its receipts are, in the claim; undefined where nobody here has its job file. */
   readonly receipts?: readonly string[]
 }
 
@@ -88,12 +88,12 @@ export async function followToTheEnd(run: FollowedRun, interruption: Interruptio
     return await removeRun(connection, namespace, name, ownUid)
   }
   if (isOwn) await removeQuietly(run)
-  const receipts = run.receipts ?? []
+  const { receipts } = run
   const output = json ? said.text() : undefined
   const result = { outcome: 'completed', name, namespace, receipts, output }
   if (json) return printer.result(result, () => '')
   // Whoever runs the cluster may say so of anything.
-  const where = receipts.length === 0 ? 'the receipt in the output' : receipts.join(', ')
+  const where = receipts?.join(', ') || 'the receipt in the output'
   printer.note(`done, as the cluster says; what vouches for it is ${where}`)
 }
 

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type RunPlan, renderSparkSubmit } from '@cloister/cluster'
 import { stringify } from 'yaml'
+import { makeFolder } from '../files/make-folder.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Where what `spark-submit` takes was written, and what is to be typed. */
@@ -43,7 +44,7 @@ export async function writeSparkSubmit(
   if (there !== undefined) {
     throw new UsageError(`--out: ${there} is there already`, 'give another folder')
   }
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   for (const [file, text] of Object.entries(texts)) await writeFile(file, text, { flag: 'wx' })
   const [made, settings] = [pathOf('objects.yaml'), pathOf('spark.properties')].map(shellWord)
   // Spark reads this one as a URI alone.

@@ -150,13 +150,14 @@ Examples:
     .action(async (_flags, command: Command) => {
       const flags = command.optsWithGlobals<ClusterFlags>()
       const connection = connect(flags)
-      const { runs, unseen } = await listRuns(connection, flags.namespace ?? connection.namespace)
+      const list = await listRuns(connection, flags.namespace ?? connection.namespace)
+      const { runs, unseen } = list
       const rows = runs.map(({ name, form, state, executors, createdAt }) => [
         ...[name, form, state, String(executors), createdAt],
       ])
       const { printer } = new Session(flags)
       for (const line of unseen) printer.note(line)
-      printer.result(runs, () =>
+      printer.result(list, () =>
         printable(table(['run', 'as', 'state', 'executors', 'since'], rows)),
       )
     })

@@ -17,6 +17,7 @@ import {
   readUnauthenticatedCbc,
 } from '@cloister/sealed'
 import type { Command } from 'commander'
+import { makeFolder } from '../files/make-folder.ts'
 import { writeFolder } from '../files/write-folder.ts'
 import { writeWhole } from '../files/write-whole.ts'
 import { keyIdOf } from '../key-name.ts'
@@ -85,6 +86,7 @@ Examples:
             ownerKey,
             onProgress: (bytes: number) => progress.update(bytes),
           }
+          await makeFolder(folder)
           return flags.names || file === undefined
             ? await sealFiles({ ...options, files })
             : await sealFile({ ...options, file: file.file, rows: null })

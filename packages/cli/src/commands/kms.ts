@@ -14,6 +14,7 @@ import type { Command } from 'commander'
 import { readPolicyFile } from '../appraisal-policy.ts'
 import { serveAttestedPin } from '../attested-pin.ts'
 import { addDatabaseFlags, type DatabaseFlags, databaseFrom } from '../database-flags.ts'
+import { makeFolder } from '../files/make-folder.ts'
 import { simulatedKmsEnclave } from '../kms-enclave.ts'
 import { addOperationsFlags, type OperationsFlags, operationsFrom } from '../operations-flags.ts'
 import { EXIT } from '../output/exit-codes.ts'
@@ -160,6 +161,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     )
   }
   const postgres = await databaseFrom(flags, session)
+  await makeFolder(dataDir, 0o700)
   const running = await startKms({
     dataDir,
     ...(postgres === undefined ? {} : { postgres }),

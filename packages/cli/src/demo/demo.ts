@@ -1,10 +1,11 @@
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { hasSandbox, type ReceiptSummary, verifyReceipt } from '@cloister/enclave'
 import { type JobFile, runJobFile, writePeople } from '@cloister/engine'
 import { sealFile } from '@cloister/kms'
+import { makeFolder } from '../files/make-folder.ts'
 import { refusalOf } from '../instance-refusal.ts'
 import type { Printer } from '../output/printer.ts'
 import { startProgress } from '../output/progress.ts'
@@ -134,7 +135,7 @@ async function freshFolder(folder: string): Promise<string> {
     }
     await rm(folder, { recursive: true, force: true })
   }
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeFolder(folder, 0o700)
   await writeFile(join(folder, MARKER), '')
   return folder
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStoredProfile, type StoredProfile } from '@cloister/enclave'
+import { makeFolder } from '../files/make-folder.ts'
 import type { Home } from '../home.ts'
 
 /** Profiles of images, by measurement, in the home folder. Nothing depends on them. */
@@ -21,7 +22,7 @@ export class Profiles {
 
   /** Keeps what was measured, in place of what was before. */
   async write(stored: StoredProfile): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    await makeFolder(this.#folder, 0o700)
     const path = this.#path(stored.measurement)
     const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
     try {

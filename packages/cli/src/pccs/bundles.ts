@@ -5,6 +5,7 @@ import { CodedError } from '@cloister/attestation'
 import type { Bundle, CachingMode, ImportReport, PccsState } from '@cloister/collateral/server'
 import { type Command, Option } from 'commander'
 import { readInputText } from '../attest/input-file.ts'
+import { makeFolder } from '../files/make-folder.ts'
 import { startProgress } from '../output/progress.ts'
 import { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -161,6 +162,7 @@ async function importInto(session: Session, file: string, flags: KeepFlags): Pro
     return
   }
   const bundle = await readBundleFile(file)
+  await makeFolder(flags.data, 0o700)
   const giveBack = await takeFolder(flags.data)
   try {
     const state = await stateAt(flags.data, 'OFFLINE', await rootsFrom(flags, session))

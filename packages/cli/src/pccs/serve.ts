@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { CachingMode, TlsCredentials } from '@cloister/collateral/server'
 import type { Command } from 'commander'
+import { makeFolder } from '../files/make-folder.ts'
 import { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import {
@@ -82,7 +83,7 @@ async function run(session: Session, flags: ServeFlags): Promise<void> {
   if (flags.allowSimulatedPlatform === true) {
     session.printer.note('SIMULATED TEE ALLOWED: its collateral proves nothing of any hardware')
   }
-  const running = await startPccs({
+  const options = {
     ...{ dataDir, mode, host: flags.host, port: wholeNumber('--port', flags.port, 0, 65_535) },
     upstreams: mode === 'OFFLINE' ? [] : await upstreamsFrom(flags),
     roots: await rootsFrom(flags, session),
@@ -92,8 +93,10 @@ async function run(session: Session, flags: ServeFlags): Promise<void> {
     allowPlainHttp: flags.plainHttp === true,
     ...(userTokenFile === undefined ? {} : { userTokenFile }),
     ...(adminTokenFile === undefined ? {} : { adminTokenFile }),
-    logTo: line => process.stderr.write(`${line}\n`),
-  })
+    logTo: (line: string) => process.stderr.write(`${line}\n`),
+  }
+  await makeFolder(dataDir, 0o700)
+  const running = await startPccs(options)
   const told = {
     url: running.url,
     mode,

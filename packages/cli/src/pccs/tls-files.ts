@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { issueTlsCredentials } from '@cloister/attester'
 import type { TlsCredentials } from '@cloister/collateral/server'
+import { makeFolder } from '../files/make-folder.ts'
 
 const VALID_DAYS = 730
 const RENEW_BEFORE_DAYS = 30
@@ -21,7 +22,7 @@ export async function openTls(folder: string, names: readonly string[]): Promise
   const made = await issueTlsCredentials({
     ...{ commonName, notBefore, validForDays: VALID_DAYS, hosts: names },
   })
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeFolder(folder, 0o700)
   // The key first: a certificate without it would be trusted for nothing.
   await writeFile(keyFile, made.key, { mode: 0o600 })
   await chmod(keyFile, 0o600)

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { ClusterError, openCluster } from '../index.ts'
 import {
   type ApiServerOptions,
@@ -22,22 +22,25 @@ import {
 import { type ExamineOptions, examineCluster } from './examine-cluster.ts'
 import type { ClusterFinding } from './finding.ts'
 
-let server: TestCluster | undefined
-
-afterEach(async () => {
-  await server?.stop()
-  server = undefined
-})
-
 const ONE: ExamineOptions = { instances: { count: 1, epcMiB: 512 } }
+
+/** A server that goes when its test is over. */
+async function serverOf(
+  objects: readonly StoredObject[],
+  how: ApiServerOptions = {},
+): Promise<TestCluster> {
+  const server = await smallApiServer(objects, how)
+  onTestFinished(() => server.stop())
+  return server
+}
 
 async function examined(
   objects: readonly StoredObject[],
   options: Partial<ExamineOptions> = {},
   how: ApiServerOptions = {},
 ): Promise<readonly ClusterFinding[]> {
-  server = await smallApiServer(objects, how)
-  const cluster = openCluster({ kubeconfig: server.kubeconfig, timeoutMs: 2000 })
+  const { kubeconfig } = await serverOf(objects, how)
+  const cluster = openCluster({ kubeconfig, timeoutMs: 2000 })
   return await examineCluster(cluster, { ...ONE, ...options })
 }
 
@@ -267,8 +270,8 @@ describe('the doctor of clusters', () => {
       let items: unknown = []
       const answer = (path: string) =>
         JSON.stringify(path.startsWith('/version') ? { gitVersion: 'v1.36.0' } : { items })
-      server = await smallApiServer([], { answer })
-      const cluster = openCluster({ kubeconfig: server.kubeconfig })
+      const { kubeconfig } = await serverOf([], { answer })
+      const cluster = openCluster({ kubeconfig })
       const plausible = fc.oneof(fc.jsonValue(), ...GOOD.map(object => fc.constant(object)))
       const spoilt = fc.tuple(plausible, fc.jsonValue(), fc.nat(8)).map(spoil)
       const any = fc.oneof(fc.jsonValue(), fc.array(spoilt, { maxLength: 3 }))
@@ -297,8 +300,7 @@ describe('the doctor of clusters', () => {
     })
 
     it('refuses a kubeconfig that is none, or has no such context', async () => {
-      server = await smallApiServer(GOOD)
-      const { kubeconfig } = server
+      const { kubeconfig } = await serverOf(GOOD)
       for (const options of [{ kubeconfig: '/nowhere' }, { kubeconfig, context: 'other' }]) {
         expect(() => openCluster(options)).toThrow(ClusterError)
       }

@@ -16,6 +16,7 @@ import {
   serviceFrom,
   versionFrom,
 } from './objects.ts'
+import { selectorOf } from './selector.ts'
 import { messageIn } from './status.ts'
 
 /** How many objects are asked for at a time. */
@@ -36,7 +37,7 @@ export function openCluster(options: ClusterOptions = {}): Cluster {
 
   async function withEndpoints(service: NamedService): Promise<ClusterService> {
     const { name, namespace } = service
-    const labelSelector = `kubernetes.io/service-name=${name}`
+    const labelSelector = selectorOf({ 'kubernetes.io/service-name': name })
     const slices = await paged(
       more => discovery.listNamespacedEndpointSlice({ namespace, labelSelector, ...more }, call),
       endpointsOf,
@@ -67,9 +68,7 @@ export function openCluster(options: ClusterOptions = {}): Cluster {
       )
     },
     async services(labels) {
-      const labelSelector = Object.entries(labels)
-        .map(([name, value]) => `${name}=${value}`)
-        .join()
+      const labelSelector = selectorOf(labels)
       const found = await paged(
         more => core.listServiceForAllNamespaces({ labelSelector, ...more }, call),
         serviceFrom,

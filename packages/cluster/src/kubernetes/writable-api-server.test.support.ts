@@ -67,6 +67,8 @@ export class WritableApiServer {
   readonly asked: Asked[] = []
   /** Verbs and collections that the user may not: `create jobs`. */
   readonly forbidden = new Set<string>()
+  /** Verbs and collections that are done, and never answered. */
+  readonly silent = new Set<string>()
   /** Whether nothing but 503 is answered. */
   isAway = false
   /** Whether the Spark operator’s resource is known. */
@@ -296,7 +298,7 @@ export class WritableApiServer {
           ...{ verb, collection, name, query: url.searchParams },
           body: text === '' ? undefined : JSON.parse(text),
         })
-    answer(code, said)
+    if (!this.silent.has(`${verb} ${resource}`)) answer(code, said)
   }
 
   #answer(question: {

@@ -87,11 +87,11 @@ const cloister = (...argv: readonly string[]) => ended(started(...argv))
 const begun = () => server.until(() => server.get('Job', 'reports')?.spec.suspend === false)
 
 /** The driver has run, said something and ended. */
-function play(exitCode: number): void {
-  const [driver = ''] = makePods(server, 'reports')
+function play(exitCode: number, name = 'reports'): void {
+  const [driver = ''] = makePods(server, name)
   setPod(server, driver, { running: {} })
   server.log(driver, AT, 'a line \u001b[2J of the driver')
-  endDriver(server, 'reports', driver, exitCode)
+  endDriver(server, name, driver, exitCode)
 }
 
 const run = (...more: readonly string[]) => [
@@ -334,7 +334,10 @@ describe('cloister run --on k8s', { timeout: 300_000 }, () => {
     left.kill('SIGINT')
     expect((await leaving).code).toBe(130)
     const listed = await cloister('cluster', 'list', '--json')
-    expect(JSON.parse(listed.stdout)).toMatchObject([{ name: 'reports', executors: 2 }])
+    expect(JSON.parse(listed.stdout)).toMatchObject({
+      runs: [{ name: 'reports', executors: 2 }],
+      unseen: [],
+    })
     play(143)
     for (const _again of [1, 2]) {
       const watched = await cloister('cluster', 'watch', 'reports')
@@ -344,5 +347,34 @@ describe('cloister run --on k8s', { timeout: 300_000 }, () => {
     expect((await cloister('cluster', 'remove', 'reports')).code).toBe(0)
     expect(server.all('Job')).toEqual([])
     expect((await cloister('cluster', 'watch', 'reports')).code).toBe(5)
+  })
+
+  it('names receipts in JSON where it has the job file, and nowhere else', async () => {
+    const { stdout } = await cloister(...run('--detach', '--json'))
+    const receipts = ['sealed/model/receipt.jws']
+    expect(JSON.parse(stdout)).toEqual({ name: 'reports', namespace: 'default', receipts })
+    play(0)
+    const watched = await cloister('cluster', 'watch', 'reports', '--json')
+    expect(JSON.parse(watched.stdout)).toEqual({
+      ...{ outcome: 'completed', name: 'reports', namespace: 'default' },
+      output: 'a line \u001b[2J of the driver\n',
+    })
+    const other = cloister(...run('--json', '--name', 'others'))
+    await server.until(() => server.get('Job', 'others')?.spec.suspend === false)
+    play(0, 'others')
+    expect(JSON.parse((await other).stdout)).toMatchObject({ name: 'others', receipts })
+  })
+
+  it('says in JSON, too, which runs the user may not look for', async () => {
+    await cloister(...run('--detach'))
+    server.forbidden.add('list sparkapplications')
+    const { code, stdout } = await cloister('cluster', 'list', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      runs: [{ name: 'reports', form: 'job' }],
+      unseen: [expect.stringMatching(/^not looked for among those of spark-application: .*forbid/)],
+    })
+    const { stderr } = await cloister('cluster', 'list')
+    expect(stderr).toContain(JSON.parse(stdout).unseen[0])
   })
 })

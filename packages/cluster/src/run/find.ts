@@ -1,7 +1,8 @@
 import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
 import { listOf, recordOf, textOf } from '../kubernetes/json.ts'
-import type { Watched } from '../kubernetes/watch.ts'
+import { selectorOf } from '../kubernetes/selector.ts'
+import { listObjects, type Watched } from '../kubernetes/watch.ts'
 import { RUN_LABEL, requireRunName } from './labels.ts'
 import { pathOf } from './paths.ts'
 import type { RunForm } from './plan.ts'
@@ -69,6 +70,17 @@ export async function seekRun(
     return { run: { form, object: recordOf(object) }, unseen }
   }
   return { run: undefined, unseen }
+}
+
+/** The objects of a kind that bear all these labels. @throws ClusterError */
+export async function listLabelled(
+  connection: Connection,
+  namespace: string,
+  kind: string,
+  labels: Readonly<Record<string, string>>,
+): Promise<readonly Watched[]> {
+  const query = { labelSelector: selectorOf(labels) }
+  return (await listObjects(connection, pathOf(namespace, kind), query)).objects
 }
 
 /**

@@ -54,6 +54,16 @@ describe('a run that is submitted', () => {
     for (const kind of ['Job', 'ConfigMap', 'ServiceAccount']) expect(server.all(kind)).toEqual([])
   })
 
+  it('names what may be there where nobody answers', async () => {
+    const impatient = connect({ kubeconfig: server.kubeconfig, timeoutMs: 200 })
+    server.silent.add('create jobs')
+    await expect(submitRun(impatient, NAMESPACE, renderRun(planOf()))).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: expect.stringContaining(`cloister cluster remove ${NAME} --namespace ${NAMESPACE}`),
+    })
+    expect((await listRuns(connection, NAMESPACE)).runs).toMatchObject([{ state: 'held' }])
+  })
+
   it('is not put in the place of another', async () => {
     await submit()
     const { uid } = server.get('Job', NAME).metadata

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ClusterError, RunError } from '../errors.ts'
 import type { Connection, Query } from '../kubernetes/connection.ts'
 import { recordOf, textOf } from '../kubernetes/json.ts'
+import { selectorOf } from '../kubernetes/selector.ts'
 import { type Watched, watchObjects } from '../kubernetes/watch.ts'
 import { type FoundRun, findRun, isDriverOf, KIND_OF, standsFor, uidOf } from './find.ts'
 import { RUN_LABEL } from './labels.ts'
@@ -125,7 +126,7 @@ class Following {
 
   async #watchPods(): Promise<void> {
     const { name } = this.#options
-    await this.#watch('Pod', { labelSelector: `${RUN_LABEL}=${name}` }, pods => {
+    await this.#watch('Pod', { labelSelector: selectorOf({ [RUN_LABEL]: name }) }, pods => {
       const own = pods
         .filter(pod => !standsFor(name, pod) || isDriverOf(this.#run, pod))
         .map(runPodFrom)

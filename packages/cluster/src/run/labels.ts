@@ -21,6 +21,12 @@ export function requireRunName(name: string): void {
 /** What a pod is in its run. */
 export type Role = 'driver' | 'executor'
 
+/** What drivers of all runs are found by, whatever makes them. */
+export const LABELS_OF_DRIVERS = {
+  'app.kubernetes.io/managed-by': 'cloister',
+  'app.kubernetes.io/component': 'driver',
+} as const
+
 /** What objects of a run are found by. */
 export const labelsOfRun = (run: string) => ({
   'app.kubernetes.io/name': 'cloister',

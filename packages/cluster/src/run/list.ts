@@ -1,9 +1,8 @@
 import type { Connection } from '../kubernetes/connection.ts'
 import { listOf, recordOf, textOf } from '../kubernetes/json.ts'
-import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
-import { FORMS, isDriverOf, KIND_OF, orUnseen, standsFor } from './find.ts'
-import { EXECUTORS_ANNOTATION } from './labels.ts'
-import { pathOf } from './paths.ts'
+import { nameOf, type Watched } from '../kubernetes/watch.ts'
+import { FORMS, isDriverOf, KIND_OF, listLabelled, orUnseen, standsFor } from './find.ts'
+import { EXECUTORS_ANNOTATION, LABELS_OF_DRIVERS } from './labels.ts'
 import type { RunForm } from './plan.ts'
 
 /** How a run stands, as what its driver is made of says. */
@@ -25,15 +24,10 @@ export interface RunList {
   readonly unseen: readonly string[]
 }
 
-const DRIVERS = {
-  labelSelector: 'app.kubernetes.io/managed-by=cloister,app.kubernetes.io/component=driver',
-}
-
 /** The runs of a namespace. @throws ClusterError */
 export async function listRuns(connection: Connection, namespace: string): Promise<RunList> {
   const unseen: string[] = []
-  const listed = async (kind: string) =>
-    (await listObjects(connection, pathOf(namespace, kind), DRIVERS)).objects
+  const listed = (kind: string) => listLabelled(connection, namespace, kind, LABELS_OF_DRIVERS)
   const runs: RunSummary[] = []
   for (const form of FORMS) {
     const objects = (await orUnseen(form, unseen, () => listed(KIND_OF[form]))) ?? []

@@ -1,7 +1,7 @@
 import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
-import { listObjects, nameOf, type Watched } from '../kubernetes/watch.ts'
-import { KIND_OF, noRun, seekRun, uidOf } from './find.ts'
+import { nameOf, type Watched } from '../kubernetes/watch.ts'
+import { KIND_OF, listLabelled, noRun, seekRun, uidOf } from './find.ts'
 import { labelsOfRole, labelsOfRun, SPARK_ROLE_LABEL } from './labels.ts'
 import { pathOf } from './paths.ts'
 
@@ -98,19 +98,6 @@ async function removeDriver(
   const labels = { ...labelsOfRole(name, 'driver'), [SPARK_ROLE_LABEL]: 'driver' }
   const pods = await listLabelled(connection, namespace, 'Pod', labels)
   return await removeEach(connection, namespace, 'Pod', pods)
-}
-
-/** What bears all these labels. */
-async function listLabelled(
-  connection: Connection,
-  namespace: string,
-  kind: string,
-  labels: Readonly<Record<string, string>>,
-): Promise<readonly Watched[]> {
-  const labelSelector = Object.entries(labels)
-    .map(pair => pair.join('='))
-    .join()
-  return (await listObjects(connection, pathOf(namespace, kind), { labelSelector })).objects
 }
 
 /** @returns whether there was any */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
-import { KUBECTL, TOOLS } from '../repository.test.support.ts'
+import { KUBECTL, REPOSITORY, TOOLS } from '../repository.test.support.ts'
 
 const CLASS_PATH = join(TOOLS, 'spark-submit/classpath')
 
@@ -13,10 +13,17 @@ export const WHY_NO_SPARK =
     ? ''
     : ' (skipped: .ci/install has not put Spark’s submission and kubectl here)'
 
-/** What Spark's own launcher opens of Java's modules. */
-const OPENED = [
-  ...['lang', 'lang.invoke', 'lang.reflect', 'io', 'net', 'nio', 'util', 'util.concurrent'],
-].map(name => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
+/** Where Java is told what Spark's own launcher opens of its modules. */
+export const OPENING = [
+  ...['examples/spark-executors/conf/executor.args', 'examples/spark-sql/conf/java.args'],
+  'connectors/spark/pom.xml',
+] as const
+
+/** What such a file opens. */
+export async function openedBy(file: (typeof OPENING)[number]): Promise<readonly string[]> {
+  const text = await readFile(join(REPOSITORY, file), 'utf8')
+  return text.match(/(?<=^ *)--add-opens=\S+$/gm) ?? []
+}
 
 /** What a command line came to. */
 export interface Submitted {
@@ -32,7 +39,8 @@ export async function putSparkSubmit(folder: string): Promise<string> {
   const bin = join(folder, 'spark-bin')
   const file = join(bin, 'spark-submit')
   const classPath = (await readFile(CLASS_PATH, 'utf8')).trim()
-  const java = ['java', ...OPENED, '-XX:TieredStopAtLevel=1', '-cp', `'${classPath}'`]
+  const opened = await openedBy(OPENING[0])
+  const java = ['java', ...opened, '-XX:TieredStopAtLevel=1', '-cp', `'${classPath}'`]
   await mkdir(bin, { recursive: true })
   const line = [...java, 'org.apache.spark.deploy.SparkSubmit', '"$@"'].join(' ')
   await writeFile(file, `#!/bin/sh\nexec ${line}\n`)

@@ -10,7 +10,14 @@ import { HAS_VECTORS } from '../repository.test.support.ts'
 import { endDriver, setPod } from './controllers.test.support.ts'
 import { followed } from './followed.test.support.ts'
 import { permissionsIn } from './permissions.test.support.ts'
-import { putSparkSubmit, type Submitted, typed, WHY_NO_SPARK } from './spark-submit.test.support.ts'
+import {
+  OPENING,
+  openedBy,
+  putSparkSubmit,
+  type Submitted,
+  typed,
+  WHY_NO_SPARK,
+} from './spark-submit.test.support.ts'
 import { onThisMachine, RunWorld, UPPER, WHY_NO_PODS } from './world.test.support.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, validated by its schemas.
@@ -59,6 +66,12 @@ async function operatorLine({ metadata, spec }: Any, folder: string): Promise<st
     spec.mainApplicationFile,
   ].join(' ')
 }
+
+it('has the same of Java opened wherever Spark is started', async () => {
+  const [first, ...others] = await Promise.all(OPENING.map(openedBy))
+  expect(first).toContain('--add-opens=java.base/sun.nio.ch=ALL-UNNAMED')
+  for (const other of others) expect(other).toEqual(first)
+})
 
 describe.skipIf(WHY !== '')(
   `the pod that Spark’s own spark-submit makes${WHY}`,

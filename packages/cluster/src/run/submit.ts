@@ -11,7 +11,7 @@ const STRICT = { fieldValidation: 'Strict' } as const
 /**
  * Makes a run's objects. What its driver is made of, a Job or a SparkApplication, comes first, and is
  * held until the others are there; they are its own, and go when it goes. Where one is refused, all
- * that was made is removed again; where that is refused, too, it says so.
+ * that was made is removed again; where that is refused, too, or nobody says what was made, it says so.
  * @returns the uid of the first, by which this run is told from others of its name
  * @throws ClusterError; `EXISTS` where there is a run of that name
  */
@@ -24,6 +24,8 @@ export async function submitRun(
   const { name } = driver.metadata
   const held = { ...driver, spec: { ...recordOf(specOf(driver)), suspend: true } }
   const uid = await create(connection, namespace, held).catch((error: unknown) => {
+    // It may have been made, and the answer lost: without its uid it is nobody's to remove.
+    if (isUnanswered(error)) throw left(error, namespace, name)
     throw kind === 'SparkApplication' ? byOperator(error) : error
   })
   try {
@@ -39,16 +41,22 @@ export async function submitRun(
   } catch (error) {
     const isGone = removeOwner(connection, namespace, kind, { name, uid }).then(() => true)
     if (await isGone.catch(() => false)) throw error
-    throw left(error, name)
+    throw left(error, namespace, name)
   }
 }
 
 const specOf = (object: Rendered): unknown => (object as Rendered & { spec?: unknown }).spec
 
-/** Nothing of it begins, and nothing of it goes. */
-function left(error: unknown, name: string): unknown {
+/** Whether nobody said what became of a change. */
+const isUnanswered = (error: unknown) =>
+  error instanceof ClusterError && error.code === 'UNREACHABLE'
+
+/** Of one that is held, nothing begins and nothing goes; one that nobody answered for may be so. */
+function left(error: unknown, namespace: string, name: string): unknown {
   if (!(error instanceof ClusterError)) return error
-  const message = `${error.message}; the run ${name} is left there, held: it is to be removed`
+  const how = isUnanswered(error) ? 'may be there all the same' : 'is left there, held'
+  const nextStep = `cloister cluster remove ${name} --namespace ${namespace}`
+  const message = `${error.message}; the run ${name} ${how}: ${nextStep}`
   return new ClusterError(error.code, message, { cause: error })
 }
 

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { appendFile, mkdir, readdir } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { newDatasetId } from '../header.ts'
 import { codeOf, dek, newFolder, newWriter, slot, someBytes } from './fixture.test.support.ts'
 import { layOut, plaintextBytes } from './lay-out.ts'
@@ -12,11 +12,18 @@ import { createDatasetWriter } from './write.ts'
 
 const writer = newWriter()
 
+/** A folder that goes when its test is over. */
+async function ownFolder(): Promise<string> {
+  const folder = await newFolder()
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
 /** Seals files under their paths, or none, and opens the dataset. */
 async function sealed(
   files: readonly (readonly [path: string | undefined, content: Uint8Array])[],
 ) {
-  const folder = await newFolder()
+  const folder = await ownFolder()
   const datasetId = newDatasetId()
   const dataset = createDatasetWriter({ folder, datasetId, mediaType: 'text/csv', keep: [] })
   for (const [path, content] of files) {
@@ -34,7 +41,7 @@ async function sealed(
 
 describe('files below a folder', () => {
   it('are found in the order of their bytes, with their paths', async () => {
-    const folder = await newFolder()
+    const folder = await ownFolder()
     for (const path of ['b.txt', 'a/ä ö.txt', 'a/b/c', 'Z', 'a.txt']) {
       mkdirSync(join(folder, dirname(path)), { recursive: true })
       writeFileSync(join(folder, path), path)
@@ -58,7 +65,7 @@ describe('files below a folder', () => {
       folder => writeFileSync(Buffer.from(`${folder}/\xff`, 'latin1'), ''),
     ]
     for (const plant of plants) {
-      const folder = await newFolder()
+      const folder = await ownFolder()
       mkdirSync(join(folder, 'below'))
       writeFileSync(join(folder, 'good'), '')
       plant(join(folder, 'below'))
@@ -76,7 +83,7 @@ describe('a dataset laid out as files', () => {
       ['three.csv', someBytes(257)],
     ] as const
     const parts = await sealed(files)
-    const target = await newFolder()
+    const target = await ownFolder()
     const written = await layOut(target, parts, { fileMode: 0o444, folderMode: 0o755 })
     expect(written).toBe(100_264)
     expect(plaintextBytes(parts.map(({ part }) => part))).toBe(written)
@@ -89,7 +96,7 @@ describe('a dataset laid out as files', () => {
 
   it('is refused where there is no room for it, before anything is written', async () => {
     const parts = await sealed([['a', someBytes(1000)]])
-    const target = await newFolder()
+    const target = await ownFolder()
     expect(await codeOf(() => layOut(target, parts, { roomBytes: 999 }))).toBe('NO_SPACE')
     expect(await readdir(target)).toEqual([])
     expect(await layOut(target, parts, { roomBytes: 1000 })).toBe(1000)
@@ -100,15 +107,15 @@ describe('a dataset laid out as files', () => {
       ['part-00001.csv', someBytes(3)],
       [undefined, someBytes(3)],
     ])
-    expect(await codeOf(async () => layOut(await newFolder(), parts))).toBe('MANIFEST_FORMAT')
+    expect(await codeOf(async () => layOut(await ownFolder(), parts))).toBe('MANIFEST_FORMAT')
   })
 
   it('overwrites nothing, and gives no part that was altered', async () => {
     const parts = await sealed([['a', someBytes(1000)]])
-    const target = await newFolder()
+    const target = await ownFolder()
     await mkdir(join(target, 'a'))
     expect(await codeOf(() => layOut(target, parts))).toBe('IO')
     await appendFile(parts[0]?.part.path ?? '', 'x')
-    expect(await codeOf(async () => layOut(await newFolder(), parts))).toBe('PART_CHANGED')
+    expect(await codeOf(async () => layOut(await ownFolder(), parts))).toBe('PART_CHANGED')
   })
 })

@@ -10,11 +10,7 @@ import {
   readAppraisalPolicy,
   type SnpCollateral,
   type TrustedAppraisal,
-  type VerifiedCollateral,
   type VerifiedEvidence,
-  type VerifyCollateralOptions,
-  verifyCollateral,
-  verifyEvidence,
   verifyReportData,
   workloadMeasurement,
   workloadOf,
@@ -33,6 +29,7 @@ import type { KmsService } from '../service.ts'
 import { consume, type StoreTransaction } from '../store/index.ts'
 import { CHALLENGE_LIFE_MS } from './challenge.ts'
 import { claimedPlatform } from './collateral-folder.ts'
+import { verifyBy } from './verify-by.ts'
 
 type AttestRequest = Static<typeof requests.attest>
 
@@ -150,33 +147,9 @@ function verified(
 ): VerifiedEvidence {
   try {
     const { collateralGraceDays = 0 } = appraisal.platform ?? {}
-    const judged = { roots, at, collateralGraceDays }
-    const ready = verifiedOnce(collateral, judged)
-    return verifyEvidence({ evidence: quote, collateral: ready, ...judged })
+    return verifyBy(collateral, quote, { roots, at, collateralGraceDays })
   } catch (error) {
     throw evidenceError(error)
-  }
-}
-
-const readied = new WeakMap<Collateral | SnpCollateral, VerifiedCollateral>()
-
-/**
- * Collateral with its signatures verified, once for all evidence that it serves; dates, revocation
- * and the root are judged again with each. What does not verify is given as it is, for the evidence's
- * verification to say why.
- */
-function verifiedOnce(
-  collateral: Collateral | SnpCollateral,
-  judged: Pick<VerifyCollateralOptions, 'roots' | 'at' | 'collateralGraceDays'>,
-): Collateral | SnpCollateral | VerifiedCollateral {
-  const known = readied.get(collateral)
-  if (known !== undefined) return known
-  try {
-    const verified = verifyCollateral({ collateral, ...judged })
-    readied.set(collateral, verified)
-    return verified
-  } catch {
-    return collateral
   }
 }
 
