@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option, type OutputConfiguration } from 'commander'
+import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { createPrinter } from './output/printer.ts'
 import { cloisterVersion } from './version.ts'
 
@@ -14,7 +14,7 @@ export function programOf(families: readonly AddCommands[], argv: readonly strin
     .description('run jobs on data that is plaintext only inside an attested enclave')
     .option('--home <folder>', 'where credentials and keys are kept (default: ~/.cloister)')
     .option('--json', 'print results and errors as JSON')
-    .addOption(new Option('--version').hideHelp())
+    .option('--version', 'print the version of Cloister')
     .on('option:version', () => tellVersion(argv.includes('--json')))
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what can be given)')
