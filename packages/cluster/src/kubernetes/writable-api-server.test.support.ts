@@ -267,18 +267,21 @@ export class WritableApiServer {
     }
     const isWatch = url.searchParams.get('watch') === 'true'
     const verb = verbOf(request.method ?? '', name !== undefined, isWatch)
+    const isApplied =
+      request.headers['content-type']?.startsWith('application/apply-patch') === true
+    const isNew = isApplied && !this.#objects.has(`${collection} ${name}`)
     const resource = log === undefined ? collection : `${collection}/log`
-    this.asked.push({ verb, group, resource })
-    this.#look()
-    if (this.forbidden.has(`${verb} ${resource}`)) {
-      const message = `${resource} is forbidden: User "test" cannot ${verb} resource "${resource}"`
+    // Who applies what is not there yet makes it, too.
+    for (const act of isNew ? [verb, 'create'] : [verb]) {
+      this.asked.push({ verb: act, group, resource })
+      this.#look()
+      if (!this.forbidden.has(`${act} ${resource}`)) continue
+      const message = `${resource} is forbidden: User "test" cannot ${act} resource "${resource}"`
       return answer(403, status(403, message))
     }
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
     const text = Buffer.concat(chunks).toString()
-    const isApplied =
-      request.headers['content-type']?.startsWith('application/apply-patch') === true
     const [code, said] = isApplied
       ? this.#apply(collection, parse(text))
       : this.#answer({
