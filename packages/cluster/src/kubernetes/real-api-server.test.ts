@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { objectsOf, renderChart, VALUE_FILES } from '../chart/render.test.support.ts'
@@ -14,7 +13,7 @@ import {
   renderRun,
   submitRun,
 } from '../index.ts'
-import { HELM_MISSING, KUBECTL, pageBlocks } from '../repository.test.support.ts'
+import { HELM_MISSING, pageBlocks } from '../repository.test.support.ts'
 import { OPTION_SETS } from '../run/plan.test.support.ts'
 import { smallApiServer } from './api-server.test.support.ts'
 import { type RealCluster, realApiServer, WHY_NOT_REAL } from './real-api-server.test.support.ts'
@@ -29,12 +28,7 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
   })
   afterAll(() => cluster.stop())
 
-  /** What kubectl says on standard error, and whether it was done. */
-  function kubectl(argv: readonly string[], input = ''): { done: boolean; said: string } {
-    const all = ['--kubeconfig', cluster.kubeconfig, ...argv]
-    const { status, stderr } = spawnSync(KUBECTL, all, { encoding: 'utf8', input })
-    return { done: status === 0, said: stderr }
-  }
+  const kubectl: RealCluster['kubectl'] = (...asked) => cluster.kubectl(...asked)
 
   const namespace = (name: string) => {
     const level = 'pod-security.kubernetes.io/warn: restricted'
@@ -151,11 +145,12 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
       })
       const binding = ['rolebinding', 'jobs', '--role=cloister-jobs', '--user=user']
       expect(kubectl([...inRuns, ...binding])).toMatchObject({ done: true })
-      await expect
-        .poll(async () => await submitRun(connection, 'runs', renderRun(plan)).then(() => 'made'), {
-          timeout: 10_000,
-        })
-        .toBe('made')
+      let uid = ''
+      const submit = async () => {
+        uid = await submitRun(connection, 'runs', renderRun(plan))
+        return 'made'
+      }
+      await expect.poll(submit, { timeout: 10_000 }).toBe('made')
       const events: RunEvent[] = []
       const end = followRun({
         ...{ connection, namespace: 'runs', name: plan.name, pauseMs: 50, onLog: () => {} },
@@ -167,6 +162,8 @@ describe.skipIf(WHY !== '')(`against Kubernetes' own API server${WHY}`, () => {
         metadata: {
           ...{ name: 'driver', namespace: 'runs' },
           labels: { 'cloister/run': plan.name, 'app.kubernetes.io/component': 'driver' },
+          // As the controller of a Job makes it: no other pod's end is the run's.
+          ownerReferences: [{ apiVersion: 'batch/v1', kind: 'Job', name: plan.name, uid }],
         },
         spec: { containers: [{ name: 'cloister', image: 'x' }] },
       }

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import type { KubernetesObject, KubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
 import { certificate, kubeconfigText } from './api-server.test.support.ts'
+import { PodLogs } from './pod-logs.test.support.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, validated by its schemas.
 type Any = any
@@ -39,12 +40,6 @@ interface Watch {
   readonly response: ServerResponse
 }
 
-interface Log {
-  readonly lines: string[]
-  readonly readers: Set<ServerResponse>
-  hasEnded: boolean
-}
-
 const TOKEN = 'a-token-of-a-test'
 const PATH =
   /^\/(api\/v1|apis\/([a-z0-9.]+)\/v1(?:beta2)?)\/namespaces\/([^/]+)\/([a-z]+)(?:\/([^/]+)(?:\/(log))?)?$/
@@ -73,11 +68,13 @@ export class WritableApiServer {
   isAway = false
   /** Whether the Spark operator’s resource is known. */
   hasSparkOperator = true
+  /** Whether there is the namespace in which objects are made. */
+  hasNamespace = true
   readonly #schemas: KubernetesSchemas | undefined
   readonly #objects = new Map<string, Stored>()
   readonly #changes: Change[] = []
   readonly #watches = new Set<Watch>()
-  readonly #logs = new Map<string, Log>()
+  readonly #logs = new PodLogs()
   readonly #wanted = new Set<() => void>()
   #version = 100
   /** Changes up to this version are forgotten. */
@@ -206,11 +203,9 @@ export class WritableApiServer {
 
   /** Ends all watches and logs that are followed, as a proxy between does. */
   drop(): void {
-    const readers = [...this.#logs.values()].map(log => log.readers)
-    const open = [...this.#watches].map(({ response }) => response)
-    for (const response of [...open, ...readers.flatMap(set => [...set])]) response.destroy()
+    for (const { response } of [...this.#watches]) response.destroy()
     this.#watches.clear()
-    for (const set of readers) set.clear()
+    this.#logs.drop()
   }
 
   /** Says something to all who watch. */
@@ -220,28 +215,17 @@ export class WritableApiServer {
 
   /** A line of a pod's log, as its kubelet stamps it. */
   log(pod: string, at: string, text: string): void {
-    const log = this.#logOf(pod)
-    const line = `${at} ${text}\n`
-    log.lines.push(line)
-    for (const reader of log.readers) reader.write(line)
+    this.#logs.log(pod, at, text)
   }
 
   /** The pod's container has ended. */
   endLog(pod: string): void {
-    const log = this.#logOf(pod)
-    log.hasEnded = true
-    for (const reader of log.readers) reader.end()
+    this.#logs.end(pod)
   }
 
   /** The pod is gone, and with it its log: there may be another of its name. */
   forgetLog(pod: string): void {
-    this.#logs.delete(pod)
-  }
-
-  #logOf(pod: string): Log {
-    const log = this.#logs.get(pod) ?? { lines: [], readers: new Set(), hasEnded: false }
-    this.#logs.set(pod, log)
-    return log
+    this.#logs.forget(pod)
   }
 
   #tell(type: Change['type'], collection: string, object: Any): void {
@@ -272,6 +256,9 @@ export class WritableApiServer {
     if (request.headers.authorization !== `Bearer ${TOKEN}`) {
       return answer(401, status(401, 'Unauthorized'))
     }
+    if (url.pathname === '/apis/sparkoperator.k8s.io/v1beta2' && this.hasSparkOperator) {
+      return answer(200, { kind: 'APIResourceList', resources: [{ name: 'sparkapplications' }] })
+    }
     const isMissing = collection === 'sparkapplications' && !this.hasSparkOperator
     if (KINDS[collection] === undefined || isMissing) {
       response.writeHead(404, { 'content-type': 'text/plain' })
@@ -280,18 +267,21 @@ export class WritableApiServer {
     }
     const isWatch = url.searchParams.get('watch') === 'true'
     const verb = verbOf(request.method ?? '', name !== undefined, isWatch)
+    const isApplied =
+      request.headers['content-type']?.startsWith('application/apply-patch') === true
+    const isNew = isApplied && !this.#objects.has(`${collection} ${name}`)
     const resource = log === undefined ? collection : `${collection}/log`
-    this.asked.push({ verb, group, resource })
-    this.#look()
-    if (this.forbidden.has(`${verb} ${resource}`)) {
-      const message = `${resource} is forbidden: User "test" cannot ${verb} resource "${resource}"`
+    // Who applies what is not there yet makes it, too.
+    for (const act of isNew ? [verb, 'create'] : [verb]) {
+      this.asked.push({ verb: act, group, resource })
+      this.#look()
+      if (!this.forbidden.has(`${act} ${resource}`)) continue
+      const message = `${resource} is forbidden: User "test" cannot ${act} resource "${resource}"`
       return answer(403, status(403, message))
     }
     if (log !== undefined) return this.#serveLog(name ?? '', url.searchParams, response, answer)
     if (isWatch) return this.#serveWatch(collection, url.searchParams, response)
     const text = Buffer.concat(chunks).toString()
-    const isApplied =
-      request.headers['content-type']?.startsWith('application/apply-patch') === true
     const [code, said] = isApplied
       ? this.#apply(collection, parse(text))
       : this.#answer({
@@ -341,6 +331,7 @@ export class WritableApiServer {
   #create(collection: string, body: Any): readonly [number, object] {
     const refusal = this.#refusal(body)
     if (refusal !== undefined) return refusal
+    if (!this.hasNamespace) return [404, status(404, 'namespaces "jobs" not found')]
     if (this.#objects.has(`${collection} ${body.metadata.name}`)) {
       return [409, status(409, `${collection} "${body.metadata.name}" already exists`)]
     }
@@ -378,24 +369,12 @@ export class WritableApiServer {
     response: ServerResponse,
     answer: (code: number, body: object) => void,
   ): void {
-    const log = this.#logOf(pod)
     const state = this.get('Pod', pod)?.status?.containerStatuses?.[0]?.state ?? {}
     if (state.running === undefined && state.terminated === undefined) {
       answer(400, status(400, `container "${query.get('container')}" is waiting to start`))
       return
     }
-    response.writeHead(200, { 'content-type': 'text/plain' })
-    response.flushHeaders()
-    const since = Date.parse(query.get('sinceTime') ?? '1970-01-01T00:00:00Z')
-    for (const line of log.lines) {
-      if (Date.parse(line.slice(0, line.indexOf(' '))) >= since) response.write(line)
-    }
-    if (log.hasEnded || query.get('follow') !== 'true') {
-      response.end()
-      return
-    }
-    log.readers.add(response)
-    response.once('close', () => log.readers.delete(response))
+    this.#logs.serve(pod, query, response)
   }
 }
 

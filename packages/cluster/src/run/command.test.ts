@@ -1,46 +1,22 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { spawn } from 'node:child_process'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
 import { WritableApiServer } from '../kubernetes/writable-api-server.test.support.ts'
 import { allKubernetesSchemas } from '../kubernetes-schemas.test.support.ts'
-import { CLOISTER, HAS_VECTORS } from '../repository.test.support.ts'
+import { HAS_VECTORS } from '../repository.test.support.ts'
+import { ended, folderOfJob, JOB, PODS, startCloister } from './command.test.support.ts'
 import { endDriver, makePods, reconcile, setPod } from './controllers.test.support.ts'
 
-const JOB = `version: 1
-image: regression.image
-arguments: ["--alpha=0.5"]
-inputs:
-  people: { folder: sealed/people, dataset: ${'ab'.repeat(16)}, version: 1, format: csv }
-outputs:
-  model: { folder: sealed/model, dataset: ${'cd'.repeat(16)}, key: 4cf0a7c1-0000-4000-8000-000000000000, format: files }
-resources: { memoryMiB: 512 }
-`
-const PODS = [
-  ...['--pod-image', 'registry.example/cloister:0.1.0', '--claim', 'reports'],
-  ...['--kms-peer', '203.0.113.7/32', '--name', 'reports'],
-]
 const AT = '2026-01-01T00:00:05.000000001Z'
 
 let folder: string
 let server: WritableApiServer
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'cloister-run-command-'))
-  await mkdir(join(folder, 'reports'))
-  await writeFile(join(folder, 'reports/job.yaml'), JOB)
-  const argv = ['kms', 'serve', '--port', '0', '--allow-simulated-platform']
-  const kms = started(...argv)
-  await line(kms, text => text.includes('pin:'))
-  kms.kill('SIGTERM')
-  await once(kms, 'exit')
-  const pin = await readFile(join(folder, 'home/kms/kms.json'), 'utf8')
-  await writeFile(join(folder, 'home/kms.json'), pin, { mode: 0o600 })
+  folder = await folderOfJob()
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 const versions = HAS_VECTORS ? await allKubernetesSchemas('spark') : []
@@ -51,35 +27,7 @@ beforeEach(async () => {
 afterEach(() => server.stop())
 
 /** The command, as its user gives it. */
-function started(...argv: readonly string[]): ChildProcess {
-  const all = [CLOISTER, '--home', join(folder, 'home'), ...argv]
-  const env = { ...process.env, KUBECONFIG: server?.kubeconfig ?? '' }
-  return spawn(process.execPath, all, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-async function line(child: ChildProcess, holds: (text: string) => boolean): Promise<string> {
-  if (child.stdout === null) throw new Error('no output')
-  for await (const text of createInterface({ input: child.stdout })) if (holds(text)) return text
-  throw new Error('it ended without that line')
-}
-
-interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-async function ended(child: ChildProcess): Promise<Ended> {
-  const said = { stdout: '', stderr: '' }
-  child.stdout?.on('data', chunk => {
-    said.stdout += String(chunk)
-  })
-  child.stderr?.on('data', chunk => {
-    said.stderr += String(chunk)
-  })
-  const [code] = await once(child, 'close')
-  return { code, ...said }
-}
+const started = (...argv: readonly string[]) => startCloister(folder, server.kubeconfig, argv)
 
 const cloister = (...argv: readonly string[]) => ended(started(...argv))
 

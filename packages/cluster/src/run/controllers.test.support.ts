@@ -4,8 +4,15 @@ import type { WritableApiServer } from '../kubernetes/writable-api-server.test.s
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, validated by its schemas.
 type Any = any
 
+/** What controllers and kubelets do in a cluster, of those that tests have. */
+export interface Controlled
+  extends Pick<WritableApiServer, 'get' | 'setStatus' | 'log' | 'endLog'> {
+  /** Makes an object. */
+  put(object: Any): void
+}
+
 /** Makes the pods of a job, as its controller does. */
-export function makePods(server: WritableApiServer, jobName: string): readonly string[] {
+export function makePods(server: Controlled, jobName: string): readonly string[] {
   const job = server.get('Job', jobName)
   const { apiVersion, kind, metadata, spec } = job
   const owner = { apiVersion, kind, name: metadata.name, uid: metadata.uid }
@@ -21,12 +28,7 @@ export function makePods(server: WritableApiServer, jobName: string): readonly s
 }
 
 /** Says of a pod what its kubelet would. */
-export function setPod(
-  server: WritableApiServer,
-  name: string,
-  state: object,
-  more: object = {},
-): void {
+export function setPod(server: Controlled, name: string, state: object, more: object = {}): void {
   const { terminated } = state as { readonly terminated?: { readonly exitCode: number } }
   const ended = terminated?.exitCode === 0 ? 'Succeeded' : 'Failed'
   const phase = terminated !== undefined ? ended : 'running' in state ? 'Running' : 'Pending'
@@ -38,7 +40,7 @@ export function setPod(
 }
 
 /** A driver's container has ended, and who made its pod has seen it. */
-export function endDriver(server: WritableApiServer, job: string, pod: string, exitCode: number) {
+export function endDriver(server: Controlled, job: string, pod: string, exitCode: number) {
   server.endLog(pod)
   const reason = exitCode === 0 ? 'Completed' : 'Error'
   setPod(server, pod, { terminated: { exitCode, reason } })
@@ -53,7 +55,7 @@ export function endDriver(server: WritableApiServer, job: string, pod: string, e
  * image, and a command line of its own. `spark-submit.test.ts` has the real one.
  */
 export function makeSparkPod(
-  server: WritableApiServer,
+  server: Controlled,
   { metadata, spec }: Any,
   { name, image, labels = {} }: { name: string; image: string; labels?: object },
 ): string {
@@ -80,7 +82,7 @@ export function makeSparkPod(
  * @param submit - What spark-submit says where it fails
  * @see https://github.com/kubeflow/spark-operator/blob/master/internal/controller/sparkapplication/controller.go
  */
-export function reconcile(server: WritableApiServer, name: string, submit?: string): void {
+export function reconcile(server: Controlled, name: string, submit?: string): void {
   for (let before = ''; ; ) {
     const { spec, status } = server.get('SparkApplication', name)
     const state: string = status?.applicationState.state ?? ''
@@ -101,7 +103,7 @@ interface ApplicationState {
 }
 
 function stepOf(
-  server: WritableApiServer,
+  server: Controlled,
   name: string,
   spec: Any,
   state: string,

@@ -1,5 +1,8 @@
 import type { Rendered } from './objects.ts'
 
+/** Of which a cluster that has the Spark operator's resources has an answer for everybody it knows. */
+export const GROUP_OF_OPERATOR = '/apis/sparkoperator.k8s.io/v1beta2'
+
 const COLLECTIONS: Readonly<Record<string, string>> = {
   Job: 'apis/batch/v1 jobs',
   SparkApplication: 'apis/sparkoperator.k8s.io/v1beta2 sparkapplications',

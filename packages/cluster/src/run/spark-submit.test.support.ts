@@ -3,7 +3,11 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
+import { stringify } from 'yaml'
 import { KUBECTL, REPOSITORY, TOOLS } from '../repository.test.support.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, validated by its schemas.
+type Any = any
 
 const CLASS_PATH = join(TOOLS, 'spark-submit/classpath')
 
@@ -61,4 +65,45 @@ export async function typed(line: string, bin: string, kubeconfig: string): Prom
   }
   const [code] = await once(child, 'close')
   return { code, said }
+}
+
+/**
+ * The command line that the Spark operator makes of a SparkApplication, as its sources have it.
+ * @see https://github.com/kubeflow/spark-operator/blob/master/internal/controller/sparkapplication/submission.go
+ */
+export async function operatorLine(
+  { metadata, spec }: Any,
+  namespace: string,
+  folder: string,
+): Promise<string> {
+  const { name, labels } = metadata
+  const { driver } = spec
+  const file = join(folder, 'driver-pod-template.yaml')
+  await writeFile(file, stringify(driver.template))
+  const settings = {
+    ...{ 'spark.kubernetes.namespace': namespace, 'spark.kubernetes.container.image': spec.image },
+    ...{ 'spark.kubernetes.submission.waitAppCompletion': false, ...spec.sparkConf },
+    'spark.kubernetes.driver.podTemplateFile': file,
+    'spark.kubernetes.driver.podTemplateContainerName': 'spark-kubernetes-driver',
+    'spark.kubernetes.driver.pod.name': `${name}-driver`,
+    'spark.kubernetes.driver.container.image': spec.image,
+    ...{ 'spark.driver.cores': driver.cores, 'spark.driver.memory': driver.memory },
+    'spark.kubernetes.driver.limit.cores': driver.coreLimit,
+    'spark.driver.memoryOverhead': driver.memoryOverhead,
+    'spark.kubernetes.authenticate.driver.serviceAccountName': driver.serviceAccount,
+    ...Object.fromEntries(
+      Object.entries({
+        ...{ 'sparkoperator.k8s.io/app-name': name, ...labels },
+        'sparkoperator.k8s.io/launched-by-spark-operator': true,
+        'sparkoperator.k8s.io/submission-id': 'b4c5d0f2-0000-4000-8000-000000000000',
+      }).map(([label, value]) => [`spark.kubernetes.driver.label.${label}`, value]),
+    ),
+  }
+  const server = "$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')"
+  return [
+    ...[`spark-submit --master "k8s://${server}" --deploy-mode ${spec.mode}`],
+    ...[`--class ${spec.mainClass} --name ${name}`],
+    ...Object.entries(settings).map(([key, value]) => `--conf ${key}=${value}`),
+    spec.mainApplicationFile,
+  ].join(' ')
 }

@@ -105,6 +105,19 @@ describe('a run that is submitted as a SparkApplication', () => {
     for (const kind of ['SparkApplication', ...KINDS]) expect(server.all(kind)).toEqual([])
   })
 
+  it('is told of what is not there: the operator’s resource, or the namespace', async () => {
+    server.hasNamespace = false
+    await expect(submit()).rejects.toMatchObject({
+      code: 'ABSENT',
+      message: expect.stringContaining('namespaces "jobs" not found'),
+    })
+    server.hasSparkOperator = false
+    await expect(submit()).rejects.toMatchObject({
+      code: 'ABSENT',
+      message: expect.stringContaining('is the Spark operator installed?'),
+    })
+  })
+
   it('is followed by the driver’s pod, and ends as that does', async () => {
     await submit(1)
     expect(await states()).toEqual([['spark-application', 'waiting', 1]])

@@ -2,7 +2,7 @@ import { ClusterError } from '../errors.ts'
 import type { Connection } from '../kubernetes/connection.ts'
 import { recordOf, textOf } from '../kubernetes/json.ts'
 import type { Rendered, RunObjects } from './objects.ts'
-import { pathOf } from './paths.ts'
+import { GROUP_OF_OPERATOR, pathOf } from './paths.ts'
 import { removeOwner } from './remove.ts'
 
 /** Refused rather than dropped: fields that the cluster does not know. */
@@ -23,10 +23,10 @@ export async function submitRun(
   const { apiVersion, kind } = driver
   const { name } = driver.metadata
   const held = { ...driver, spec: { ...recordOf(specOf(driver)), suspend: true } }
-  const uid = await create(connection, namespace, held).catch((error: unknown) => {
+  const uid = await create(connection, namespace, held).catch(async (error: unknown) => {
     // It may have been made, and the answer lost: without its uid it is nobody's to remove.
     if (isUnanswered(error)) throw left(error, namespace, name)
-    throw kind === 'SparkApplication' ? byOperator(error) : error
+    throw kind === 'SparkApplication' ? await byOperator(connection, error) : error
   })
   try {
     const owner = { apiVersion, kind, name, uid, controller: false, blockOwnerDeletion: false }
@@ -60,9 +60,12 @@ function left(error: unknown, namespace: string, name: string): unknown {
   return new ClusterError(error.code, message, { cause: error })
 }
 
-/** Of a kind that the cluster does not have it says nothing but that. */
-function byOperator(error: unknown): unknown {
+/** Absent is the kind, of which the cluster says nothing but that, or the namespace. */
+async function byOperator(connection: Connection, error: unknown): Promise<unknown> {
   if (!(error instanceof ClusterError) || error.code !== 'ABSENT') return error
+  const path = GROUP_OF_OPERATOR
+  const isThere = await connection.ask({ method: 'GET', path }).catch(() => undefined)
+  if (isThere !== undefined) return error
   const message =
     'the cluster has no SparkApplications: is the Spark operator installed? --as job needs none'
   return new ClusterError('ABSENT', message, { cause: error })
