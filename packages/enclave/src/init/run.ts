@@ -97,9 +97,11 @@ async function fromBeginning(run: JobRun): Promise<string | undefined> {
   const { place } = run.assignment
   if (place?.role === 'executor') return await serve(run, place)
   try {
-    await makeFolders(run.planned)
+    await makeFolders(run)
     const opened = await open(run)
-    return await finish(run, opened, await work(run, opened))
+    const worked = await work(run, opened)
+    await requireNothingPlain(run.planned)
+    return await finish(run, opened, worked)
   } catch (error) {
     await discardAfter(run, error)
     throw error
@@ -229,11 +231,27 @@ function makeFirstVictim({ pid }: RunningProgram): void {
   }
 }
 
-async function makeFolders(planned: readonly PlannedOutput[]): Promise<void> {
+async function makeFolders({ planned, assignment }: JobRun): Promise<void> {
   for (const { folder, output } of planned) {
     await folder.make().catch((cause: unknown) => {
       throw outputError(output.name, `its folder takes nothing: ${systemCodeOf(cause)}`, cause)
     })
+    // Elsewhere no program reaches the folder.
+    if (assignment.manifest.entry.interface !== 'files') await folder.watch()
+  }
+}
+
+/** A program that writes to an output's folder as if it were any other has told the host its data. */
+async function requireNothingPlain(planned: readonly PlannedOutput[]): Promise<void> {
+  for (const { folder, output } of planned) {
+    const names = (await folder.removePlain()).map(name => JSON.stringify(name))
+    if (names.length === 0) continue
+    const some = names.slice(0, 3).join(', ') + (names.length > 3 ? ', …' : '')
+    const what = `the program wrote ${some} there unsealed, where the host could read it`
+    throw outputError(
+      output.name,
+      `${what}; it is removed. Wanted files by cloister_job, or by Spark at sealed+file:/out/${output.name}`,
+    )
   }
 }
 
