@@ -33,6 +33,10 @@ final class Settings {
       settings.require("spark.port.maxRetries", "0");
       settings.require("spark.shuffle.service.enabled", "false", "false");
       settings.require("spark.dynamicAllocation.enabled", "false", "false");
+      // Init protects what instances say to each other. Executors have no secret of Spark's, and would
+      // call a driver that wants one, or TLS, until the job is ended.
+      settings.require("spark.authenticate", "false", "false");
+      settings.require("spark.ssl.rpc.enabled", "false", "false");
     }
     settings.refuse();
   }

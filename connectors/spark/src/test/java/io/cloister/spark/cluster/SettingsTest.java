@@ -47,6 +47,8 @@ class SettingsTest {
     "spark.local.dir, '/tmp,/var'",
     "spark.shuffle.service.enabled, true",
     "spark.dynamicAllocation.enabled, true",
+    "spark.authenticate, true",
+    "spark.ssl.rpc.enabled, true",
   })
   void namesWhatIsOtherwise(String name, String value) {
     SparkConf conf = good().set(name, value);
