@@ -44,6 +44,24 @@ public final class SealedJob {
     return broker;
   }
 
+  /**
+   * Refuses a plain path that leads into a folder of the job: what is written there as it is would lie
+   * with the host in plaintext.
+   */
+  public static void assertNoDatasetAt(Path plain) throws IOException {
+    if (System.getenv(BROKER_VARIABLE) == null && !hasBroker()) return;
+    Location place = Location.ofPlain(plain);
+    if (current().dataset(place).isEmpty()) return;
+    throw new SealedException(
+        SealedException.Code.PATH,
+        "write " + plain + ": it is a dataset's folder, where the host reads what is not sealed; wanted "
+            + place.sealed("") + " (or spark.hadoop.fs.defaultFS sealed+file:///)");
+  }
+
+  private static synchronized boolean hasBroker() {
+    return broker != null;
+  }
+
   /** Makes a job of another broker the current one. */
   static synchronized void use(java.nio.file.Path socket) throws IOException {
     broker = new KeyBroker(socket);
