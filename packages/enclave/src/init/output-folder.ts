@@ -56,7 +56,8 @@ export class OutputFolder {
     const plain = (await readdir(this.folder)).filter(
       name => !before.has(name) && !OF_DATASETS.some(pattern => pattern.test(name)),
     )
-    for (const name of plain.sort()) await rm(join(this.folder, name), { recursive: true, force: true })
+    for (const name of plain.sort())
+      await rm(join(this.folder, name), { recursive: true, force: true })
     return plain
   }
 

@@ -4,6 +4,7 @@ import { parseQuote } from '@cloister/attestation'
 import {
   AttestedSession,
   type InputPart,
+  KmsError,
   MAX_PARTS_PER_REQUEST,
   type ReleasedKeys,
 } from '@cloister/kms'
@@ -19,7 +20,7 @@ import { discardAfter, type FinishingRun, finish } from './finish.ts'
 import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
 import { giveWay } from './in-place/give-way.ts'
 import { assertUnused, type Found, type Left, leftHead, takeLeft } from './in-place/left.ts'
-import { openInputs, partsToAskFor } from './inputs.ts'
+import { foreignInputs, openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
 import { workWithMessages } from './messages/work.ts'
@@ -280,7 +281,13 @@ async function open(run: JobRun): Promise<Opened> {
   const asked = await partsToAskFor(job, layout, pin.kmsId)
   // Drawn here: nobody else's run has this id, so nobody else's instances have its secret.
   const runId = place === undefined ? undefined : randomBytes(16).toString('hex')
-  const released = await releaseAll(session, asked, planned, runId)
+  const released = await releaseAll(session, asked, planned, runId).catch(
+    async (error: unknown) => {
+      if (!(error instanceof KmsError)) throw error
+      const reasons = [...(await foreignInputs(job, layout)), ...error.reasons]
+      throw new KmsError(error.code, error.message, { cause: error, reasons })
+    },
+  )
   await step('released')
   const inputs = await openInputs(job, layout, released)
   await step('inputs-opened')
