@@ -52,6 +52,7 @@ const ATTACKS = [
   'SealedFileSystemTest.listsWhatTheManifestSaysAndNothingElse',
   'SealedVectorsTest.refusesAnyBitThatIsFlippedAndAnyCut',
   'SealedFileSystemTest.readsBackWhatTheRunHasCommitted',
+  'SealedFileSystemTest.refusesASparkThatSpillsIntoADataset',
   'FaultsIT.leavesNothingOfAnAttemptThatFailed',
   'FaultsIT.leavesNoKeyAndNoPlaintextBehind',
   'FormatsIT.writesNoPlaintextIntoADatasetsFolder',
