@@ -237,8 +237,8 @@ async function makeFolders({ planned, assignment }: JobRun): Promise<void> {
     await folder.make().catch((cause: unknown) => {
       throw outputError(output.name, `its folder takes nothing: ${systemCodeOf(cause)}`, cause)
     })
-    // Elsewhere no program reaches the folder.
-    if (assignment.manifest.entry.interface !== 'files') await folder.watch()
+    // Elsewhere no program reaches the folder, or it is told each file that it is to write.
+    if (assignment.manifest.entry.interface === 'keys') await folder.watch()
   }
 }
 

@@ -21,6 +21,8 @@ final class Settings {
     Settings settings = new Settings(conf);
     settings.requireScratch(instance.scratchFolder());
     if (run.role() == Run.Role.DRIVER) {
+      // A program that names another has the driver do all of the work, and executors wait for it.
+      settings.require("spark.master", CloisterClusterManager.MASTER);
       settings.require("spark.plugins", CloisterPlugin.class.getName());
       settings.require("spark.driver.host", run.driver());
       settings.require("spark.driver.bindAddress", run.driver(), run.driver());
