@@ -125,6 +125,15 @@ class ContextTest(unittest.TestCase):
         self.assertEqual(context._keys.resolve("AmyPK"), "keys/amy")
         self.assertEqual(context._keys.resolve("BobPK"), "keys/bob")
 
+    def test_says_what_spark_lacks(self) -> None:
+        def absent(_name: str, value: str) -> None:
+            raise LookupError(f"The value '{value}' is invalid. Class must be loadable")
+
+        with _spark({}) as modules:
+            modules["pyspark.sql"].SparkSession.builder.getOrCreate().conf.set = absent
+            with self.assertRaisesRegex(RuntimeError, "connector's jar, .*seen none.*mvn package"):
+                PPMLContext("x")
+
     def test_takes_names_of_master_keys(self) -> None:
         two = PrimaryKeys.parse(
             {},

@@ -19,6 +19,11 @@ _COMMIT_PROTOCOL = (
 )
 _CRYPTO_FACTORY = ("parquet.crypto.factory.class", "io.cloister.spark.parquet.ModularCryptoFactory")
 
+_NO_CONNECTOR = (
+    "PPMLContext: wanted the connector's jar, cloister-spark-0.1.0.jar, in Spark's folder jars, seen none: "
+    "`mvn package` in connectors/spark makes it; docs/spark.md says what else an image has"
+)
+
 OptionValue = Union[str, bool, int, float, None]
 Mode = Union[str, CryptoMode]
 
@@ -55,7 +60,13 @@ class PPMLContext:
         of_session = self.spark.sparkContext.getConf().getAll()
         self._keys = PrimaryKeys.parse(arguments, {**dict(of_session), **dict(conf.getAll())}.items())
         # A session that was there before keeps its own configuration otherwise.
-        self.spark.conf.set(*_COMMIT_PROTOCOL)
+        try:
+            self.spark.conf.set(*_COMMIT_PROTOCOL)
+        except Exception as error:
+            if _COMMIT_PROTOCOL[1] not in str(error):
+                raise
+            # Spark says what it does not find, and not where that would come from.
+            raise RuntimeError(_NO_CONNECTOR) from None
         self._datasets = job_datasets()
 
     def read(self, crypto_mode: Mode = "sealed", primary_key_name: str = "") -> DatasetReader:
