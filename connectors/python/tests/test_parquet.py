@@ -100,6 +100,11 @@ class MasterKeysTest(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "each once"):
                 self.keys.write_table(TABLE, self.file, "keys/footer", {"keys/salary": columns})
 
+    def test_are_written_for_an_input_that_has_some(self) -> None:
+        with self.assertRaisesRegex(ValueError, "input: wanted one of .*keys/footer.*seen 'key'"):
+            self.keys.write_plaintext("key", self.folder / "plain")
+        self.assertFalse((self.folder / "plain").exists())
+
     def test_are_written_in_plaintext_once_and_privately(self) -> None:
         self.keys.write_plaintext("keys", self.folder / "plain")
         written = {file.name: file for file in (self.folder / "plain").iterdir()}

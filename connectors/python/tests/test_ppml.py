@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 import unittest
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, List, Mapping, Tuple
+from unittest import mock
 
 from cloister_spark import PPMLContext
 from cloister_spark.job import Dataset, job_datasets
@@ -28,6 +32,10 @@ class ModesTest(unittest.TestCase):
         self.assertIs(CryptoMode.parse("aes_gcm_v1"), CryptoMode.AES_GCM_V1)
         with self.assertRaisesRegex(ValueError, "encrypt FILE.cbc .* --unauthenticated-cbc DATA_KEY"):
             CryptoMode.parse("AES/CBC/PKCS5Padding")
+        # As programs of the older stack write it.
+        self.assertIs(CryptoMode.parse(CryptoMode.PLAIN_TEXT), PLAIN)
+        with self.assertRaisesRegex(ValueError, "encrypt FILE.cbc .* --unauthenticated-cbc DATA_KEY"):
+            CryptoMode.parse(CryptoMode.AES_CBC_PKCS5PADDING)
         for other in ["", "AES_CBC", "plain"]:
             with self.assertRaisesRegex(ValueError, "wanted sealed or plain_text"):
                 CryptoMode.parse(other)
@@ -68,6 +76,16 @@ class ModesTest(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "wanted crypto_mode sealed"):
                 located(path, PLAIN, JOB)
 
+    def test_follow_links_to_what_is_sealed(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            people, link = Path(folder) / "people", Path(folder) / "link"
+            people.mkdir()
+            link.symlink_to(people)
+            job = (Dataset("input", "people", str(people)),)
+            for path in [f"{link}", f"file:{link}/x", f"{link}/*", f"/proc/self/root{people}"]:
+                with self.assertRaisesRegex(ValueError, "wanted crypto_mode sealed"):
+                    located(path, PLAIN, job)
+
     def test_take_no_relative_path(self) -> None:
         for mode in CryptoMode:
             with self.assertRaisesRegex(ValueError, "wanted an absolute one"):
@@ -83,15 +101,38 @@ class ContextTest(unittest.TestCase):
             "spark.bigdl.kms.ehs.key",
             "spark.bigdl.primaryKey.AmyPK.kms.apiKey",
             "spark.bigdl.primaryKey.AmyPK.plainText",
+            "spark.hadoop.bigdl.write.dataKey.plainText",
+            "spark.hadoop.parquet.encryption.key.list",
         ]:
             with self.assertRaisesRegex(ValueError, f"by attestation.*seen {name}$"):
                 PrimaryKeys.parse({}, [(name, "secret")])
+        with self.assertRaisesRegex(ValueError, "primary_key_material: .*seen something else$"):
+            PPMLContext("x", {"primary_key_material": None})  # type: ignore[dict-item]
         for what, value in [
             ("spark.bigdl.primaryKey.AmyPK.material", "c2VjcmV0"),
             ("spark.bigdl.kms.key.primary", "/ppml/data/primary"),
         ]:
             with self.assertRaisesRegex(ValueError, f"{what}: .*seen something else$"):
                 PrimaryKeys.parse({}, [(what, value)])
+
+    def test_takes_no_keys_that_spark_was_told_of_elsewhere(self) -> None:
+        secret = "spark.bigdl.primaryKey.AmyPK.plainText"
+        with _spark({secret: "secret"}), self.assertRaisesRegex(ValueError, f"seen {secret}$"):
+            PPMLContext("x")
+        amy = "spark.bigdl.primaryKey.AmyPK.material"
+        with _spark({amy: "keys/other", "spark.bigdl.primaryKey.BobPK.material": "keys/bob"}):
+            context = PPMLContext("x", spark_conf=_Conf({amy: "keys/amy"}))  # type: ignore[arg-type]
+        self.assertEqual(context._keys.resolve("AmyPK"), "keys/amy")
+        self.assertEqual(context._keys.resolve("BobPK"), "keys/bob")
+
+    def test_says_what_spark_lacks(self) -> None:
+        def absent(_name: str, value: str) -> None:
+            raise LookupError(f"The value '{value}' is invalid. Class must be loadable")
+
+        with _spark({}) as modules:
+            modules["pyspark.sql"].SparkSession.builder.getOrCreate().conf.set = absent
+            with self.assertRaisesRegex(RuntimeError, "connector's jar, .*seen none.*mvn package"):
+                PPMLContext("x")
 
     def test_takes_names_of_master_keys(self) -> None:
         two = PrimaryKeys.parse(
@@ -124,7 +165,7 @@ class ContextTest(unittest.TestCase):
             context.spark.read.calls, [(factory | key, "parquet", "sealed+file:/in/people")]
         )
         frame = _Recorder.of_frame()
-        context.write(frame, "AES_GCM_CTR_V1").parquet("/out/result")
+        context.write(frame, CryptoMode.AES_GCM_CTR_V1).parquet("/out/result")
         algorithm = {"parquet.encryption.algorithm": "AES_GCM_CTR_V1"}
         self.assertEqual(
             frame.write.calls, [(factory | key | algorithm, "parquet", "sealed+file:/out/result")]
@@ -193,6 +234,31 @@ class _Recorder:
         self.calls.append((self.options, "parquet", path))
 
     csv = json = parquet
+
+
+class _Conf:
+    """Spark's configuration, as far as it is asked here."""
+
+    def __init__(self, settings: Mapping[str, str] = {}) -> None:
+        self._settings = dict(settings)
+
+    def set(self, name: str, value: str) -> None:
+        self._settings[name] = value
+
+    def getAll(self) -> List[Tuple[str, str]]:  # noqa: N802 (Spark's name)
+        return list(self._settings.items())
+
+
+def _spark(settings: Mapping[str, str]) -> Any:
+    """A pyspark whose session has settings that no program gave it."""
+    session = SimpleNamespace(conf=_Conf(), sparkContext=SimpleNamespace(getConf=lambda: _Conf(settings)))
+    builder: Any = SimpleNamespace(getOrCreate=lambda: session)
+    builder.appName = builder.config = lambda *_args, **_named: builder
+    sql: Any = ModuleType("pyspark.sql")
+    sql.SparkSession = SimpleNamespace(builder=builder)
+    pyspark: Any = ModuleType("pyspark")
+    pyspark.SparkConf, pyspark.sql = _Conf, sql
+    return mock.patch.dict(sys.modules, {"pyspark": pyspark, "pyspark.sql": sql})
 
 
 def _context(keys: PrimaryKeys) -> Any:

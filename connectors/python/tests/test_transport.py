@@ -3,6 +3,7 @@
 import copy
 import json
 import socket
+import tempfile
 import unittest
 from dataclasses import replace
 
@@ -40,6 +41,18 @@ class PinTest(unittest.TestCase):
             pin = {**copy.deepcopy(WORLD["pin"]), **change}
             with self.subTest(change=list(change)), self.assertRaises(ValueError):
                 Pin.parse(pin)
+
+    def test_a_file_that_is_no_pin_is_told_by_its_name(self) -> None:
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("secret of an account")
+            file.flush()
+            with self.assertRaisesRegex(ValueError, f"^{file.name}: wanted a pin"):
+                Pin.load(file.name)
+
+    def test_a_credential_with_its_end_of_line_is_refused_and_not_printed(self) -> None:
+        with self.assertRaisesRegex(ValueError, r"strip\(\)") as caught:
+            KmsClient(PIN, "secret\n").list_keys()
+        self.assertNotIn("secret", str(caught.exception))
 
     def test_no_credential_is_refused_in_the_service_s_words(self) -> None:
         with KmsClient(PIN) as kms, self.assertRaises(KmsError) as caught:

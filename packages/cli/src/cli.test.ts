@@ -80,6 +80,9 @@ describe('a first job, step by step', () => {
     await writeFile(join(folder, 'old', 'part-00000.csv.cbc'), part)
     await writeFile(join(folder, 'old-key'), `${oldKey}\n`)
     const asOld = ['encrypt', 'old', 'imported', '--key', 'results']
+    const forgot = await cloister('encrypt', 'old', 'as-it-is', '--key', 'results')
+    expect(forgot).toMatchObject({ code: 0 })
+    expect(forgot.stderr).toContain('STILL ENCRYPTED BY THE OLDER STACK')
     const imported = await cloister(...asOld, '--unauthenticated-cbc', 'old-key')
     expect(imported).toMatchObject({ code: 0 })
     expect(imported.stderr).toContain('UNAUTHENTICATED INPUT')

@@ -75,14 +75,16 @@ class MasterKeys:
 
     def write_plaintext(self, input_name: str, folder: PathLike) -> None:
         """Writes the keys of one input as files, **to be sealed and deleted**: they are not encrypted."""
+        files = [name.split("/")[1] for name in self._ciphertexts if name.startswith(f"{input_name}/")]
+        if not files:
+            raise ValueError(
+                f"input: wanted one of {sorted(self._ciphertexts)}, as in INPUT/FILE, seen {input_name!r}"
+            )
         Path(folder).mkdir(mode=0o700)
-        for name in self._ciphertexts:
-            where, file = name.split("/")
-            if where != input_name:
-                continue
+        for file in files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(os.open(Path(folder) / file, flags, 0o600), "wb") as out:
-                out.write(self._plaintext(name))
+                out.write(self._plaintext(f"{input_name}/{file}"))
 
     def write_table(
         self,

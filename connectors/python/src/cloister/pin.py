@@ -41,7 +41,11 @@ class Pin:
     @staticmethod
     def load(path: Union[str, Path]) -> "Pin":
         """Reads a pin file. Raises ValueError for one that contradicts itself."""
-        return Pin.parse(json.loads(Path(path).read_text("utf-8")))
+        try:
+            value = json.loads(Path(path).read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: wanted a pin (kms.json), seen something else") from error
+        return Pin.parse(value)
 
     @staticmethod
     def parse(value: Any) -> "Pin":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -50,6 +51,9 @@ class NotSent(KmsConnectionError):
     """Nothing of the request reached anybody: it may always be sent again."""
 
 
+_CREDENTIAL = re.compile(r"[!-~]*")
+
+
 class Transport:
     """Sends calls over connections that are kept open. Threads may share one."""
 
@@ -63,6 +67,11 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._pin = pin
+        # Told here: what sends it would print it.
+        if credential is not None and not _CREDENTIAL.fullmatch(credential):
+            raise ValueError(
+                "credential: wanted one word, as `.read_text().strip()` gives it, seen something else"
+            )
         self._credential = credential
         self._timeout = timeout
         self._retries = retries

@@ -19,7 +19,13 @@ _COMMIT_PROTOCOL = (
 )
 _CRYPTO_FACTORY = ("parquet.crypto.factory.class", "io.cloister.spark.parquet.ModularCryptoFactory")
 
+_NO_CONNECTOR = (
+    "PPMLContext: wanted the connector's jar, cloister-spark-0.1.0.jar, in Spark's folder jars, seen none: "
+    "`mvn package` in connectors/spark makes it; docs/spark.md says what else an image has"
+)
+
 OptionValue = Union[str, bool, int, float, None]
+Mode = Union[str, CryptoMode]
 
 
 class PPMLContext:
@@ -39,21 +45,31 @@ class PPMLContext:
         ppml_args: Optional[Mapping[str, str]] = None,
         spark_conf: Optional[SparkConf] = None,
     ) -> None:
-        PrimaryKeys.parse(ppml_args or {}, ())
+        arguments = ppml_args or {}
+        PrimaryKeys.parse(arguments, ())
         from pyspark import SparkConf
         from pyspark.sql import SparkSession
 
         conf = spark_conf or SparkConf()
-        self._keys = PrimaryKeys.parse(ppml_args or {}, conf.getAll())
+        PrimaryKeys.parse(arguments, conf.getAll())
         conf.set(*_COMMIT_PROTOCOL)
         self.spark: SparkSession = (
             SparkSession.builder.appName(app_name).config(conf=conf).getOrCreate()
         )
+        # What spark-defaults.conf says, and a session that was there before, Spark alone knows.
+        of_session = self.spark.sparkContext.getConf().getAll()
+        self._keys = PrimaryKeys.parse(arguments, {**dict(of_session), **dict(conf.getAll())}.items())
         # A session that was there before keeps its own configuration otherwise.
-        self.spark.conf.set(*_COMMIT_PROTOCOL)
+        try:
+            self.spark.conf.set(*_COMMIT_PROTOCOL)
+        except Exception as error:
+            if _COMMIT_PROTOCOL[1] not in str(error):
+                raise
+            # Spark says what it does not find, and not where that would come from.
+            raise RuntimeError(_NO_CONNECTOR) from None
         self._datasets = job_datasets()
 
-    def read(self, crypto_mode: str = "sealed", primary_key_name: str = "") -> DatasetReader:
+    def read(self, crypto_mode: Mode = "sealed", primary_key_name: str = "") -> DatasetReader:
         """Reads what lies at a path: see :class:`DatasetReader`."""
         mode, options = self._mode(crypto_mode, primary_key_name)
         reader = DatasetReader(self.spark.read, mode, self._datasets)
@@ -62,7 +78,7 @@ class PPMLContext:
         return reader
 
     def write(
-        self, dataframe: DataFrame, crypto_mode: str = "sealed", primary_key_name: str = ""
+        self, dataframe: DataFrame, crypto_mode: Mode = "sealed", primary_key_name: str = ""
     ) -> DatasetWriter:
         """Writes a data frame to a path: see :class:`DatasetWriter`."""
         mode, options = self._mode(crypto_mode, primary_key_name)
@@ -77,7 +93,7 @@ class PPMLContext:
         self,
         path: str,
         min_partitions: Optional[int] = None,
-        crypto_mode: str = "sealed",
+        crypto_mode: Mode = "sealed",
         primary_key_name: str = "",
     ) -> RDD[str]:
         """The lines of text files."""
@@ -92,7 +108,7 @@ class PPMLContext:
         """What a query gives, over the session's views and tables."""
         return self.spark.sql(sql_text)
 
-    def _mode(self, crypto_mode: str, primary_key_name: str) -> Tuple[CryptoMode, Dict[str, str]]:
+    def _mode(self, crypto_mode: Mode, primary_key_name: str) -> Tuple[CryptoMode, Dict[str, str]]:
         """The mode, and what Parquet is told of it."""
         mode = CryptoMode.parse(crypto_mode)
         if not mode.is_modular:

@@ -26,12 +26,12 @@ class Dataset:
     folder: str
 
     def holds(self, path: str) -> bool:
-        """Whether a path leads to the folder, into it, or to one that it is in."""
-        here, there = _place(self.folder), _place(path)
-        if here[:2] != there[:2]:
-            return False
-        one, other = f"{here[2]}/", f"{there[2].rstrip('/')}/"
-        return one.startswith(other) or other.startswith(one)
+        """Whether a path leads to the folder, into it, or to one that it is in; by links, too."""
+        return any(
+            _is_within(here, there)
+            for here in _places(self.folder)
+            for there in _places(path)
+        )
 
 
 def job_datasets(socket_path: Optional[str] = None) -> Sequence[Dataset]:
@@ -53,8 +53,20 @@ def scheme_of(path: str) -> str:
     return found.group(1).lower() if found else ""
 
 
-def _place(path: str) -> Tuple[str, str, str]:
-    """Scheme, host and normal path. Hadoop takes ``file:/a``, ``file:///a`` and ``/a`` for one."""
+_Place = Tuple[str, str, str]
+
+
+def _is_within(here: _Place, there: _Place) -> bool:
+    """Whether one of two places is in the other."""
+    if here[:2] != there[:2]:
+        return False
+    one, other = f"{here[2].rstrip('/')}/", f"{there[2].rstrip('/')}/"
+    return one.startswith(other) or other.startswith(one)
+
+
+def _places(path: str) -> Sequence[_Place]:
+    """Scheme, host and normal path, as it is written and as the links of this machine lead. Hadoop takes
+    ``file:/a``, ``file:///a`` and ``/a`` for one."""
     scheme = scheme_of(path) or "file"
     rest = _SCHEME.sub("", path, count=1)
     host = ""
@@ -64,7 +76,9 @@ def _place(path: str) -> Tuple[str, str, str]:
     fixed = _PATTERN.split(rest, maxsplit=1)
     if len(fixed) > 1:
         rest = posixpath.dirname(fixed[0])
-    return scheme, host, posixpath.normpath("/" + rest.lstrip("/"))
+    absolute = "/" + rest.lstrip("/")
+    written = (scheme, host, posixpath.normpath(absolute))
+    return (written, (scheme, host, os.path.realpath(absolute))) if scheme == "file" else (written,)
 
 
 def _ask(path: str, request: object) -> Any:

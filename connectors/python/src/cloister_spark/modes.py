@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Sequence
+from typing import Sequence, Union
 
 from .job import Dataset, scheme_of
 
@@ -20,13 +20,15 @@ class CryptoMode(Enum):
 
     ``SEALED``: a dataset of the job. ``PLAIN_TEXT``: any other file, as it is. ``AES_GCM_V1`` and
     ``AES_GCM_CTR_V1``: Parquet in a dataset of the job, whose files are encrypted themselves as well,
-    by Parquet modular encryption.
+    by Parquet modular encryption. ``AES_CBC_PKCS5PADDING`` is refused: programs of the older stack name it,
+    and are told what takes its place.
     """
 
     SEALED = "sealed"
     PLAIN_TEXT = "plain_text"
     AES_GCM_V1 = "AES_GCM_V1"
     AES_GCM_CTR_V1 = "AES_GCM_CTR_V1"
+    AES_CBC_PKCS5PADDING = "AES/CBC/PKCS5Padding"
 
     @property
     def is_modular(self) -> bool:
@@ -34,14 +36,16 @@ class CryptoMode(Enum):
         return self in (CryptoMode.AES_GCM_V1, CryptoMode.AES_GCM_CTR_V1)
 
     @classmethod
-    def parse(cls, text: str) -> CryptoMode:
-        """A mode by its name, in any case of letters."""
-        for mode in cls:
-            if text.lower() == mode.value.lower():
-                return mode
-        if text.lower() == "aes/cbc/pkcs5padding":
-            raise ValueError(f"crypto_mode {text!r}: {_NO_CBC}")
-        wanted = " or ".join(mode.value for mode in cls)
+    def parse(cls, mode: Union[str, CryptoMode]) -> CryptoMode:
+        """A mode, or one by its name in any case of letters."""
+        text = mode.value if isinstance(mode, cls) else str(mode)
+        for one in cls:
+            if text.lower() != one.value.lower():
+                continue
+            if one is cls.AES_CBC_PKCS5PADDING:
+                raise ValueError(f"crypto_mode {text!r}: {_NO_CBC}")
+            return one
+        wanted = " or ".join(one.value for one in cls if one is not cls.AES_CBC_PKCS5PADDING)
         raise ValueError(f"crypto_mode: wanted {wanted}, seen {text!r}")
 
 

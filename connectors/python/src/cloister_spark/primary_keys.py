@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, Mapping, Tuple
 
-_OF_OLDER_STACK = "spark.bigdl."
+_OF_OLDER_STACK = ("spark.bigdl.", "spark.hadoop.bigdl.")
+# Of Parquet's stand-in for a key service, which has its keys in the configuration.
+_KEY_LIST = "spark.hadoop.parquet.encryption.key.list"
 _MATERIAL = re.compile(r"spark\.bigdl\.primaryKey\.([^.]+)\.material")
 _ONE_KEY = "spark.bigdl.kms.key.primary"
 _ARGUMENT = "primary_key_material"
@@ -36,7 +38,7 @@ class PrimaryKeys:
         if _ARGUMENT in arguments:
             found[_DEFAULT] = _reference(f"ppml_args: {_ARGUMENT}", arguments[_ARGUMENT])
         for name, value in conf:
-            if not name.startswith(_OF_OLDER_STACK):
+            if not name.startswith(_OF_OLDER_STACK) and name != _KEY_LIST:
                 continue
             named = _MATERIAL.fullmatch(name)
             if named is None and name != _ONE_KEY:
@@ -65,7 +67,7 @@ class PrimaryKeys:
         raise ValueError(f"primary_key_name: wanted {' or '.join(wanted)}, seen {name!r}")
 
 
-def _reference(what: str, value: str) -> str:
-    if _REFERENCE.fullmatch(value):
+def _reference(what: str, value: object) -> str:
+    if isinstance(value, str) and _REFERENCE.fullmatch(value):
         return value
     raise ValueError(f"{what}: {_WHY}; seen something else")

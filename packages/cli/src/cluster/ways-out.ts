@@ -23,6 +23,12 @@ function peerOf(host: string, flag: string): Peer {
   if (namespace !== undefined) return { namespace }
   const family = isIP(host)
   if (family !== 0 && !isOwn(host)) return { cidr: `${host}/${family === 4 ? 32 : 128}` }
+  if (isOwn(host)) {
+    throw new UsageError(
+      `${flag}: the URL names ${host}, which in a pod is the pod itself`,
+      'give the URL that pods reach it by; for the key service it is in kms.json of the home folder',
+    )
+  }
   throw new UsageError(
     `${flag}: wanted the addresses that pods reach ${host} by, which its name does not say; seen none`,
     `give them: ${flag} 203.0.113.7/32`,
@@ -30,7 +36,7 @@ function peerOf(host: string, flag: string): Peer {
 }
 
 /** Where a pod would look for it in itself. */
-const isOwn = (host: string) => host.startsWith('127.') || host === '::1'
+const isOwn = (host: string) => host.startsWith('127.') || host === '::1' || host === 'localhost'
 
 /** Reads `CIDR:PORT`. @throws UsageError */
 export function wayOutFrom(flag: string, text: string): WayOut {

@@ -67,6 +67,7 @@ Examples:
       const files = cbc === undefined ? found : withoutCbc(found)
       const dataKey = cbc === undefined ? undefined : (await readFile(cbc, 'latin1')).trim()
       if (dataKey !== undefined) session.printer.note(UNAUTHENTICATED)
+      else if (files.some(({ path }) => path.endsWith('.cbc'))) session.printer.note(STILL_CBC)
       const progress = startProgress(
         'sealing',
         files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
@@ -163,6 +164,9 @@ interface EncryptFlags extends GlobalFlags {
 
 const UNAUTHENTICATED =
   'UNAUTHENTICATED INPUT: nothing in .cbc files says that they are as they were written. Look at the data'
+
+const STILL_CBC =
+  'STILL ENCRYPTED BY THE OLDER STACK: .cbc files are sealed as they are; --unauthenticated-cbc FILE imports what is in them'
 
 /** The older stack's files under the names that they had before; its notes beside them are no data. */
 function withoutCbc(files: readonly PlainFile[]): readonly PlainFile[] {

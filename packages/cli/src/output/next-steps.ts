@@ -53,6 +53,10 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'SealedFormatError MAGIC': 'this is no sealed file: look at the path',
   'DatasetError VERSION':
     'the folder holds another version than the newest that was written: put the newest back',
+  'DatasetError MANIFEST_MISSING':
+    'is it the folder of a dataset, and did the job that writes it end well?',
+  'DatasetError DATASET_ID':
+    'compare the folder and the id: `cloister encrypt` and job.yaml name both',
   'DatasetError PART_MISSING': 'put the missing part back from a copy',
   'DatasetError PART_CHANGED': 'put the part back from a copy, and find out who could write to it',
   'DatasetError PLAIN_FILE':
@@ -133,6 +137,8 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
     'cloister run JOB --executors N --listen HOST:PORT, and on each host of the cluster: cloister executor JOB --driver HOST:PORT',
   'OnError NO_QUERY_RUNNER': 'leave --on out: the image says what runs it',
   'LaunchError MEMORY': 'declare more under resources of the image, or run it on a larger machine',
+  'InstanceError INPUT':
+    'is all of that dataset there, as it was sealed, and is its folder the one that job.yaml names?',
   'InstanceError PROGRAM':
     'what the program said stands above: mend the program, the query or the data',
   QuoteFormatError: 'cloister attest inspect FILE says what a file is',

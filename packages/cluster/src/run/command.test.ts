@@ -165,6 +165,11 @@ describe('cloister cluster render', { timeout: 60_000 }, () => {
   it.each([
     ['no image', ['--claim', 'x', '--kms-peer', '203.0.113.7/32'], '--pod-image'],
     ['a key service without addresses', ['--claim', 'x', '--pod-image', 'x'], '--kms-peer'],
+    [
+      'a collateral service that is this machine',
+      [...PODS, '--sgx', 'intel', '--pccs', 'https://localhost:8081'],
+      '--pccs-peer: the URL names localhost, which in a pod is the pod itself',
+    ],
     ['everybody for the key service', [...PODS, '--kms-peer', 'all'], '--kms-peer'],
     ['EPC without SGX', [...PODS, '--epc-mib', '64'], '--epc-mib'],
     ['another plugin', [...PODS, '--sgx', 'amd'], '--sgx'],

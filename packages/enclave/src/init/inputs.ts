@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Head, InputPart, JobStatement, ReleasedKeys } from '@cloister/kms'
+import type { Head, InputPart, JobStatement, KmsReason, ReleasedKeys } from '@cloister/kms'
 import {
   type Dek,
   datasetHeadFrom,
@@ -64,6 +64,24 @@ export async function partsToAskFor(
     )
   }
   return parts
+}
+
+/**
+ * Why the key service may have refused keys: folders that hold another dataset than the job names. The
+ * service itself sees slots alone.
+ */
+export async function foreignInputs(
+  job: JobStatement,
+  layout: InstanceLayout,
+): Promise<readonly KmsReason[]> {
+  const reasons: KmsReason[] = []
+  for (const { name, datasetId } of job.inputs) {
+    const seen = (await unverifiedManifest(layout.inputFolder(name))).datasetId
+    if (seen === datasetId) continue
+    const message = `input ${name}: wanted dataset ${datasetId}, its folder holds ${seen}`
+    reasons.push({ code: 'DATASET_ID', message })
+  }
+  return reasons
 }
 
 /**
@@ -176,7 +194,9 @@ async function orInput<T>(name: string, read: () => Promise<T>): Promise<T> {
     return await read()
   } catch (cause) {
     if (cause instanceof Error && 'syscall' in cause) {
-      throw new InstanceError('INPUT', `input ${name}: ${cause.message}`, { cause })
+      const missing = 'code' in cause && cause.code === 'ENOENT' && 'path' in cause
+      const what = missing ? `${String(cause.path)} is missing` : cause.message
+      throw new InstanceError('INPUT', `input ${name}: ${what}`, { cause })
     }
     throw cause
   }

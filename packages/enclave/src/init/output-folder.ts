@@ -1,10 +1,19 @@
-import { chown, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
+import { chown, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST_NAME, type ManifestDigest, manifestNameOf } from '@cloister/sealed'
 import { unfinishedFolder } from '../instance/layout.ts'
 
 /** Name of the receipt in each output's folder. */
 const RECEIPT_NAME = 'receipt.jws'
+
+/** What may come to lie in a dataset's folder meanwhile: also another job's, or its owner's. */
+const OF_DATASETS = [
+  /^part-\d{5,}-[0-9a-f]{32}\.sealed$/,
+  /^manifest(-[0-9a-f]{64})?\.jws$/,
+  /^receipt\.jws$/,
+  /^\.unfinished-[0-9a-f]{16}$/,
+  /^\..*\.tmp$/,
+]
 
 /**
  * An output dataset's folder, which the host holds. What is not whole is below a hidden folder of
@@ -16,6 +25,8 @@ export class OutputFolder {
   /** Where parts are written. */
   readonly unfinished: string
   readonly #placed: string[] = []
+  /** What lay there before the program began, where it can write there. */
+  #before: ReadonlySet<string> | undefined
 
   /** @param instanceName - 16 hexadecimal digits. */
   constructor(folder: string, instanceName: string) {
@@ -27,6 +38,27 @@ export class OutputFolder {
   async make(): Promise<void> {
     await mkdir(this.unfinished, { mode: 0o700 })
     await ownAsFolder(this.unfinished)
+  }
+
+  /** Takes note of what is there, before a program that can write there begins. */
+  async watch(): Promise<void> {
+    this.#before = new Set(await readdir(this.folder))
+  }
+
+  /**
+   * Removes what the program left beside the place where parts are written: it is not sealed, and lies
+   * with the host.
+   * @returns the names of it
+   */
+  async removePlain(): Promise<readonly string[]> {
+    const before = this.#before
+    if (before === undefined) return []
+    const plain = (await readdir(this.folder)).filter(
+      name => !before.has(name) && !OF_DATASETS.some(pattern => pattern.test(name)),
+    )
+    for (const name of plain.sort())
+      await rm(join(this.folder, name), { recursive: true, force: true })
+    return plain
   }
 
   /**
@@ -57,6 +89,7 @@ export class OutputFolder {
   /** Removes whatever a failed job left. The version before stays. */
   async discard(): Promise<void> {
     for (const name of this.#placed) await rm(join(this.folder, name), { force: true })
+    await this.removePlain()
     await this.removeUnfinished()
   }
 

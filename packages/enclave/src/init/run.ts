@@ -4,6 +4,7 @@ import { parseQuote } from '@cloister/attestation'
 import {
   AttestedSession,
   type InputPart,
+  KmsError,
   MAX_PARTS_PER_REQUEST,
   type ReleasedKeys,
 } from '@cloister/kms'
@@ -19,7 +20,7 @@ import { discardAfter, type FinishingRun, finish } from './finish.ts'
 import { assertNoArguments, assertNoInspector, assertUntouched } from './guard.ts'
 import { giveWay } from './in-place/give-way.ts'
 import { assertUnused, type Found, type Left, leftHead, takeLeft } from './in-place/left.ts'
-import { openInputs, partsToAskFor } from './inputs.ts'
+import { foreignInputs, openInputs, partsToAskFor } from './inputs.ts'
 import { type Assignment, readAssignment } from './job.ts'
 import { workWithKeys } from './keys/work.ts'
 import { workWithMessages } from './messages/work.ts'
@@ -97,9 +98,11 @@ async function fromBeginning(run: JobRun): Promise<string | undefined> {
   const { place } = run.assignment
   if (place?.role === 'executor') return await serve(run, place)
   try {
-    await makeFolders(run.planned)
+    await makeFolders(run)
     const opened = await open(run)
-    return await finish(run, opened, await work(run, opened))
+    const worked = await work(run, opened)
+    await requireNothingPlain(run.planned)
+    return await finish(run, opened, worked)
   } catch (error) {
     await discardAfter(run, error)
     throw error
@@ -229,11 +232,27 @@ function makeFirstVictim({ pid }: RunningProgram): void {
   }
 }
 
-async function makeFolders(planned: readonly PlannedOutput[]): Promise<void> {
+async function makeFolders({ planned, assignment }: JobRun): Promise<void> {
   for (const { folder, output } of planned) {
     await folder.make().catch((cause: unknown) => {
       throw outputError(output.name, `its folder takes nothing: ${systemCodeOf(cause)}`, cause)
     })
+    // Elsewhere no program reaches the folder, or it is told each file that it is to write.
+    if (assignment.manifest.entry.interface === 'keys') await folder.watch()
+  }
+}
+
+/** A program that writes to an output's folder as if it were any other has told the host its data. */
+async function requireNothingPlain(planned: readonly PlannedOutput[]): Promise<void> {
+  for (const { folder, output } of planned) {
+    const names = (await folder.removePlain()).map(name => JSON.stringify(name))
+    if (names.length === 0) continue
+    const some = names.slice(0, 3).join(', ') + (names.length > 3 ? ', …' : '')
+    const what = `the program wrote ${some} there unsealed, where the host could read it`
+    throw outputError(
+      output.name,
+      `${what}; it is removed. Wanted files by cloister_job, or by Spark at sealed+file:/out/${output.name}`,
+    )
   }
 }
 
@@ -262,7 +281,13 @@ async function open(run: JobRun): Promise<Opened> {
   const asked = await partsToAskFor(job, layout, pin.kmsId)
   // Drawn here: nobody else's run has this id, so nobody else's instances have its secret.
   const runId = place === undefined ? undefined : randomBytes(16).toString('hex')
-  const released = await releaseAll(session, asked, planned, runId)
+  const released = await releaseAll(session, asked, planned, runId).catch(
+    async (error: unknown) => {
+      if (!(error instanceof KmsError)) throw error
+      const reasons = [...(await foreignInputs(job, layout)), ...error.reasons]
+      throw new KmsError(error.code, error.message, { cause: error, reasons })
+    },
+  )
   await step('released')
   const inputs = await openInputs(job, layout, released)
   await step('inputs-opened')

@@ -491,7 +491,12 @@ describe('a host that changes the data', () => {
     appendFileSync(path, 'more')
     expect(failureOf(await scene.launch())).toMatchObject({ code: 'PART_CHANGED' })
     rmSync(path)
-    expect(failureOf(await scene.launch())).toMatchObject({ code: 'INPUT' })
+    expect(failureOf(await scene.launch())).toMatchObject({
+      ...{
+        code: 'INPUT',
+        message: expect.stringMatching(/^input \w+: \/in\/.*\.sealed is missing$/),
+      },
+    })
     writeFileSync(path, bytes)
     rmSync(join(scene.inputFolder, MANIFEST_NAME))
     expect(failureOf(await scene.launch())).toMatchObject({ code: 'INPUT' })
@@ -518,6 +523,9 @@ describe('a host that changes the data', () => {
     const [scene, other] = [await Scene.make(world), await Scene.make(world)]
     const failure = failureOf(await scene.launch({ inputs: { people: other.inputFolder } }))
     expect(failure).toMatchObject({ code: 'RELEASE_DENIED' })
+    const [wanted, seen] = [scene, other].map(({ job }) => job.inputs[0]?.datasetId)
+    const message = `input people: wanted dataset ${wanted}, its folder holds ${seen}`
+    expect(failure.reasons[0]).toEqual({ code: 'DATASET_ID', message })
   })
 })
 

@@ -1,4 +1,6 @@
 import { readdirSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { jobDigest } from '@cloister/kms'
 import { readUnverifiedManifest } from '@cloister/sealed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -112,6 +114,31 @@ broker.write(result, 'never', b'never committed')
     // What was not committed is not there.
     const sealed = readdirSync(scene.outputFolder).filter(name => name.endsWith('.sealed'))
     expect(sealed.sort()).toEqual(parts.map(({ name }) => name).sort())
+  })
+
+  it.runIf(canRun).each([
+    { how: 'ended well', exit: 0, code: 'OUTPUT' },
+    { how: 'failed', exit: 3, code: 'PROGRAM' },
+  ])('leaves nothing unsealed with the host when it $how', async ({ exit, code }) => {
+    const scene = await FilesScene.make(world, [
+      `${PRELUDE}
+broker.commit(result, [broker.write(result, 'one', b'1')])
+folder = result['folder']
+os.mkdir(os.path.join(folder, 'report'))
+for path in ['report/ada.csv', 'ada.csv', '.ada']:
+    with open(os.path.join(folder, path), 'w') as file:
+        file.write('ada')
+sys.exit(${exit})
+`,
+    ])
+    await writeFile(join(scene.outputFolder, 'a note of its owner.txt'), 'ours')
+    const outcome = await scene.launch()
+    expect(outcome).toMatchObject({ outcome: 'failed', failure: { code } })
+    if (code === 'OUTPUT' && outcome.outcome === 'failed') {
+      const wanted = /output result: .*".ada", "ada.csv", "report".* unsealed.*cloister_job/
+      expect(outcome.failure.message).toMatch(wanted)
+    }
+    expect(readdirSync(scene.outputFolder)).toEqual(['a note of its owner.txt'])
   })
 
   it.runIf(canRun)('asks from many threads, also while the key service is away', async () => {

@@ -334,6 +334,7 @@ describe('part of a dataset', () => {
     await rm(one.path)
     expect(await codeOf(() => openPart(one, dek))).toBe('PART_MISSING')
     expect(await codeOf(() => openPart(two, Dek.generate()))).toBe('HEADER_MAC')
+    await expect(openPart(two, Dek.generate())).rejects.toThrow(`${two.path}: `)
   })
 
   it('keeps the opened file when another takes its name', async () => {

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { CodedError, SealedFormatError } from '../errors.ts'
 
 /**
  * Why a dataset is not acceptable, or could not be written.
@@ -60,5 +60,15 @@ export async function withStorage<T>(what: string, operation: () => Promise<T>):
     if (code === undefined) throw cause
     const full = code === 'ENOSPC' || code === 'EDQUOT'
     throw mismatch(full ? 'NO_SPACE' : 'IO', what, 'success', code, { cause })
+  }
+}
+
+/** Names the file in what is wrong with one sealed file: a dataset has many. */
+export async function inFile<T>(path: string, operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation()
+  } catch (cause) {
+    if (!(cause instanceof SealedFormatError)) throw cause
+    throw new SealedFormatError(cause.code, `${path}: ${cause.message}`, { cause })
   }
 }

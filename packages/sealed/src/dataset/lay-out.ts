@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Dek } from '../dek.ts'
 import { payloadLayout } from '../payload.ts'
-import { mismatch, withStorage } from './errors.ts'
+import { inFile, mismatch, withStorage } from './errors.ts'
 import { openPart, type VerifiedPart } from './open.ts'
 import { assertPathsOfTree, pathOfPart } from './part-path.ts'
 
@@ -78,7 +78,9 @@ async function writePlain(part: VerifiedPart, dek: Dek, file: string, mode: numb
   const reader = await openPart(part, dek)
   try {
     const target = createWriteStream(file, { flags: 'wx', mode, highWaterMark: WRITE_SIZE })
-    await withStorage(`writing ${file}`, () => pipeline(reader.stream(), target))
+    await withStorage(`writing ${file}`, () =>
+      inFile(part.path, () => pipeline(reader.stream(), target)),
+    )
   } finally {
     await reader.close()
   }

@@ -6,7 +6,14 @@ import { readExactly, readHeader } from '../files.ts'
 import type { Brand, DatasetId, UnverifiedHeader } from '../header.ts'
 import { TAG_LENGTH } from '../payload.ts'
 import { readerOf, type SealedFileReader } from '../reader.ts'
-import { type DatasetCode, DatasetError, mismatch, systemCode, withStorage } from './errors.ts'
+import {
+  type DatasetCode,
+  DatasetError,
+  inFile,
+  mismatch,
+  systemCode,
+  withStorage,
+} from './errors.ts'
 import { assertExpected, type Expectation, expectedWriterKey } from './head.ts'
 import {
   MANIFEST_NAME,
@@ -255,7 +262,9 @@ async function openAsExpected(
   const handle = await openRegular(part.path, 'PART_MISSING', flags)
   try {
     await verifyPart(handle, part)
-    const reader = await withStorage(`reading ${part.path}`, () => readerOf(handle, dek))
+    const reader = await withStorage(`reading ${part.path}`, () =>
+      inFile(part.path, () => readerOf(handle, dek)),
+    )
     // Once more, on what the reader authenticated and will use.
     assertSame(part, reader)
     return reader

@@ -198,6 +198,19 @@ class FormatsIT extends SparkTest {
   }
 
   @Test
+  void writesNoPlaintextIntoADatasetsFolder() throws Exception {
+    TestBroker.Output output = broker.output("result", "text/csv");
+    startJob();
+    String plain = output.sealedPath().substring("sealed+".length());
+    for (String path : List.of(plain, plain + "/x", plain + "/x/../../result/y")) {
+      Exception refusal =
+          assertThrows(Exception.class, () -> numbers(10).write().mode("overwrite").csv(path));
+      assertTrue(refusal.toString().contains("where the host reads"), refusal::toString);
+    }
+    assertEquals(List.of(), output.filesInFolder());
+  }
+
+  @Test
   void leavesPlainPathsToSpark() throws Exception {
     startJob();
     String path = folder.resolve("plain").toUri().toString();

@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.security.SecureRandom;
 import java.util.Base64;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.parquet.crypto.keytools.KeyToolkit;
@@ -77,6 +78,14 @@ class ModularEncryptionIT extends SparkTest {
     KeyToolkit.removeCacheEntriesForAllTokens();
     startJob();
     return input;
+  }
+
+  @Test
+  void readsBackWhatHasNoRows() throws Exception {
+    people(1).where("id < 0").write().options(UNIFORM).parquet(output.sealedPath());
+    Dataset<Row> read = read(again(), UNIFORM);
+    assertEquals(List.of("id", "name", "city"), List.of(read.columns()));
+    assertEquals(0, read.count());
   }
 
   private static void assertRefused(String wanted, Executable act) {

@@ -17,7 +17,7 @@ import org.apache.spark.scheduler.local.LocalSchedulerBackend;
  */
 public final class CloisterClusterManager implements ExternalClusterManager {
   // spark-submit takes none that does not begin with a name it knows.
-  private static final String MASTER = "spark-cloister";
+  static final String MASTER = "spark-cloister";
   private static final AtomicBoolean USED = new AtomicBoolean();
 
   @Override

@@ -21,6 +21,8 @@ final class Settings {
     Settings settings = new Settings(conf);
     settings.requireScratch(instance.scratchFolder());
     if (run.role() == Run.Role.DRIVER) {
+      // A program that names another has the driver do all of the work, and executors wait for it.
+      settings.require("spark.master", CloisterClusterManager.MASTER);
       settings.require("spark.plugins", CloisterPlugin.class.getName());
       settings.require("spark.driver.host", run.driver());
       settings.require("spark.driver.bindAddress", run.driver(), run.driver());
@@ -33,6 +35,10 @@ final class Settings {
       settings.require("spark.port.maxRetries", "0");
       settings.require("spark.shuffle.service.enabled", "false", "false");
       settings.require("spark.dynamicAllocation.enabled", "false", "false");
+      // Init protects what instances say to each other. Executors have no secret of Spark's, and would
+      // call a driver that wants one, or TLS, until the job is ended.
+      settings.require("spark.authenticate", "false", "false");
+      settings.require("spark.ssl.rpc.enabled", "false", "false");
     }
     settings.refuse();
   }

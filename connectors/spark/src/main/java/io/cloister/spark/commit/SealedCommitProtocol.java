@@ -1,8 +1,11 @@
 package io.cloister.spark.commit;
 
 import io.cloister.spark.fs.Location;
+import io.cloister.spark.fs.SealedJob;
+import io.cloister.spark.sealed.SealedException;
 import java.io.IOException;
 import java.io.Serializable;
+import java.io.UncheckedIOException;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.JobContext;
@@ -20,15 +23,33 @@ import scala.collection.immutable.Seq;
  */
 public final class SealedCommitProtocol extends FileCommitProtocol implements Serializable {
   private final FileCommitProtocol protocol;
+  // On the driver, and only where nothing may be written.
+  private final transient SealedException refusal;
 
   /** Called by Spark on the driver; tasks get copies. */
   public SealedCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite)
       throws IOException {
     Path target = qualified(new Path(path));
+    boolean isSealed = Location.ofSealed(target).isPresent();
+    refusal = isSealed ? null : refusalOf(target);
     protocol =
-        Location.ofSealed(target).isPresent()
+        isSealed
             ? new PartListProtocol(jobId, target.toString(), dynamicPartitionOverwrite)
             : new SQLHadoopMapReduceCommitProtocol(jobId, path, dynamicPartitionOverwrite);
+  }
+
+  /** Told where Spark begins: what a constructor throws it shows as another exception. */
+  private static SealedException refusalOf(Path target) throws IOException {
+    try {
+      SealedJob.assertNoDatasetAt(target);
+      return null;
+    } catch (SealedException refusal) {
+      return refusal;
+    }
+  }
+
+  private void assertAllowed() {
+    if (refusal != null) throw new UncheckedIOException(refusal);
   }
 
   private static Path qualified(Path path) throws IOException {
@@ -38,6 +59,7 @@ public final class SealedCommitProtocol extends FileCommitProtocol implements Se
 
   @Override
   public void setupJob(JobContext job) {
+    assertAllowed();
     protocol.setupJob(job);
   }
 
@@ -90,6 +112,7 @@ public final class SealedCommitProtocol extends FileCommitProtocol implements Se
 
   @Override
   public boolean deleteWithJob(FileSystem fs, Path path, boolean recursive) {
+    assertAllowed();
     return protocol.deleteWithJob(fs, path, recursive);
   }
 

@@ -25,6 +25,12 @@ public record Location(String scheme, String authority, String path) {
     return Optional.of(of(uri.getScheme().substring(PREFIX.length()), uri));
   }
 
+  /** Where a path, or a URI, leads as it is, {@code ..} and the like taken out. */
+  static Location ofPlain(Path path) {
+    URI uri = path.toUri().normalize();
+    return of(uri.getScheme() == null ? "file" : uri.getScheme(), uri);
+  }
+
   private static Location of(String scheme, URI uri) {
     String path = uri.getPath().equals("/") ? "" : uri.getPath();
     return new Location(scheme, uri.getAuthority() == null ? "" : uri.getAuthority(), path);

@@ -84,9 +84,10 @@ public final class OutputDataset implements SealedDataset {
     if (attempt == null) {
       throw new SealedException(
           WRITER_STATE,
-          "create " + folder.sealed(path) + ": wanted a path of a task whose commit protocol is"
-              + " io.cloister.spark.commit.SealedCommitProtocol (set"
-              + " spark.sql.sources.commitProtocolClass), seen another");
+          "create " + folder.sealed(path) + ": wanted a DataFrame's write, whose commit protocol"
+              + " (spark.sql.sources.commitProtocolClass) is"
+              + " io.cloister.spark.commit.SealedCommitProtocol, seen another: saveAs… of an RDD, or a"
+              + " stream, has one of its own");
     }
     return attempt.begin(broker, output, partsFolder, inner);
   }

@@ -220,9 +220,9 @@ public class SealedFileSystem extends FileSystem {
 
   private static UnsupportedOperationException unsupported(String act) {
     return new UnsupportedOperationException(
-        act + " on sealed files: they change by a job's commit alone (set"
-            + " spark.sql.sources.commitProtocolClass to"
-            + " io.cloister.spark.commit.SealedCommitProtocol)");
+        act + " on sealed files: they change by the commit of a DataFrame's write alone, and not by"
+            + " saveAs… of an RDD, or a stream; wanted spark.sql.sources.commitProtocolClass"
+            + " io.cloister.spark.commit.SealedCommitProtocol");
   }
 
   @Override

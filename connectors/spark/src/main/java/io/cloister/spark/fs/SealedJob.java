@@ -8,12 +8,15 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkConf;
+import org.apache.spark.SparkEnv;
 
 /** The inputs and outputs of the job that this JVM is part of, as the key broker tells them. */
 public final class SealedJob {
   private static final String BROKER_VARIABLE = "CLOISTER_KEY_BROKER";
 
   private static SealedJob current;
+  private static SparkEnv looked;
   private static KeyBroker broker;
 
   private final List<InputDataset> inputs = new ArrayList<>();
@@ -27,7 +30,27 @@ public final class SealedJob {
 
   public static synchronized SealedJob current() throws IOException {
     if (current == null) current = new SealedJob(broker());
+    SparkEnv spark = SparkEnv.get();
+    if (spark != null && spark != looked) {
+      current.assertSpillsElsewhere(spark.conf(), System.getenv("SPARK_LOCAL_DIRS"));
+      looked = spark;
+    }
     return current;
+  }
+
+  /**
+   * Refuses a Spark whose shuffle files, which are plaintext, would lie in a dataset's folder and so
+   * with the host.
+   */
+  void assertSpillsElsewhere(SparkConf conf, String localDirs) throws SealedException {
+    String folders = localDirs == null ? conf.get("spark.local.dir", "/tmp") : localDirs;
+    for (String folder : folders.split(",")) {
+      if (folder.isBlank() || dataset(Location.ofPlain(new Path(folder.trim()))).isEmpty()) continue;
+      throw new SealedException(
+          SealedException.Code.PATH,
+          "spark.local.dir: wanted a folder in the instance's memory, as /tmp, seen " + folder.trim()
+              + ", which lies with the host");
+    }
   }
 
   /** The key broker of this instance. */
@@ -42,6 +65,24 @@ public final class SealedJob {
       broker = new KeyBroker(java.nio.file.Path.of(socket));
     }
     return broker;
+  }
+
+  /**
+   * Refuses a plain path that leads into a folder of the job: what is written there as it is would lie
+   * with the host in plaintext.
+   */
+  public static void assertNoDatasetAt(Path plain) throws IOException {
+    if (System.getenv(BROKER_VARIABLE) == null && !hasBroker()) return;
+    Location place = Location.ofPlain(plain);
+    if (current().dataset(place).isEmpty()) return;
+    throw new SealedException(
+        SealedException.Code.PATH,
+        "write " + plain + ": it is a dataset's folder, where the host reads what is not sealed; wanted "
+            + place.sealed("") + " (or spark.hadoop.fs.defaultFS sealed+file:///)");
+  }
+
+  private static synchronized boolean hasBroker() {
+    return broker != null;
   }
 
   /** Makes a job of another broker the current one. */

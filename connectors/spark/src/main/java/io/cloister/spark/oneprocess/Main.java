@@ -49,6 +49,8 @@ public final class Main {
     settings.put("spark.authenticate", "true");
     settings.put("spark.network.crypto.enabled", "true");
     settings.put("spark.network.crypto.saslFallback", "false");
+    // A program has the last word on its session: what it took back of this is looked for.
+    settings.put("spark.plugins", SettingsPlugin.class.getName());
     // Otherwise it loads classes by way of the first of them, from itself.
     settings.put("spark.sql.artifact.isolation.enabled", "false");
     return settings;

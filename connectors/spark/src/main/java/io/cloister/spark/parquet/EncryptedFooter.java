@@ -24,18 +24,22 @@ import org.apache.parquet.format.Util;
 record EncryptedFooter(
     ParquetCipher cipher, boolean isPlaintext, Optional<byte[]> aadPrefix,
     boolean isAadPrefixLeftOut, byte[] keyMetadata) {
+  private static final int MAGIC_LENGTH = 4;
   private static final int TAIL_LENGTH = 8;
 
   /** Reads the end of a file; nothing of it is authentic before its footer's tag was verified. */
   static EncryptedFooter read(Path path, Configuration conf) throws IOException {
     FileSystem fs = path.getFileSystem(conf);
     long length = fs.getFileStatus(path).getLen();
-    if (length < 2 * TAIL_LENGTH) throw noParquet(path);
+    if (length < MAGIC_LENGTH + TAIL_LENGTH) throw noParquet(path);
     try (FSDataInputStream in = fs.open(path)) {
       byte[] tail = new byte[TAIL_LENGTH];
       in.readFully(length - TAIL_LENGTH, tail);
       int footerLength = ByteBuffer.wrap(tail).order(ByteOrder.LITTLE_ENDIAN).getInt();
-      if (footerLength < 0 || footerLength > length - 2 * TAIL_LENGTH) throw noParquet(path);
+      // A file without a row has nothing between its magic and its footer.
+      if (footerLength < 0 || footerLength > length - MAGIC_LENGTH - TAIL_LENGTH) {
+        throw noParquet(path);
+      }
       in.seek(length - TAIL_LENGTH - footerLength);
       String magic = new String(tail, 4, 4, StandardCharsets.US_ASCII);
       if (magic.equals("PARE")) {

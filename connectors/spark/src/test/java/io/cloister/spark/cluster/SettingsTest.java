@@ -21,6 +21,7 @@ class SettingsTest {
 
   private static SparkConf good() {
     return new SparkConf(false)
+        .set("spark.master", "spark-cloister")
         .set("spark.plugins", "io.cloister.spark.cluster.CloisterPlugin")
         .set("spark.driver.host", "127.1.0.1")
         .set("spark.driver.port", "7078")
@@ -36,6 +37,7 @@ class SettingsTest {
 
   @ParameterizedTest
   @CsvSource({
+    "spark.master, local[4]",
     "spark.plugins, other.Plugin",
     "spark.driver.host, 10.0.0.1",
     "spark.driver.bindAddress, 0.0.0.0",
@@ -47,6 +49,8 @@ class SettingsTest {
     "spark.local.dir, '/tmp,/var'",
     "spark.shuffle.service.enabled, true",
     "spark.dynamicAllocation.enabled, true",
+    "spark.authenticate, true",
+    "spark.ssl.rpc.enabled, true",
   })
   void namesWhatIsOtherwise(String name, String value) {
     SparkConf conf = good().set(name, value);

@@ -21,6 +21,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkConf;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -71,6 +72,22 @@ class SealedFileSystemTest {
     }
     assertThrows(
         Exception.class, () -> FileSystem.getFileSystemClass("sealed+ftp", new Configuration()));
+  }
+
+  @Test
+  void refusesASparkThatSpillsIntoADataset() throws Exception {
+    TestJobs.use(broker.socket());
+    SealedJob job = SealedJob.current();
+    String result = output.sealedPath().substring("sealed+file:".length());
+    SparkConf conf = new SparkConf(false);
+    job.assertSpillsElsewhere(conf, null);
+    job.assertSpillsElsewhere(conf.set("spark.local.dir", "/tmp/a, /tmp/b"), null);
+    for (String folders : List.of(result, "/tmp," + result + "/x", "file:" + result + "/../result")) {
+      assertCode(
+          SealedException.Code.PATH,
+          () -> job.assertSpillsElsewhere(conf.clone().set("spark.local.dir", folders), null));
+      assertCode(SealedException.Code.PATH, () -> job.assertSpillsElsewhere(conf, folders));
+    }
   }
 
   @Test

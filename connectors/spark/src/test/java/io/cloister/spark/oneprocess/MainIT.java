@@ -29,6 +29,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Spark in one process, whose ports everybody on the machine can connect to. */
 class MainIT {
@@ -161,6 +163,33 @@ class MainIT {
     Main.main(new String[] {Called.class.getName()});
     for (String answer : Called.ANSWERS.values()) assertTrue(answer.contains(REFUSAL), answer);
     assertFalse(Gadget.isRead);
+  }
+
+  /** A program that knows better. */
+  public static final class SetsItself {
+    public static void main(String[] arguments) {
+      SparkSession.Builder builder = SparkSession.builder();
+      for (int i = 0; i < arguments.length; i += 2) builder.config(arguments[i], arguments[i + 1]);
+      builder.getOrCreate().stop();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "spark.network.crypto.enabled, false",
+    "spark.network.crypto.saslFallback, true",
+    "spark.driver.bindAddress, 0.0.0.0",
+    "spark.ui.enabled, true",
+    "spark.hadoop.fs.file.impl, org.apache.hadoop.fs.LocalFileSystem",
+    "spark.authenticate.secret, known",
+  })
+  void refusesAProgramThatSetsItOtherwise(String name, String value) throws Throwable {
+    String program = SetsItself.class.getName();
+    Main.main(new String[] {program, "spark.app.name", "as it should be"});
+    Throwable refusal =
+        assertThrows(Throwable.class, () -> Main.main(new String[] {program, name, value}));
+    assertTrue(refusal.getMessage().contains(name + ": wanted "), refusal.getMessage());
+    assertFalse(refusal.getMessage().contains("known"), refusal.getMessage());
   }
 
   /** What executors say to a driver: of nobody, to an endpoint, as Java writes objects. */
