@@ -131,7 +131,7 @@ describe.skipIf(HELM === undefined)(`the chart${HELM_MISSING}`, () => {
       parse(text.replace('…', '0'.repeat(64))),
     )
     const roles = others.filter(({ kind }) => /Role$/.test(kind))
-    expect(roles).toHaveLength(3)
+    expect(roles).toHaveLength(4)
     const objects = objectsOf('alibaba-cloud.yaml', values)
     const { containers } = podOf(objectOf(objects, 'Deployment', 'cloister-kms'))
     expect(containers[0].image).toBe(`registry.example/cloister@sha256:${'0'.repeat(64)}`)
