@@ -202,6 +202,9 @@ describe.runIf(canRun || !hasPython || !canNetwork)(
         }
         killed.child.kill('SIGKILL')
         two.plug(false)
+        const lost = () => codes(driver.told).filter(code => code === 'EXECUTOR_LOST')
+        // The run could be over before it is noticed that one is cut off.
+        await expect.poll(lost, { timeout: 60_000 }).toHaveLength(2)
         // No work is done before this one is there.
         const late = executorOn(one, scene, { called: true })
         expect(await completed(driver), driver.stderr).toMatchObject({ outcome: 'completed' })
@@ -210,7 +213,7 @@ describe.runIf(canRun || !hasPython || !canNetwork)(
         expect(await late.result()).toMatchObject({ outcome: 'completed' })
         expect(await cut.result()).toMatchObject({ kind: 'error', code: 'DRIVER' })
         two.plug(true)
-        expect(codes(driver.told).filter(code => code === 'EXECUTOR_LOST')).toHaveLength(2)
+        expect(lost()).toHaveLength(2)
       },
     )
 
