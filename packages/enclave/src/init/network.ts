@@ -15,7 +15,7 @@ import type { InstanceLayout } from '../instance/layout.ts'
 export async function openWayOut(network: Network, layout: InstanceLayout): Promise<void> {
   const addresses = loopbackAddresses(network)
   for (const { host, port } of connectionsOf(network)) {
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, inner => {
+    const server = createServer({ allowHalfOpen: true }, inner => {
       const outer = connect({ path: layout.networkSocket, allowHalfOpen: true })
       outer.write(encodeDestination({ host, port }))
       joinPeers(inner, outer)

@@ -29,7 +29,7 @@ export async function openNetworkRelay(
         inner.destroy()
         return
       }
-      const outer = connect({ ...destination, allowHalfOpen: true, noDelay: true })
+      const outer = connect({ ...destination, allowHalfOpen: true })
       track(outer)
       joinPeers(inner, outer)
     })

@@ -63,11 +63,8 @@ function isForUs({ from, to, purpose }: Call, options: CallsIn): boolean {
   return purpose === 'keys' ? options.onKeys !== undefined : options.ports.includes(purpose)
 }
 
-// What comes in small pieces, as calls of Spark's do, would wait for the answer to the piece before.
-const AT_ONCE = { allowHalfOpen: true, noDelay: true } as const
-
 function passIn({ address, onKeys }: CallsIn, { from, purpose }: Call, socket: TLSSocket): void {
   socket.on('error', () => {})
   if (purpose === 'keys') onKeys?.(socket, from)
-  else joinPeers(socket, connect({ host: address, port: purpose, ...AT_ONCE }))
+  else joinPeers(socket, connect({ host: address, port: purpose, allowHalfOpen: true }))
 }

@@ -22,8 +22,7 @@ export type Inside = { readonly path: string } | { readonly host: string; readon
  * @throws InstanceError NETWORK
  */
 export async function offerCall(way: WayOut, call: Call, inside: Inside): Promise<Server> {
-  const options = { allowHalfOpen: true, noDelay: true }
-  const server = createServer(options, inner => void passOn(way, call, inner))
+  const server = createServer({ allowHalfOpen: true }, inner => void passOn(way, call, inner))
   server.listen(inside)
   await once(server, 'listening').catch((cause: Error) => {
     const message = `${call.to} cannot be offered: ${cause.message}`
