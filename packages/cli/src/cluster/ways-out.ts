@@ -22,13 +22,13 @@ function peerOf(host: string, flag: string): Peer {
   const [, namespace] = SERVICE.exec(host) ?? []
   if (namespace !== undefined) return { namespace }
   const family = isIP(host)
-  if (family !== 0 && !isOwn(host)) return { cidr: `${host}/${family === 4 ? 32 : 128}` }
   if (isOwn(host)) {
     throw new UsageError(
       `${flag}: the URL names ${host}, which in a pod is the pod itself`,
       'give the URL that pods reach it by; for the key service it is in kms.json of the home folder',
     )
   }
+  if (family !== 0) return { cidr: `${host}/${family === 4 ? 32 : 128}` }
   throw new UsageError(
     `${flag}: wanted the addresses that pods reach ${host} by, which its name does not say; seen none`,
     `give them: ${flag} 203.0.113.7/32`,

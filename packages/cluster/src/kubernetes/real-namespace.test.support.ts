@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { SPARK_APPLICATIONS } from '../kubernetes-schemas.test.support.ts'
+import { KUBECTL } from '../repository.test.support.ts'
 import type { Controlled } from '../run/controllers.test.support.ts'
 import { certificate } from './api-server.test.support.ts'
 import { PodLogs } from './pod-logs.test.support.ts'
-import type { Kubectl, RealCluster } from './real-api-server.test.support.ts'
+import { type Kubectl, type RealCluster, WHY_NOT_REAL } from './real-api-server.test.support.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, which its API server took.
 type Any = any
@@ -178,10 +179,15 @@ export class RealNamespace implements Controlled {
   }
 }
 
-/** Why the Spark operator's resource cannot be installed; empty where it can. */
-export const WHY_NO_OPERATOR = existsSync(SPARK_APPLICATIONS)
-  ? ''
-  : ` (SKIPPED: no file ${SPARK_APPLICATIONS}; set CLOISTER_VECTORS)`
+/** Why there are no such namespaces with the Spark operator's resource; empty where there are. */
+export const WHY_NO_NAMESPACE =
+  WHY_NOT_REAL !== ''
+    ? WHY_NOT_REAL
+    : !existsSync(SPARK_APPLICATIONS)
+      ? ` (SKIPPED: no file ${SPARK_APPLICATIONS}; set CLOISTER_VECTORS)`
+      : existsSync(KUBECTL)
+        ? ''
+        : ' (skipped: kubectl is not installed here)'
 
 /** The Spark operator's resource, as it is published. */
 export const operatorsResource = async (): Promise<Any> =>

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,20 +11,15 @@ import {
   renderSparkSubmit,
   submitRun,
 } from '../index.ts'
-import {
-  type RealCluster,
-  realApiServer,
-  WHY_NOT_REAL,
-} from '../kubernetes/real-api-server.test.support.ts'
+import { type RealCluster, realApiServer } from '../kubernetes/real-api-server.test.support.ts'
 import {
   installResource,
   Kubelet,
   MACHINE,
   operatorsResource,
   RealNamespace,
-  WHY_NO_OPERATOR,
+  WHY_NO_NAMESPACE as WHY,
 } from '../kubernetes/real-namespace.test.support.ts'
-import { KUBECTL } from '../repository.test.support.ts'
 import { ended, folderOfJob, PODS, startCloister } from './command.test.support.ts'
 import { endDriver, setPod } from './controllers.test.support.ts'
 import { FORMS, KIND_OF } from './find.ts'
@@ -39,8 +33,6 @@ import { operatorLine, putSparkSubmit, typed, WHY_NO_SPARK } from './spark-submi
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, which its API server took.
 type Any = any
 
-const WHY_NO_KUBECTL = existsSync(KUBECTL) ? '' : ' (skipped: kubectl is not installed here)'
-const WHY = [WHY_NOT_REAL, WHY_NO_OPERATOR, WHY_NO_KUBECTL].find(why => why !== '') ?? ''
 const AT = '2026-01-01T00:00:05.000000001Z'
 const GROUP = 'rbac.authorization.k8s.io'
 

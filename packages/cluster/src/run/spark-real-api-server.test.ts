@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -12,21 +11,16 @@ import {
   renderSparkSubmit,
   submitRun,
 } from '../index.ts'
-import {
-  type RealCluster,
-  realApiServer,
-  WHY_NOT_REAL,
-} from '../kubernetes/real-api-server.test.support.ts'
+import { type RealCluster, realApiServer } from '../kubernetes/real-api-server.test.support.ts'
 import {
   installResource,
   Kubelet,
   MACHINE,
   operatorsResource,
   RealNamespace,
-  WHY_NO_OPERATOR,
+  WHY_NO_NAMESPACE as WHY,
 } from '../kubernetes/real-namespace.test.support.ts'
 import { type Watched, watchObjects } from '../kubernetes/watch.ts'
-import { KUBECTL } from '../repository.test.support.ts'
 import { ended, folderOfJob, PODS, startCloister } from './command.test.support.ts'
 import { endDriver, makePods, makeSparkPod, reconcile, setPod } from './controllers.test.support.ts'
 import { followed } from './followed.test.support.ts'
@@ -36,9 +30,6 @@ import { typed } from './spark-submit.test.support.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, which its API server took.
 type Any = any
-
-const WHY_NO_KUBECTL = existsSync(KUBECTL) ? '' : ' (skipped: kubectl is not installed here)'
-const WHY = [WHY_NOT_REAL, WHY_NO_OPERATOR, WHY_NO_KUBECTL].find(why => why !== '') ?? ''
 
 const NAME = planOf().name
 const DRIVER = `${NAME}-driver`
